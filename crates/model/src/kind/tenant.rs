@@ -1,0 +1,22 @@
+//! The installation's directory.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::document::NoStatus;
+
+/// One installation's directory (Entra: tenant). There is exactly one; its `metadata.uid` is the tenant id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tenant {
+    /// Shown to people.
+    pub display_name: String,
+    /// Verified domains; token endpoints accept each in place of the tenant id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<String>,
+}
+
+impl crate::Spec for Tenant {
+    const KIND: crate::Kind = crate::Kind::Tenant;
+    type Status = NoStatus;
+}
