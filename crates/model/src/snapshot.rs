@@ -9,7 +9,7 @@ use crate::kind::{
     access_rules::AccessRules, activation::Activation, application::Application,
     database_role::DatabaseRole, database_user::DatabaseUser, eligibility::Eligibility,
     firewall::FirewallRule, group::Group, revocation::Revocation, role_assignment::RoleAssignment,
-    server::DatabaseServer, tenant::Tenant, user::User,
+    server::DatabaseServer, signing_key::SigningKey, tenant::Tenant, user::User,
 };
 use crate::{Document, PrincipalId, Resource, Revision, Spec, Timestamp};
 
