@@ -11,56 +11,79 @@ use crate::kind::{
     firewall::FirewallRule, group::Group, revocation::Revocation, role_assignment::RoleAssignment,
     server::DatabaseServer, signing_key::SigningKey, tenant::Tenant, user::User,
 };
-use crate::{Document, PrincipalId, Resource, Revision, Spec, Timestamp};
+use crate::{Document, Kind, PrincipalId, Resource, Revision, Spec, Timestamp};
 
-/// Documents of one kind, by name and by object id.
+/// Documents of one kind, by name and by object id. Cheap to copy: copies share what neither has changed.
 #[derive(Clone, Debug)]
 pub struct Table<S: Spec> {
-    by_name: BTreeMap<String, Arc<Document<S>>>,
+    rows: Arc<Rows<S>>,
+}
+
+#[derive(Clone, Debug)]
+struct Rows<S: Spec> {
+    by_name: BTreeMap<Arc<str>, Arc<Document<S>>>,
     by_uid: HashMap<Uuid, Arc<Document<S>>>,
 }
 
 impl<S: Spec> Default for Table<S> {
     fn default() -> Self {
-        Self { by_name: BTreeMap::new(), by_uid: HashMap::new() }
+        Self { rows: Arc::new(Rows { by_name: BTreeMap::new(), by_uid: HashMap::new() }) }
+    }
+}
+
+impl<S: Spec> PartialEq for Table<S> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.rows, &other.rows)
+            || (self.rows.by_name == other.rows.by_name && self.rows.by_uid == other.rows.by_uid)
     }
 }
 
 impl<S: Spec> Table<S> {
     /// By `metadata.name`.
     pub fn get(&self, name: impl AsRef<str>) -> Option<&Arc<Document<S>>> {
-        self.by_name.get(name.as_ref())
+        self.rows.by_name.get(name.as_ref())
     }
 
     /// By `metadata.uid`.
     pub fn by_uid(&self, uid: Uuid) -> Option<&Arc<Document<S>>> {
-        self.by_uid.get(&uid)
+        self.rows.by_uid.get(&uid)
     }
 
     /// All, in the order of names.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Document<S>>> {
-        self.by_name.values()
+        self.rows.by_name.values()
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.by_name.len()
+        self.rows.by_name.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.rows.by_name.is_empty()
     }
 
     fn insert(&mut self, document: Document<S>) {
         let document = Arc::new(document);
-        self.by_uid.insert(document.uid(), Arc::clone(&document));
-        self.by_name.insert(document.metadata.name.clone(), document);
+        let rows = Arc::make_mut(&mut self.rows);
+        let before = rows.by_name.insert(document.name().into(), Arc::clone(&document));
+        if let Some(before) = before {
+            rows.by_uid.remove(&before.uid());
+        }
+        rows.by_uid.insert(document.uid(), document);
+    }
+
+    fn remove(&mut self, name: &str) {
+        let rows = Arc::make_mut(&mut self.rows);
+        if let Some(before) = rows.by_name.remove(name) {
+            rows.by_uid.remove(&before.uid());
+        }
     }
 }
 
-/// The state of the directory at one revision. Cheap to share, never changed.
-#[derive(Clone, Debug, Default)]
+/// The state of the directory at one revision. Cheap to share and to copy; a published one never changes.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// The store's revision that it shows.
     pub revision: Revision,
@@ -116,7 +139,8 @@ impl Snapshot {
         snapshot
     }
 
-    fn insert(&mut self, resource: Resource) {
+    /// Adds a document, or puts it in the place of the one with its kind and name. Only that kind's table is copied.
+    pub fn insert(&mut self, resource: Resource) {
         match resource {
             Resource::Tenant(document) => self.tenants.insert(document),
             Resource::User(document) => self.users.insert(document),
@@ -132,6 +156,78 @@ impl Snapshot {
             Resource::DatabaseUser(document) => self.database_users.insert(document),
             Resource::SigningKey(document) => self.signing_keys.insert(document),
             Resource::Revocation(document) => self.revocations.insert(document),
+        }
+    }
+
+    /// Takes a document out, if it is there.
+    pub fn remove(&mut self, kind: Kind, name: &str) {
+        match kind {
+            Kind::Tenant => self.tenants.remove(name),
+            Kind::User => self.users.remove(name),
+            Kind::Group => self.groups.remove(name),
+            Kind::Application => self.applications.remove(name),
+            Kind::DatabaseServer => self.servers.remove(name),
+            Kind::DatabaseRole => self.database_roles.remove(name),
+            Kind::RoleAssignment => self.role_assignments.remove(name),
+            Kind::Eligibility => self.eligibilities.remove(name),
+            Kind::AccessRules => self.access_rules.remove(name),
+            Kind::FirewallRule => self.firewall_rules.remove(name),
+            Kind::Activation => self.activations.remove(name),
+            Kind::DatabaseUser => self.database_users.remove(name),
+            Kind::SigningKey => self.signing_keys.remove(name),
+            Kind::Revocation => self.revocations.remove(name),
+        }
+    }
+
+    /// The document of any kind with that name.
+    pub fn get(&self, kind: Kind, name: &str) -> Option<Resource> {
+        fn of<S: Spec>(table: &Table<S>, name: &str) -> Option<Resource>
+        where
+            Resource: From<Document<S>>,
+        {
+            table.get(name).map(|document| Document::clone(document).into())
+        }
+        match kind {
+            Kind::Tenant => of(&self.tenants, name),
+            Kind::User => of(&self.users, name),
+            Kind::Group => of(&self.groups, name),
+            Kind::Application => of(&self.applications, name),
+            Kind::DatabaseServer => of(&self.servers, name),
+            Kind::DatabaseRole => of(&self.database_roles, name),
+            Kind::RoleAssignment => of(&self.role_assignments, name),
+            Kind::Eligibility => of(&self.eligibilities, name),
+            Kind::AccessRules => of(&self.access_rules, name),
+            Kind::FirewallRule => of(&self.firewall_rules, name),
+            Kind::Activation => of(&self.activations, name),
+            Kind::DatabaseUser => of(&self.database_users, name),
+            Kind::SigningKey => of(&self.signing_keys, name),
+            Kind::Revocation => of(&self.revocations, name),
+        }
+    }
+
+    /// All documents of a kind, in the order of names.
+    pub fn list(&self, kind: Kind) -> Vec<Resource> {
+        fn of<S: Spec>(table: &Table<S>) -> Vec<Resource>
+        where
+            Resource: From<Document<S>>,
+        {
+            table.iter().map(|document| Document::clone(document).into()).collect()
+        }
+        match kind {
+            Kind::Tenant => of(&self.tenants),
+            Kind::User => of(&self.users),
+            Kind::Group => of(&self.groups),
+            Kind::Application => of(&self.applications),
+            Kind::DatabaseServer => of(&self.servers),
+            Kind::DatabaseRole => of(&self.database_roles),
+            Kind::RoleAssignment => of(&self.role_assignments),
+            Kind::Eligibility => of(&self.eligibilities),
+            Kind::AccessRules => of(&self.access_rules),
+            Kind::FirewallRule => of(&self.firewall_rules),
+            Kind::Activation => of(&self.activations),
+            Kind::DatabaseUser => of(&self.database_users),
+            Kind::SigningKey => of(&self.signing_keys),
+            Kind::Revocation => of(&self.revocations),
         }
     }
 
