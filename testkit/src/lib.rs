@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What tests and the demo stand on: real servers on loopback, with an end for every one of them.
+//!
+//! Tests drive the real binary from outside and never reach into the crates that it is made of.
+#![expect(missing_docs, reason = "documentation for its own sake is padding in test code")]
+
+pub mod postgres;
+pub mod slot;
+pub mod wait;
+
+pub use slot::{Kind, Slot, slot};
