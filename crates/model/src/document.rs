@@ -209,9 +209,17 @@ macro_rules! kinds {
                 match self { $(Self::$kind(document) => &mut document.metadata,)* }
             }
 
+            /// Reads a document whose kind is known, from any format.
+            pub fn deserialize_as<'de, D: Deserializer<'de>>(
+                kind: Kind,
+                deserializer: D,
+            ) -> Result<Self, D::Error> {
+                match kind { $(Kind::$kind => Document::deserialize(deserializer).map(Self::$kind),)* }
+            }
+
             /// Reads a document whose kind is known.
             pub fn from_value(kind: Kind, value: Value) -> Result<Self, serde_json::Error> {
-                match kind { $(Kind::$kind => serde_json::from_value(value).map(Self::$kind),)* }
+                Self::deserialize_as(kind, value)
             }
         }
 
