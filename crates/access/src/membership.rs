@@ -1,0 +1,281 @@
+//! Who holds which database role now, and why not.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use model::kind::activation::{Activation, ActivationState};
+use model::kind::role_assignment::Assignee;
+use model::{
+    ActivationId, DatabaseRoleName, Document, GroupName, Principal, PrincipalId, PrincipalKind,
+    Refusal, ServerName, Snapshot, Timestamp, code,
+};
+
+/// A database role that is held now, with the strongest reason for it (the one that lasts longest).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveRole {
+    /// The role.
+    pub role: DatabaseRoleName,
+    /// The group it comes through.
+    pub group: Option<GroupName>,
+    /// The activation that makes the principal a member.
+    pub activation: Option<ActivationId>,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+}
+
+impl fmt::Display for ActiveRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.role)?;
+        if let Some(group) = &self.group {
+            write!(f, " through `{group}`")?;
+        }
+        match self.until {
+            Some(until) => write!(f, " until {until}"),
+            None => f.write_str(" without an end"),
+        }
+    }
+}
+
+/// Membership of one group now.
+struct Membership {
+    group: GroupName,
+    activation: Option<ActivationId>,
+    until: Option<Timestamp>,
+}
+
+/// Every database role of the server that the principal holds at `now`, each once, in the order of names. A disabled
+/// or unknown principal holds none.
+pub fn active_roles(
+    principal: PrincipalId,
+    server: &ServerName,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Vec<ActiveRole> {
+    let Some(principal) = snapshot.principal(principal).filter(|principal| principal.enabled)
+    else {
+        return Vec::new();
+    };
+    let memberships = match principal.kind {
+        PrincipalKind::User => memberships(&principal, snapshot, now),
+        PrincipalKind::Application => Vec::new(),
+    };
+    let mut held: BTreeMap<DatabaseRoleName, ActiveRole> = BTreeMap::new();
+    for assignment in snapshot.role_assignments.iter() {
+        let role = &assignment.spec.role;
+        if snapshot.database_roles.get(role).is_none_or(|role| role.spec.server != *server) {
+            continue;
+        }
+        let reasons = match &assignment.spec.principal {
+            Assignee::Application(name) => {
+                direct(&principal, name.as_str(), role).into_iter().collect()
+            }
+            Assignee::Group(group) => through(&memberships, group, role),
+        };
+        for reason in reasons {
+            keep_longest(&mut held, reason);
+        }
+    }
+    held.into_values().collect()
+}
+
+fn direct(principal: &Principal, assignee: &str, role: &DatabaseRoleName) -> Option<ActiveRole> {
+    let own = principal.kind == PrincipalKind::Application && principal.name == assignee;
+    own.then(|| ActiveRole { role: role.clone(), group: None, activation: None, until: None })
+}
+
+fn through(
+    memberships: &[Membership],
+    group: &GroupName,
+    role: &DatabaseRoleName,
+) -> Vec<ActiveRole> {
+    let mine = memberships.iter().filter(|membership| membership.group == *group);
+    mine.map(|membership| ActiveRole {
+        role: role.clone(),
+        group: Some(group.clone()),
+        activation: membership.activation,
+        until: membership.until,
+    })
+    .collect()
+}
+
+fn keep_longest(held: &mut BTreeMap<DatabaseRoleName, ActiveRole>, reason: ActiveRole) {
+    let lasts = |role: &ActiveRole| role.until.unwrap_or(Timestamp::MAX);
+    let longer = held.get(&reason.role).is_none_or(|known| lasts(known) < lasts(&reason));
+    if longer {
+        held.insert(reason.role.clone(), reason);
+    }
+}
+
+fn memberships(principal: &Principal, snapshot: &Snapshot, now: Timestamp) -> Vec<Membership> {
+    let standing = snapshot
+        .groups
+        .iter()
+        .filter(|group| group.spec.members.iter().any(|member| member.as_str() == principal.name))
+        .filter_map(|group| GroupName::new(group.name()).ok())
+        .map(|group| Membership { group, activation: None, until: None });
+    let activated = snapshot
+        .activations
+        .iter()
+        .filter(|activation| activation.spec.user.as_str() == principal.name)
+        .filter_map(|activation| activated(activation, principal, snapshot, now));
+    standing.chain(activated).collect()
+}
+
+/// An activation makes a member only while it is active, its eligibility stands, and the group exists.
+fn activated(
+    activation: &Document<Activation>,
+    principal: &Principal,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Option<Membership> {
+    let (status, group) = (&activation.status, &activation.spec.group);
+    let (from, until) = (status.active_from?, status.active_until?);
+    let live = status.state == ActivationState::Active && from <= now && now < until;
+    // A person deleted and created again under the same name is another person.
+    let same_person = snapshot.users.by_uid(principal.id.0).is_some_and(|user| {
+        user.metadata.created_at.is_none_or(|created| created <= activation.spec.requested_at)
+    });
+    let eligible_until = eligible_until(&principal.name, group, snapshot, now)?;
+    (live && same_person && snapshot.groups.get(group).is_some()).then(|| Membership {
+        group: group.clone(),
+        activation: activation.name().parse().ok(),
+        until: Some(until.min(eligible_until)),
+    })
+}
+
+/// Until when the person may ask for membership of the group; `None` when not now.
+pub(crate) fn eligible_until(
+    user: &str,
+    group: &GroupName,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    snapshot
+        .eligibilities
+        .iter()
+        .map(|eligibility| &eligibility.spec)
+        .filter(|spec| spec.user.as_str() == user && spec.group == *group)
+        .filter(|spec| spec.starts_at.is_none_or(|starts| starts <= now))
+        .map(|spec| spec.ends_at.unwrap_or(Timestamp::MAX))
+        .filter(|ends| now < *ends)
+        .max()
+}
+
+/// Groups through which the server can be reached.
+fn groups_of(server: &ServerName, snapshot: &Snapshot) -> Vec<GroupName> {
+    let on_server = |role: &DatabaseRoleName| {
+        snapshot.database_roles.get(role).is_some_and(|role| role.spec.server == *server)
+    };
+    snapshot
+        .role_assignments
+        .iter()
+        .filter(|assignment| on_server(&assignment.spec.role))
+        .filter_map(|assignment| match &assignment.spec.principal {
+            Assignee::Group(group) => Some(group.clone()),
+            Assignee::Application(_) => None,
+        })
+        .collect()
+}
+
+/// Why the principal holds no role on the server, and what would help.
+pub(crate) fn why_none(
+    principal: PrincipalId,
+    server: &ServerName,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Refusal {
+    let Some(principal) = snapshot.principal(principal) else {
+        return Refusal::new(&code::PRINCIPAL_UNKNOWN, "the principal does not exist any more");
+    };
+    if principal.kind == PrincipalKind::Application {
+        let message = format!("no database role on `{server}` is assigned to `{}`", principal.name);
+        return Refusal::new(&code::NOT_A_MEMBER, message)
+            .hint("an owner can assign one with a RoleAssignment");
+    }
+    let eligible: Vec<GroupName> = groups_of(server, snapshot)
+        .into_iter()
+        .filter(|group| eligible_until(&principal.name, group, snapshot, now).is_some())
+        .collect();
+    let Some(first) = eligible.first() else {
+        let message = format!("you are not a member of any group that has a role on `{server}`");
+        return Refusal::new(&code::NOT_A_MEMBER, message);
+    };
+    let pending = snapshot.activations.iter().find(|activation| {
+        activation.status.state == ActivationState::Requested
+            && activation.spec.user.as_str() == principal.name
+            && eligible.contains(&activation.spec.group)
+    });
+    if let Some(pending) = pending {
+        let message = format!("your request for `{}` has not been decided yet", pending.spec.group);
+        let hint = format!("an approver can decide with `portcullis approve {}`", pending.name());
+        return Refusal::new(&code::NOT_A_MEMBER, message).hint(hint);
+    }
+    let names: Vec<String> = eligible.iter().map(|group| format!("`{group}`")).collect();
+    let message = format!("you are not a member of {} now", names.join(" or "));
+    let duration = snapshot
+        .access_rules
+        .iter()
+        .find(|rules| rules.spec.group == *first)
+        .map_or_else(|| "30m".to_owned(), |rules| rules.spec.duration_max.to_string());
+    Refusal::new(&code::NOT_A_MEMBER, message).hint(format!(
+        "you are eligible; ask with `portcullis request {first} --for {duration} --because \"…\"`"
+    ))
+}
+
+/// Why an open session lost a role.
+pub(crate) fn why_lost(lost: &Lost<'_>, snapshot: &Snapshot, now: Timestamp) -> Refusal {
+    let code = if lost.last { &code::MEMBERSHIP_ENDED } else { &code::ROLES_CHANGED };
+    let unassigned =
+        || Refusal::new(code, format!("the role `{}` is no longer assigned to you", lost.role));
+    let Some(activation) = latest_activation(lost, snapshot) else {
+        return unassigned();
+    };
+    let (status, group) = (&activation.status, &activation.spec.group);
+    let until = status.active_until.unwrap_or_default();
+    let by = status.ended_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let how = match status.state {
+        ActivationState::Revoked => format!("was revoked{by}"),
+        ActivationState::Deactivated => "was given up".to_owned(),
+        // Time is left on it: the assignment, the eligibility or the group has gone.
+        ActivationState::Active if now < until => return unassigned(),
+        ActivationState::Active | ActivationState::Expired => format!("expired at {until}"),
+        ActivationState::Requested | ActivationState::Denied | ActivationState::Cancelled => {
+            return unassigned();
+        }
+    };
+    Refusal::new(code, format!("your membership of `{group}` {how}"))
+        .hint(format!("ask again with `portcullis request {group} --because \"…\"`"))
+}
+
+/// A role that an open session was opened with and that is not held any more.
+pub(crate) struct Lost<'a> {
+    pub(crate) principal: PrincipalId,
+    pub(crate) role: &'a DatabaseRoleName,
+    /// No other role is left.
+    pub(crate) last: bool,
+}
+
+fn latest_activation<'a>(
+    lost: &Lost<'_>,
+    snapshot: &'a Snapshot,
+) -> Option<&'a Document<Activation>> {
+    let user = snapshot.principal(lost.principal)?.name;
+    let groups: Vec<&GroupName> = snapshot
+        .role_assignments
+        .iter()
+        .filter(|assignment| assignment.spec.role == *lost.role)
+        .filter_map(|assignment| match &assignment.spec.principal {
+            Assignee::Group(group) => Some(group),
+            Assignee::Application(_) => None,
+        })
+        .collect();
+    snapshot
+        .activations
+        .iter()
+        .filter(|activation| {
+            activation.spec.user.as_str() == user && groups.contains(&&activation.spec.group)
+        })
+        .filter(|activation| activation.status.active_until.is_some())
+        .max_by_key(|activation| activation.status.active_from)
+        .map(AsRef::as_ref)
+}
