@@ -1,2 +1,2 @@
-//! Placeholder.
+mod cli; mod failure; mod documents; mod table;
 fn main() {}
