@@ -1,0 +1,450 @@
+//! A throw-away PostgreSQL server: real, on loopback, in a directory of its own, gone when it is dropped.
+//!
+//! It runs as an operating system user that cannot read the gateway's files, speaks TLS under a throw-away authority and
+//! lets nobody in but that user, over the unix socket, until a test enrols it.
+
+mod account;
+mod leftovers;
+mod template;
+mod tls;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+pub use account::Account;
+pub use tls::Direct;
+
+/// A free port can be taken by someone else between the moment it was found and the moment the server binds it.
+const START_TRIES_MAX: u32 = 5;
+
+/// Whether the server waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// As in production: figures mean something.
+    On,
+    /// Faster; a power cut would lose the throw-away data.
+    Off,
+}
+
+/// Whether a superuser can come in around the gateway, with a certificate of an authority made for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectAccess {
+    /// Only through the gateway, and over the unix socket as the server's own account.
+    None,
+    /// [`Postgres::direct`] has the certificate; its authority belongs into `ssl_ca_file` beside the gateway's. For
+    /// comparison on test stacks only.
+    Superuser,
+}
+
+/// How the server is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether the server waits for the disk.
+    pub fsync: Fsync,
+    /// Whether there is a way around the gateway.
+    pub direct_access: DirectAccess,
+    /// More lines for `postgresql.conf`: names and values, which are quoted here.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { fsync: Fsync::Off, direct_access: DirectAccess::None, settings: Vec::new() }
+    }
+}
+
+/// A running throw-away server. Dropping it stops the server and removes its directory.
+#[derive(Debug)]
+pub struct Postgres {
+    directory: PathBuf,
+    port: u16,
+    account: Account,
+    server_ca: String,
+    direct: Option<Direct>,
+    detached: bool,
+}
+
+impl Postgres {
+    /// Starts one with the usual options.
+    pub fn start() -> Result<Self> {
+        Self::start_with(&Options::default())
+    }
+
+    /// Starts one.
+    pub fn start_with(options: &Options) -> Result<Self> {
+        leftovers::sweep();
+        let account = Account::for_servers()?;
+        // Below /tmp whatever TMPDIR says: a unix socket's path has at most 107 bytes.
+        let directory = tempfile::Builder::new()
+            .prefix(leftovers::PREFIX)
+            .tempdir_in("/tmp")
+            .context("no directory for the server")?
+            .keep();
+        let mut server = Self {
+            directory,
+            port: 0,
+            account,
+            server_ca: String::new(),
+            direct: None,
+            detached: false,
+        };
+        leftovers::mark(&server.directory)?;
+        server.lay_out(options)?;
+        server.launch()?;
+        Ok(server)
+    }
+
+    /// The server whose directory this is, as [`Postgres::detach`] gave it.
+    pub fn attach(directory: &Path) -> Result<Self> {
+        let text = fs::read_to_string(directory.join("data/postmaster.pid"))
+            .context("the server does not run")?;
+        let port = text.lines().nth(3).and_then(|line| line.trim().parse().ok());
+        Ok(Self {
+            directory: directory.to_owned(),
+            port: port.context("postmaster.pid names no port")?,
+            account: Account::for_servers()?,
+            server_ca: fs::read_to_string(directory.join("server-ca.pem"))?,
+            direct: Direct::open(directory)?,
+            detached: true,
+        })
+    }
+
+    /// Leaves the server running after this process; [`stop`] ends it.
+    pub fn detach(mut self) -> Result<PathBuf> {
+        leftovers::unmark(&self.directory)?;
+        self.detached = true;
+        Ok(self.directory.clone())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// All of it.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// `PGDATA`.
+    pub fn data_directory(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// Where the unix socket is.
+    pub fn socket_directory(&self) -> PathBuf {
+        self.directory.join("socket")
+    }
+
+    /// The server's own log.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("server.log")
+    }
+
+    /// The operating system user that it runs as.
+    pub fn os_user(&self) -> &str {
+        &self.account.name
+    }
+
+    /// PEM of the authority that signed the server's certificate.
+    pub fn server_ca(&self) -> &str {
+        &self.server_ca
+    }
+
+    /// The file with [`Postgres::server_ca`].
+    pub fn server_ca_file(&self) -> PathBuf {
+        self.directory.join("server-ca.pem")
+    }
+
+    /// The superuser's way around the gateway, when it was asked for.
+    pub fn direct(&self) -> Option<&Direct> {
+        self.direct.as_ref()
+    }
+
+    /// Runs SQL as the superuser over the unix socket. The answer is unaligned, without headings.
+    pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
+        let mut command = self.account.command(&template::binary("psql")?);
+        command
+            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres"])
+            .arg("-h")
+            .arg(self.socket_directory())
+            .args(["-p", &self.port.to_string(), "-d", database, "-f", "-"]);
+        feed(command, sql)
+    }
+
+    /// Runs SQL over TCP and TLS, around the gateway, with a client certificate (paths of PEM files).
+    pub fn psql_directly(&self, login: &DirectLogin<'_>, sql: &str) -> Result<String> {
+        feed(self.psql_directly_command(login)?, sql)
+    }
+
+    /// The command that [`Postgres::psql_directly`] runs, reading SQL from its standard input.
+    pub fn psql_directly_command(&self, login: &DirectLogin<'_>) -> Result<Command> {
+        let mut command = Command::new(template::binary("psql")?);
+        command
+            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-"])
+            .env("PGHOST", "127.0.0.1")
+            .env("PGPORT", self.port.to_string())
+            .env("PGDATABASE", login.database)
+            .env("PGUSER", login.user)
+            .env("PGSSLMODE", "verify-full")
+            .env("PGSSLROOTCERT", self.server_ca_file())
+            .env("PGSSLCERT", login.certificate)
+            .env("PGSSLKEY", login.key);
+        Ok(command)
+    }
+
+    /// Makes the server read its configuration files again.
+    pub fn reload(&self) -> Result<()> {
+        self.pg_ctl(&["reload"])
+    }
+
+    /// Stops it at once, as a crash would, and keeps its files.
+    pub fn crash(&self) -> Result<()> {
+        self.pg_ctl(&["stop", "-m", "immediate", "-w"])
+    }
+
+    /// Starts it again after [`Postgres::crash`], on the same port.
+    pub fn restart(&self) -> Result<()> {
+        self.pg_ctl(&["start", "-w", "-l", text(&self.log())?])
+    }
+
+    fn lay_out(&mut self, options: &Options) -> Result<()> {
+        let data = self.data_directory();
+        template::copy_to(&data, &self.account, &self.directory)?;
+        fs::create_dir(self.socket_directory())?;
+        let identity = tls::Identity::create()?;
+        fs::write(data.join("server.crt"), &identity.chain)?;
+        fs::write(data.join("server.key"), &identity.key)?;
+        fs::write(self.server_ca_file(), &identity.authority)?;
+        self.server_ca = identity.authority;
+        fs::write(data.join("pg_hba.conf"), hba(&self.account))?;
+        fs::write(data.join("pg_ident.conf"), self.account.ident())?;
+        fs::write(data.join("postgresql.conf"), self.configuration(options))?;
+        fs::write(data.join("port.conf"), "")?;
+        self.account.own(&self.directory)?;
+        if options.direct_access == DirectAccess::Superuser {
+            self.direct = Some(Direct::create(&self.directory)?);
+        }
+        Ok(())
+    }
+
+    fn configuration(&self, options: &Options) -> String {
+        let fsync = match options.fsync {
+            Fsync::On => "on",
+            Fsync::Off => "off",
+        };
+        let socket = self.socket_directory().display().to_string();
+        let fixed = [
+            ("listen_addresses", "127.0.0.1"),
+            ("unix_socket_directories", &socket),
+            ("unix_socket_permissions", "0700"),
+            ("ssl", "on"),
+            ("ssl_cert_file", "server.crt"),
+            ("ssl_key_file", "server.key"),
+            ("fsync", fsync),
+            ("max_connections", "200"),
+            ("max_prepared_transactions", "10"),
+            ("dynamic_shared_memory_type", "posix"),
+            ("shared_buffers", "128MB"),
+            ("log_timezone", "UTC"),
+            ("timezone", "UTC"),
+            ("datestyle", "ISO, MDY"),
+        ];
+        let fixed = fixed.into_iter().map(|(name, value)| line(name, value));
+        let given = options.settings.iter().map(|(name, value)| line(name, value));
+        fixed.chain(given).chain(["include 'port.conf'\n".to_owned()]).collect()
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        let log = self.log();
+        for _ in 0..START_TRIES_MAX {
+            self.port = free_port()?;
+            // In a file, so that it is the same after a crash.
+            let port = line("port", &self.port.to_string());
+            fs::write(self.data_directory().join("port.conf"), port)?;
+            match self.pg_ctl(&["start", "-w", "-t", "60", "-l", text(&log)?]) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    let said = fs::read_to_string(&log).unwrap_or_default();
+                    ensure!(said.contains("Address already in use"), "{error}\n{said}");
+                    fs::remove_file(&log)?;
+                }
+            }
+        }
+        bail!("no free port in {START_TRIES_MAX} tries")
+    }
+
+    fn pg_ctl(&self, arguments: &[&str]) -> Result<()> {
+        pg_ctl(&self.account, &self.data_directory(), arguments)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if !self.detached
+            && let Err(error) = stop(&self.directory)
+        {
+            complain(&error);
+        }
+    }
+}
+
+/// Who comes in around the gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectLogin<'a> {
+    /// Login user.
+    pub user: &'a str,
+    /// Database.
+    pub database: &'a str,
+    /// PEM file with the client certificate.
+    pub certificate: &'a Path,
+    /// PEM file with its key, 0600.
+    pub key: &'a Path,
+}
+
+/// Stops the server in this directory, if it runs, and removes the directory. Nothing happens when it is gone already.
+pub fn stop(directory: &Path) -> Result<()> {
+    if !directory.try_exists()? {
+        return Ok(());
+    }
+    let data = directory.join("data");
+    if data.join("postmaster.pid").try_exists()? {
+        // A pid file without a process is what a crash of the whole machine leaves; pg_ctl says so and that is fine.
+        if let Err(error) = pg_ctl(&Account::for_servers()?, &data, &["stop", "-m", "immediate"]) {
+            ensure!(!leftovers::runs(&data), "the server does not stop: {error}");
+        }
+    }
+    fs::remove_dir_all(directory).with_context(|| format!("{} stays", directory.display()))
+}
+
+fn pg_ctl(account: &Account, data: &Path, arguments: &[&str]) -> Result<()> {
+    let mut command = account.command(&template::binary("pg_ctl")?);
+    // Not inherited: the server would hold the caller's pipes open for as long as it runs.
+    command.arg("-D").arg(data).arg("-s").args(arguments).stdout(Stdio::null());
+    run(command).map(|_| ())
+}
+
+fn hba(account: &Account) -> String {
+    format!("local all postgres peer{}\n", account.map_option())
+}
+
+fn line(name: &str, value: &str) -> String {
+    format!("{name} = '{}'\n", value.replace('\'', "''"))
+}
+
+fn free_port() -> Result<u16> {
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+    Ok(probe.local_addr()?.port())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is not UTF-8")
+}
+
+/// Runs a command that reads nothing; its standard output.
+fn run(mut command: Command) -> Result<String> {
+    let name = format!("{command:?}");
+    let output = command.stdin(Stdio::null()).output().with_context(|| name.clone())?;
+    judge(&name, &output)
+}
+
+/// Runs a command that reads this text; its standard output.
+fn feed(mut command: Command, input: &str) -> Result<String> {
+    use std::io::Write;
+
+    let name = format!("{command:?}");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| name.clone())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A command that has already failed closes the pipe; what it said is the better message.
+        match stdin.write_all(input.as_bytes()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                return Err(error.into());
+            }
+            _ => {}
+        }
+    }
+    judge(&name, &child.wait_with_output()?)
+}
+
+fn judge(name: &str, output: &Output) -> Result<String> {
+    ensure!(
+        output.status.success(),
+        "{name}: {}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+#[expect(clippy::print_stderr, reason = "a test that leaves something behind says so")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("testkit: {error:#}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_starts_answers_its_superuser_and_leaves_nothing_behind() {
+        let server = Postgres::start().unwrap();
+        let directory = server.directory().to_owned();
+        assert_eq!(server.psql("postgres", "select current_user").unwrap(), "postgres");
+        assert_eq!(server.psql("postgres", "show ssl").unwrap(), "on");
+        drop(server);
+        assert!(!directory.try_exists().unwrap());
+    }
+
+    #[test]
+    fn nobody_comes_in_over_tcp_before_enrolment() {
+        let server = Postgres::start_with(&Options {
+            direct_access: DirectAccess::Superuser,
+            ..Options::default()
+        })
+        .unwrap();
+        let direct = server.direct().unwrap();
+        let login = DirectLogin {
+            user: "postgres",
+            database: "postgres",
+            certificate: &direct.certificate,
+            key: &direct.key,
+        };
+        let refused = server.psql_directly(&login, "select 1").unwrap_err().to_string();
+        assert!(refused.contains("no pg_hba.conf entry"), "{refused}");
+    }
+
+    #[test]
+    fn a_detached_server_outlives_its_value_and_stops_when_told() {
+        let directory = Postgres::start().unwrap().detach().unwrap();
+        let again = Postgres::attach(&directory).unwrap();
+        assert_eq!(again.psql("postgres", "select 1").unwrap(), "1");
+        drop(again);
+        assert!(leftovers::runs(&directory.join("data")));
+        stop(&directory).unwrap();
+        assert!(!directory.try_exists().unwrap());
+        stop(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_crashed_server_starts_again_on_the_same_port() {
+        let server = Postgres::start().unwrap();
+        server.crash().unwrap();
+        assert!(server.psql("postgres", "select 1").is_err());
+        server.restart().unwrap();
+        assert_eq!(server.psql("postgres", "show port").unwrap(), server.port().to_string());
+    }
+}

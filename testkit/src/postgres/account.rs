@@ -1,0 +1,97 @@
+//! The operating system user that throw-away servers run as.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+/// What the distribution's packages call it. It cannot read root's files, and so not the gateway's.
+const SERVER_USER: &str = "postgres";
+
+/// An operating system user.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// Present when we are root and have to change to it.
+    change_to: Option<Ids>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ids {
+    uid: u32,
+    gid: u32,
+}
+
+impl Account {
+    /// `postgres` when we are root (PostgreSQL refuses to run as root), ourselves otherwise.
+    pub fn for_servers() -> Result<Self> {
+        let uid = rustix::process::geteuid();
+        let users = fs::read_to_string("/etc/passwd").context("/etc/passwd")?;
+        if uid.is_root() {
+            let entry = find(&users, |entry| entry.first() == Some(&SERVER_USER));
+            let (name, ids) = entry.context("no user `postgres`; install the package")?;
+            return Ok(Self { name, change_to: Some(ids) });
+        }
+        let wanted = uid.as_raw().to_string();
+        let entry = find(&users, |entry| entry.get(2) == Some(&wanted.as_str()));
+        let (name, _) = entry.context("the current user is not in /etc/passwd")?;
+        Ok(Self { name, change_to: None })
+    }
+
+    /// A command that runs as this user, in a directory that it may enter.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = match self.change_to {
+            Some(Ids { uid, gid }) => {
+                let mut command = Command::new("setpriv");
+                command
+                    .arg(format!("--reuid={uid}"))
+                    .arg(format!("--regid={gid}"))
+                    .args(["--clear-groups", "--"])
+                    .arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command.current_dir("/").env("LC_ALL", "C");
+        for inherited in ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSSLMODE", "PGSSLCERT"] {
+            command.env_remove(inherited);
+        }
+        command
+    }
+
+    /// Makes a directory and all below it this user's, closed to others.
+    pub(super) fn own(&self, path: &Path) -> Result<()> {
+        let about = fs::symlink_metadata(path)?;
+        if let Some(Ids { uid, gid }) = self.change_to {
+            chown(path, Some(uid), Some(gid))?;
+        }
+        let mode = if about.is_dir() { 0o700 } else { 0o600 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        if about.is_dir() {
+            for entry in fs::read_dir(path)? {
+                self.own(&entry?.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `peer` compares the two names; where they differ, a map says that this account is the superuser.
+    pub(super) fn map_option(&self) -> &'static str {
+        if self.name == SERVER_USER { "" } else { " map=superuser" }
+    }
+
+    pub(super) fn ident(&self) -> String {
+        format!("superuser {} postgres\n", self.name)
+    }
+}
+
+fn find(users: &str, wanted: impl Fn(&[&str]) -> bool) -> Option<(String, Ids)> {
+    users.lines().find_map(|line| {
+        let entry: Vec<&str> = line.split(':').collect();
+        let ids = Ids { uid: entry.get(2)?.parse().ok()?, gid: entry.get(3)?.parse().ok()? };
+        wanted(&entry).then(|| entry.first().map(|name| ((*name).to_owned(), ids)))?
+    })
+}

@@ -1,0 +1,94 @@
+//! Throw-away authorities and certificates.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+/// What a throw-away server shows its clients.
+pub(super) struct Identity {
+    /// PEM of its certificate.
+    pub(super) chain: String,
+    /// PEM of its key.
+    pub(super) key: String,
+    /// PEM of the authority that signed it.
+    pub(super) authority: String,
+}
+
+impl Identity {
+    pub(super) fn create() -> Result<Self> {
+        let (authority, issuer) = authority("throw-away server authority")?;
+        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let mut leaf = CertificateParams::new(names)?;
+        leaf.distinguished_name.push(DnType::CommonName, "127.0.0.1");
+        leaf.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        let key = KeyPair::generate()?;
+        let chain = leaf.signed_by(&key, &issuer)?.pem();
+        Ok(Self { chain, key: key.serialize_pem(), authority })
+    }
+}
+
+/// The superuser's way around the gateway: files in the server's directory.
+#[derive(Clone, Debug)]
+pub struct Direct {
+    /// PEM of the authority: belongs into `ssl_ca_file` beside the gateway's.
+    pub authority: String,
+    /// PEM file with a client certificate whose CN is `postgres`.
+    pub certificate: PathBuf,
+    /// PEM file with its key.
+    pub key: PathBuf,
+}
+
+impl Direct {
+    pub(super) fn create(directory: &Path) -> Result<Self> {
+        let (authority, issuer) = authority("throw-away direct access")?;
+        let mut leaf = CertificateParams::new(Vec::new())?;
+        leaf.distinguished_name.push(DnType::CommonName, "postgres");
+        leaf.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        let key = KeyPair::generate()?;
+        let direct = Self::at(directory, authority);
+        fs::write(directory.join("direct-ca.pem"), &direct.authority)?;
+        fs::write(&direct.certificate, leaf.signed_by(&key, &issuer)?.pem())?;
+        write_private(&direct.key, &key.serialize_pem())?;
+        Ok(direct)
+    }
+
+    pub(super) fn open(directory: &Path) -> Result<Option<Self>> {
+        match fs::read_to_string(directory.join("direct-ca.pem")) {
+            Ok(authority) => Ok(Some(Self::at(directory, authority))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn at(directory: &Path, authority: String) -> Self {
+        Self {
+            authority,
+            certificate: directory.join("direct.crt"),
+            key: directory.join("direct.key"),
+        }
+    }
+}
+
+fn authority(name: &str) -> Result<(String, Issuer<'static, KeyPair>)> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages.push(KeyUsagePurpose::KeyCertSign);
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?.pem();
+    Ok((certificate, Issuer::new(params, key)))
+}
+
+/// libpq refuses a key that others can read.
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())?;
+    Ok(())
+}
