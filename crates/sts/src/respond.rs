@@ -1,0 +1,62 @@
+//! Answers: JSON that nobody keeps, pages that run nothing.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// JSON as clients expect it.
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    written(status, "application/json; charset=utf-8", serde_json::to_vec(body))
+}
+
+/// RFC 9457.
+pub(crate) fn problem(status: StatusCode, body: &impl Serialize) -> Response {
+    written(status, "application/problem+json", serde_json::to_vec(body))
+}
+
+fn written(
+    status: StatusCode,
+    content_type: &'static str,
+    bytes: Result<Vec<u8>, serde_json::Error>,
+) -> Response {
+    match bytes {
+        Ok(bytes) => (status, [(header::CONTENT_TYPE, content_type)], Body::from(bytes)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written as JSON");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// A static page.
+pub(crate) fn page(status: StatusCode, html: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
+}
+
+const HEADERS: &[(&str, &str)] = &[
+    ("cache-control", "no-store"),
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    ("referrer-policy", "no-referrer"),
+    ("strict-transport-security", "max-age=31536000"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+];
+
+/// Puts the security headers on every answer, refusals of the router included.
+pub(crate) async fn secured(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    put(response.headers_mut());
+    response
+}
+
+fn put(headers: &mut HeaderMap) {
+    for (name, value) in HEADERS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+}
