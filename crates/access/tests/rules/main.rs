@@ -6,4 +6,6 @@ mod decisions;
 #[cfg(test)]
 mod directory;
 #[cfg(test)]
+mod routes;
+#[cfg(test)]
 mod tokens;
