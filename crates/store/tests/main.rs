@@ -1,0 +1,4 @@
+//! The store, from outside.
+
+#[path = "it/snapshot.rs"]
+mod snapshot;
