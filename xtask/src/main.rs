@@ -1,2 +1,68 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask …`: everything that a developer of Portcullis runs, and what continuous integration runs.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people at a terminal"
+)]
+
+mod build;
+mod deny;
+mod packages;
+mod shell;
+mod stack;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  demo [--keep]                        zero trust on a real PostgreSQL server, in a minute
+  up --dir DIR [--fsync on|off]        the demo's stack in the background; DIR/env says how to reach it
+  down --dir DIR                       takes it away again, also after a crash
+  test [--quick]                       everything that must hold before a change is taken; --quick leaves out what
+                                       starts servers
+  bench pg [--quick]                   interleaved comparison with pgbouncer and the naked server
+  lint                                 formatting, clippy, documentation, dependency policy, tidiness
+  tidy | deny                          one of these alone
+  docs [--check]                       writes docs/reference from the code
+  bless                                takes the present output of the program as what snapshots expect
+  fuzz [TARGET] [--seconds N]          fuzzes one target, or each in turn";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<()> {
+    match words {
+        ["demo", rest @ ..] => stack::demo(rest),
+        ["up", rest @ ..] => stack::up(rest),
+        ["down", rest @ ..] => stack::down(rest),
+        ["bench", rest @ ..] => stack::bench(rest),
+        ["test"] => test::run(test::Extent::Whole),
+        ["test", "--quick"] => test::run(test::Extent::Quick),
+        ["lint"] => test::lint(),
+        ["tidy"] => tidy::run(),
+        ["deny"] => deny::run(),
+        ["docs"] => stack::docs(stack::Docs::Write),
+        ["docs", "--check"] => stack::docs(stack::Docs::Check),
+        ["bless"] => test::bless(),
+        ["fuzz", rest @ ..] => test::fuzz(rest),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("`{}` is not a command\n\n{USAGE}", other.join(" ")),
+    }
+}

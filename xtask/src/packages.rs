@@ -1,0 +1,104 @@
+//! Debian packages that the demo and the tests stand on, installed when they are missing.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// What a command needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    Demo,
+    Tests,
+    Bench,
+}
+
+struct Need {
+    package: &'static str,
+    /// Any of these present means that it is installed. `*` stands for one directory.
+    files: &'static [&'static str],
+    by: &'static [For],
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        package: "postgresql",
+        files: &["/usr/lib/postgresql/*/bin/postgres"],
+        by: &[For::Demo, For::Tests, For::Bench],
+    },
+    Need {
+        package: "postgresql-client",
+        files: &["/usr/bin/psql"],
+        by: &[For::Demo, For::Tests, For::Bench],
+    },
+    Need {
+        package: "postgresql-contrib", // pgbench
+        files: &["/usr/bin/pgbench", "/usr/lib/postgresql/*/bin/pgbench"],
+        by: &[For::Demo, For::Tests, For::Bench],
+    },
+    Need {
+        package: "openssl",
+        files: &["/usr/bin/openssl"],
+        by: &[For::Demo, For::Tests, For::Bench],
+    },
+    Need { package: "python3-venv", files: &["/usr/lib/python3*/ensurepip"], by: &[For::Tests] },
+    Need { package: "strace", files: &["/usr/bin/strace"], by: &[For::Tests] },
+    Need { package: "faketime", files: &["/usr/bin/faketime"], by: &[For::Tests] },
+    Need {
+        package: "pgbouncer",
+        files: &["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"],
+        by: &[For::Bench],
+    },
+];
+
+/// Installs what is missing, as root or through sudo.
+pub(crate) fn ensure(purpose: For) -> Result<()> {
+    let missing: Vec<&str> = NEEDS
+        .iter()
+        .filter(|need| need.by.contains(&purpose) && !need.files.iter().any(|file| present(file)))
+        .map(|need| need.package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    println!("Installing what is missing with apt-get: {list}");
+    if !Path::new("/usr/bin/apt-get").try_exists().unwrap_or(false) {
+        bail!("this is not a Debian system; install the counterparts of these packages: {list}");
+    }
+    shell::run(apt().args(["update", "-q"])).context("cannot refresh the list of packages")?;
+    shell::run(apt().args(["install", "-q", "-y", "--no-install-recommends"]).args(&missing))
+        .with_context(|| format!("cannot install {list}"))
+}
+
+fn apt() -> Command {
+    let mut command = if root() {
+        Command::new("apt-get")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        sudo
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+fn root() -> bool {
+    shell::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
+/// Whether a path exists; one `*` in it stands for any run of characters within one directory's name.
+fn present(pattern: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else {
+        return Path::new(pattern).try_exists().unwrap_or(false);
+    };
+    let (folder, prefix) = before.rsplit_once('/').unwrap_or(("", before));
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| {
+        let named = entry.file_name().to_string_lossy().starts_with(prefix);
+        let rest = after.trim_start_matches('/');
+        named && entry.path().join(rest).try_exists().unwrap_or(false)
+    })
+}

@@ -1,0 +1,108 @@
+//! The demo and the stacks: programs of the test kit, which this builds and runs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::{self, Profile};
+use crate::packages::{self, For};
+use crate::shell::{self, Stopwatch};
+
+pub(crate) fn demo(rest: &[&str]) -> Result<()> {
+    if !matches!(rest, [] | ["--keep"]) {
+        bail!("usage: cargo xtask demo [--keep]");
+    }
+    packages::ensure(For::Demo)?;
+    run_kit("demo", rest)
+}
+
+pub(crate) fn up(rest: &[&str]) -> Result<()> {
+    packages::ensure(For::Demo)?;
+    run_kit("up", rest)
+}
+
+/// Needs nothing but the test kit, which `up` has built.
+pub(crate) fn down(rest: &[&str]) -> Result<()> {
+    let programs = build::programs(Profile::Stack, &[build::STACK])?;
+    let [kit] = programs.as_slice() else { bail!("nothing was built") };
+    shell::run(Command::new(kit).arg("down").args(rest))
+}
+
+pub(crate) fn bench(rest: &[&str]) -> Result<()> {
+    packages::ensure(For::Bench)?;
+    let programs = build_loudly(&[build::PORTCULLIS, build::BENCH])?;
+    let [portcullis, bench] = programs.as_slice() else { bail!("nothing was built") };
+    shell::run(Command::new(bench).args(rest).env("PORTCULLIS_BIN", portcullis))
+}
+
+fn run_kit(command: &str, rest: &[&str]) -> Result<()> {
+    let programs = build_loudly(&[build::PORTCULLIS, build::STACK])?;
+    let [portcullis, kit] = programs.as_slice() else { bail!("nothing was built") };
+    shell::run(Command::new(kit).arg(command).args(rest).env("PORTCULLIS_BIN", portcullis))
+}
+
+fn build_loudly(wanted: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
+    println!(
+        "Building Portcullis with optimisation (minutes the first time, seconds afterwards) …"
+    );
+    let stopwatch = Stopwatch::start();
+    let programs = build::programs(Profile::Stack, wanted)?;
+    println!("Built in {:.1} s.", stopwatch.elapsed().as_secs_f64());
+    Ok(programs)
+}
+
+/// What to do with the reference pages.
+#[derive(Clone, Copy)]
+pub(crate) enum Docs {
+    Write,
+    Check,
+}
+
+/// `docs/reference`, made from the code.
+pub(crate) fn docs(what: Docs) -> Result<()> {
+    let programs = build::programs(Profile::Dev, &[build::PORTCULLIS, build::STACK])?;
+    let [portcullis, kit] = programs.as_slice() else { bail!("nothing was built") };
+    match what {
+        Docs::Write => write_reference(kit, portcullis),
+        Docs::Check => check_reference(kit, portcullis),
+    }
+}
+
+pub(crate) fn write_reference(kit: &Path, portcullis: &Path) -> Result<()> {
+    reference(kit, portcullis, &shell::checkout().join("docs/reference"))
+}
+
+/// Compares what the code would write now with what the checkout holds.
+pub(crate) fn check_reference(kit: &Path, portcullis: &Path) -> Result<()> {
+    let fresh = std::env::temp_dir().join(format!("portcullis-reference-{}", std::process::id()));
+    reference(kit, portcullis, &fresh)?;
+    let kept = shell::checkout().join("docs/reference");
+    let verdict = compare(&fresh, &kept);
+    std::fs::remove_dir_all(&fresh)?;
+    verdict
+}
+
+fn reference(kit: &Path, portcullis: &Path, folder: &Path) -> Result<()> {
+    let mut command = Command::new(kit);
+    shell::run(command.arg("reference").arg("--dir").arg(folder).env("PORTCULLIS_BIN", portcullis))
+}
+
+fn compare(fresh: &Path, kept: &Path) -> Result<()> {
+    let mut stale = Vec::new();
+    for entry in std::fs::read_dir(fresh).context("no reference was written")? {
+        let name = entry?.file_name();
+        let now = std::fs::read(fresh.join(&name))?;
+        if std::fs::read(kept.join(&name)).ok() != Some(now) {
+            stale.push(name.to_string_lossy().into_owned());
+        }
+    }
+    if !stale.is_empty() {
+        stale.sort();
+        bail!(
+            "out of date in docs/reference: {}; `cargo xtask docs` writes them",
+            stale.join(", ")
+        );
+    }
+    Ok(())
+}
