@@ -61,31 +61,31 @@ pub(crate) enum Docs {
 
 /// `docs/reference`, made from the code.
 pub(crate) fn docs(what: Docs) -> Result<()> {
-    let programs = build::programs(Profile::Dev, &[build::PORTCULLIS, build::STACK])?;
-    let [portcullis, kit] = programs.as_slice() else { bail!("nothing was built") };
+    let programs = build::programs(Profile::Dev, &[build::PORTCULLIS])?;
+    let [portcullis] = programs.as_slice() else { bail!("nothing was built") };
     match what {
-        Docs::Write => write_reference(kit, portcullis),
-        Docs::Check => check_reference(kit, portcullis),
+        Docs::Write => write_reference(portcullis),
+        Docs::Check => check_reference(portcullis),
     }
 }
 
-pub(crate) fn write_reference(kit: &Path, portcullis: &Path) -> Result<()> {
-    reference(kit, portcullis, &shell::checkout().join("docs/reference"))
+pub(crate) fn write_reference(portcullis: &Path) -> Result<()> {
+    reference(portcullis, &shell::checkout().join("docs/reference"))
 }
 
 /// Compares what the code would write now with what the checkout holds.
-pub(crate) fn check_reference(kit: &Path, portcullis: &Path) -> Result<()> {
+pub(crate) fn check_reference(portcullis: &Path) -> Result<()> {
     let fresh = std::env::temp_dir().join(format!("portcullis-reference-{}", std::process::id()));
-    reference(kit, portcullis, &fresh)?;
+    reference(portcullis, &fresh)?;
     let kept = shell::checkout().join("docs/reference");
     let verdict = compare(&fresh, &kept);
     std::fs::remove_dir_all(&fresh)?;
     verdict
 }
 
-fn reference(kit: &Path, portcullis: &Path, folder: &Path) -> Result<()> {
-    let mut command = Command::new(kit);
-    shell::run(command.arg("reference").arg("--dir").arg(folder).env("PORTCULLIS_BIN", portcullis))
+fn reference(portcullis: &Path, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    shell::run(Command::new(portcullis).args(["docs", "--to"]).arg(folder))
 }
 
 fn compare(fresh: &Path, kept: &Path) -> Result<()> {

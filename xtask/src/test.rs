@@ -70,7 +70,7 @@ fn with_servers(report: &mut Report) {
     if !built {
         return;
     }
-    report.check("reference", || stack::check_reference(kit, portcullis));
+    report.check("reference", || stack::check_reference(portcullis));
     report.tests("unit tests", || runner::unit(runner::Servers::With { portcullis }));
     report.tests("documentation tests", runner::documentation);
     report.tests("end to end", || {
@@ -117,9 +117,9 @@ impl Drop for SharedStack {
 /// Takes the present output as what snapshots expect.
 pub(crate) fn bless() -> Result<()> {
     packages::ensure(For::Tests)?;
-    let programs = build::programs(Profile::Dev, &[build::PORTCULLIS, build::STACK])?;
-    let [portcullis, kit] = programs.as_slice() else { anyhow::bail!("nothing was built") };
-    stack::write_reference(kit, portcullis)?;
+    let programs = build::programs(Profile::Dev, &[build::PORTCULLIS])?;
+    let [portcullis] = programs.as_slice() else { anyhow::bail!("nothing was built") };
+    stack::write_reference(portcullis)?;
     shell::run(
         shell::cargo(["test", "--workspace", "--locked", "--no-fail-fast"])
             .env("INSTA_UPDATE", "always")
