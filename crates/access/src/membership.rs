@@ -1,6 +1,6 @@
 //! Who holds which database role now, and why not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use model::kind::activation::{Activation, ActivationState};
@@ -76,6 +76,20 @@ pub fn active_roles(
         }
     }
     held.into_values().collect()
+}
+
+/// The groups of which the person is a member at `now`, each once, in the order of names. A disabled or unknown person
+/// is a member of none.
+pub fn active_groups(
+    principal: PrincipalId,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> BTreeSet<GroupName> {
+    let person = snapshot
+        .principal(principal)
+        .filter(|principal| principal.enabled && principal.kind == PrincipalKind::User);
+    let memberships = person.map(|person| memberships(&person, snapshot, now)).unwrap_or_default();
+    memberships.into_iter().map(|membership| membership.group).collect()
 }
 
 fn direct(principal: &Principal, assignee: &str, role: &DatabaseRoleName) -> Option<ActiveRole> {
