@@ -1,5 +1,6 @@
 //! One write: everything in it becomes true together, or nothing does.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::{Document, Kind, Resource, Revision, Snapshot, Spec, Timestamp};
@@ -20,11 +21,17 @@ pub struct Transaction<'a> {
     pub(crate) touched: Touched,
 }
 
-/// Whether there is anything to commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Touched {
-    Nothing,
-    Something,
+/// What there is to commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Touched {
+    documents: BTreeSet<(Kind, String)>,
+    records: bool,
+}
+
+impl Touched {
+    pub(crate) fn nothing(&self) -> bool {
+        self.documents.is_empty() && !self.records
+    }
 }
 
 impl Transaction<'_> {
@@ -46,6 +53,16 @@ impl Transaction<'_> {
     /// The directory with what this write has done so far.
     pub fn state(&self) -> &Snapshot {
         &self.after
+    }
+
+    /// The documents that this write has created, changed or deleted so far.
+    pub fn touched(&self) -> impl Iterator<Item = (Kind, &str)> {
+        self.touched.documents.iter().map(|(kind, name)| (*kind, name.as_str()))
+    }
+
+    /// Whether there is anything to commit.
+    pub fn is_empty(&self) -> bool {
+        self.touched.nothing()
     }
 
     /// Creates or replaces a document. See [`Self::put_resource`].
@@ -109,7 +126,7 @@ impl Transaction<'_> {
     }
 
     fn note(&mut self, kind: Kind, name: &str, operation: Operation) -> Result<(), StoreError> {
-        self.touched = Touched::Something;
+        self.touched.documents.insert((kind, name.to_owned()));
         let change = ChangeRow {
             revision: self.revision,
             kind: kind.name().to_owned(),
@@ -142,7 +159,7 @@ impl Transaction<'_> {
         record: &R,
         keep_until: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        self.touched = Touched::Something;
+        self.touched.records = true;
         let place = RecordKey { collection: R::COLLECTION, key };
         rows::put_record(&self.sql, place, &record::write(record)?, keep_until)
     }
@@ -158,7 +175,7 @@ impl Transaction<'_> {
     pub fn delete_record<R: Record>(&mut self, key: &str) -> Result<bool, StoreError> {
         let deleted = rows::delete_record(&self.sql, RecordKey { collection: R::COLLECTION, key })?;
         if deleted {
-            self.touched = Touched::Something;
+            self.touched.records = true;
         }
         Ok(deleted)
     }

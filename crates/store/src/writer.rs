@@ -279,10 +279,10 @@ impl Writer {
             revision: Revision(before.revision.0 + 1),
             after: (*before).clone(),
             before,
-            touched: Touched::Nothing,
+            touched: Touched::default(),
         };
         let value = write(&mut transaction).map_err(WriteError::Refused)?;
-        if transaction.touched == Touched::Nothing {
+        if transaction.is_empty() {
             let Snapshot { revision, committed_at, .. } = *transaction.before;
             return Ok(Committed { value, revision, committed_at });
         }
