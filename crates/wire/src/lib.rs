@@ -1,1 +1,10 @@
-//! Placeholder.
+//! PostgreSQL's protocol as bytes: framing, views of messages, and what they say about statements. No I/O, no clock.
+//!
+//! Everything here borrows its input, can say "not yet", and allocates by what has arrived, never by what a peer
+//! declares. `pg` holds the protocol, `sql` the little that audit needs to know about SQL text.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+pub mod pg;
+pub mod sql;

@@ -1,0 +1,581 @@
+//! Which statement runs, and what became of it: one [`Tracker`] a session, told of both directions in order.
+//!
+//! ```text
+//! for each frontend::Message, before it is forwarded:
+//!     if let Some(statement) = tracker.client(&message, mark)? { record(statement) }
+//! for each backend::Message, before or after it is forwarded:
+//!     tracker.server(&message, scanner.rows());
+//!     while let Some(outcome) = tracker.next_outcome() { record(outcome) }
+//! when the session ends, however:
+//!     tracker.finish(); while let Some(outcome) = tracker.next_outcome() { record(outcome) }
+//! ```
+//!
+//! `mark` is any number by which the caller tells time; the outcome gives it back, so that a duration needs no table.
+//! While [`Tracker::has_room`] is false the caller stops reading the client, and goes on reading the server.
+//!
+//! **Statements.** Query, Execute and FunctionCall run one; each gets the next number, from 1. A Query is one statement
+//! whatever it holds. An Execute runs the text of the prepared statement that its portal was bound to, with that
+//! Bind's values; a portal or statement that SQL made (`DECLARE`, `PREPARE`) is named instead of guessed at. Parse and
+//! Bind are not recorded: they run nothing.
+//!
+//! **Names.** The maps follow the server's: applied when a message is sent, and undone when it turns out that the server
+//! skipped it. `DEALLOCATE`, `DISCARD ALL` and `CLOSE` in SQL remove names here too. Where it cannot be known which
+//! name, all go: a text may be missing from the record, but never wrong.
+//!
+//! **Outcomes.** Each message that is answered waits in a queue. An error of the extended protocol ends the whole unit
+//! up to its Sync: the Executes whose Parse or Bind failed get the error, those behind it [`Note::Skipped`]. An error
+//! at Sync itself (a deferred constraint) gives the last statement of the unit a second outcome, [`Note::CommitFailed`].
+//! COPY from the client swallows the Syncs that the server ignores in it. Every statement has at least one outcome.
+//!
+//! **Bounds.** [`limits`](super::limits): `TRACKER_BYTES_MAX`, `STATEMENTS_MAX`, `PORTALS_MAX`, `PENDING_MAX`, `TAGS_MAX`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::backend::{self, TransactionStatus, rows_of_tag};
+use super::frontend::{self, Target};
+use super::limits::{
+    NAME_BYTES_MAX, PENDING_MAX, PORTALS_MAX, SERVER_TEXT_BYTES_MAX, STATEMENTS_MAX, TAGS_MAX,
+    TRACKER_BYTES_MAX,
+};
+
+mod named;
+mod outcome;
+mod pending;
+mod text;
+
+use named::{Budget, Name, Portal, Prepared, name};
+pub use outcome::{Note, Outcome, ServerError};
+use pending::{Expectation, Run, Undo};
+pub use text::{Sql, Statement, StatementProtocol};
+
+pub use super::value::{Encoding, Parameter, TypedValue};
+
+/// The session asks its tracker to keep more than is allowed; it ends with `54000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum LimitExceeded {
+    /// Prepared statements.
+    #[error("a session may have {STATEMENTS_MAX} prepared statements")]
+    Statements,
+    /// Portals.
+    #[error("a session may have {PORTALS_MAX} portals")]
+    Portals,
+    /// Bytes of texts and values.
+    #[error("prepared statements and portals of a session may take {TRACKER_BYTES_MAX} bytes")]
+    Bytes,
+    /// Messages without an answer.
+    #[error("a session may send {PENDING_MAX} messages ahead of their answers")]
+    Pending,
+}
+
+/// Which statements a session runs.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    statements: HashMap<Name, Arc<Prepared>>,
+    portals: HashMap<Name, Arc<Portal>>,
+    pending: VecDeque<Expectation>,
+    /// Query, FunctionCall, Sync and Flush in `pending`: the server owes answers, so waiting for them is safe.
+    owed: usize,
+    /// After an error of the extended protocol the server reads on to the next Sync.
+    skipping: bool,
+    /// The server reads CopyData, and neither Flush nor Sync means anything to it.
+    copying_in: bool,
+    /// What is known of the statement at the head of the queue.
+    progress: Progress,
+    outcomes: VecDeque<Outcome>,
+    last_number: u64,
+    /// The statement that ended last in the current unit of extended query.
+    last_run: Option<Run>,
+    encoding: Encoding,
+    replication: bool,
+    budget: Budget,
+    rows_before: u64,
+    mismatches: u64,
+    transaction: Option<TransactionStatus>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    tags: Vec<String>,
+    rows: u64,
+    error: Option<ServerError>,
+}
+
+impl Tracker {
+    /// Of an ordinary session, or of one that speaks the replication protocol.
+    pub fn new(replication: super::startup::Replication) -> Self {
+        let replication = replication != super::startup::Replication::No;
+        Self { replication, ..Self::default() }
+    }
+
+    /// Whether the client may be read on.
+    pub fn has_room(&self) -> bool {
+        let crowded = self.pending.len() >= PENDING_MAX.saturating_sub(HEADROOM)
+            || self.budget.used() > TRACKER_BYTES_MAX / 2;
+        !crowded || self.owed == 0
+    }
+
+    /// Transaction status as the server said it last.
+    pub fn transaction(&self) -> Option<TransactionStatus> {
+        self.transaction
+    }
+
+    /// The encoding of the client's texts.
+    pub fn encoding(&self) -> &Encoding {
+        &self.encoding
+    }
+
+    /// Whether statements run whose outcome is not known.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Statements so far.
+    pub fn statements(&self) -> u64 {
+        self.last_number
+    }
+
+    /// Server messages that fitted no expectation; more than none means that one of the three is wrong.
+    pub fn mismatches(&self) -> u64 {
+        self.mismatches
+    }
+
+    /// The next outcome that is known.
+    pub fn next_outcome(&mut self) -> Option<Outcome> {
+        self.outcomes.pop_front()
+    }
+
+    /// Takes note of a client's message; gives the statement that it runs, which is to be recorded before the message
+    /// is forwarded.
+    pub fn client<'a>(
+        &mut self,
+        message: &frontend::Message<'a>,
+        mark: u64,
+    ) -> Result<Option<Statement<'a>>, LimitExceeded> {
+        use frontend::Message;
+        if self.pending.len() >= PENDING_MAX {
+            return Err(LimitExceeded::Pending);
+        }
+        match message {
+            Message::Query(query) => Ok(Some(self.query(query, mark))),
+            Message::Parse(parse) => self.parse(parse).map(|()| None),
+            Message::Bind(bind) => self.bind(bind).map(|()| None),
+            Message::Execute(execute) => Ok(Some(self.execute(execute, mark))),
+            Message::FunctionCall(call) => Ok(Some(self.function_call(call, mark))),
+            Message::Describe(target) => {
+                self.describe(target);
+                Ok(None)
+            }
+            Message::Close(target) => {
+                self.close(target);
+                Ok(None)
+            }
+            Message::Sync => {
+                self.sync();
+                Ok(None)
+            }
+            Message::CopyDone | Message::CopyFail(_) => {
+                self.copy_ends();
+                Ok(None)
+            }
+            Message::Flush => {
+                self.owed = self.owed.max(usize::from(!self.pending.is_empty()));
+                Ok(None)
+            }
+            Message::Terminate => Ok(None),
+        }
+    }
+
+    fn begin(&mut self, mark: u64) -> Run {
+        self.last_number = self.last_number.saturating_add(1);
+        Run { number: self.last_number, mark }
+    }
+
+    /// Whether the server will skip what the client sends now.
+    fn is_unread(&self) -> bool {
+        self.skipping || self.copying_in
+    }
+
+    fn expect(&mut self, expectation: Expectation) {
+        self.owed = self.owed.saturating_add(usize::from(expectation.ends_with_ready()));
+        self.pending.push_back(expectation);
+    }
+
+    /// A statement that the server will not read: it is recorded all the same.
+    fn skipped(&mut self, run: Run) {
+        self.outcomes.push_back(Outcome::of(run, Note::Skipped));
+    }
+
+    fn query<'a>(&mut self, query: &frontend::Query<'a>, mark: u64) -> Statement<'a> {
+        let run = self.begin(mark);
+        if self.is_unread() {
+            self.skipped(run);
+        } else {
+            let deallocated = if self.statements.is_empty() {
+                Vec::new()
+            } else {
+                text::deallocated(&query.text)
+            };
+            // A simple query drops the unnamed statement and portal (`exec_simple_query`).
+            let former = self.statements.remove(b"".as_slice());
+            self.portals.remove(b"".as_slice());
+            let undo = Undo::Statement { name: name(b""), former };
+            self.expect(Expectation::Query { run, deallocated, undo });
+        }
+        let protocol = if self.replication {
+            StatementProtocol::Replication
+        } else {
+            StatementProtocol::Simple
+        };
+        Statement::query(run.number, protocol, query.text)
+    }
+
+    fn parse(&mut self, parse: &frontend::Parse<'_>) -> Result<(), LimitExceeded> {
+        if self.is_unread() {
+            return Ok(());
+        }
+        let prepared = Prepared::new(parse, self.encoding.clone(), &self.budget)?;
+        let prepared = Arc::new(prepared);
+        let name = name(parse.statement);
+        let former = self.statements.insert(name.clone(), Arc::clone(&prepared));
+        if self.statements.len() > STATEMENTS_MAX {
+            return Err(LimitExceeded::Statements);
+        }
+        self.expect(Expectation::Parse { prepared, undo: Undo::Statement { name, former } });
+        Ok(())
+    }
+
+    fn bind(&mut self, bind: &frontend::Bind<'_>) -> Result<(), LimitExceeded> {
+        if self.is_unread() {
+            return Ok(());
+        }
+        let prepared = self.statements.get(name(bind.statement).as_ref()).map(Arc::clone);
+        let portal = Arc::new(Portal::new(bind, prepared, &self.budget)?);
+        let name = name(bind.portal);
+        let former = self.portals.insert(name.clone(), Arc::clone(&portal));
+        if self.portals.len() > PORTALS_MAX {
+            return Err(LimitExceeded::Portals);
+        }
+        // After an error the unnamed portal is of no use any more; keeping every former one would keep a whole pipeline.
+        let former = former.filter(|_| !name.is_empty());
+        self.expect(Expectation::Bind { portal, undo: Undo::Portal { name, former } });
+        Ok(())
+    }
+
+    fn execute<'a>(&mut self, execute: &frontend::Execute<'_>, mark: u64) -> Statement<'a> {
+        let run = self.begin(mark);
+        let portal = self.portals.get(name(execute.portal).as_ref()).map(Arc::clone);
+        let statement = match &portal {
+            Some(portal) => Statement::portal(run.number, Arc::clone(portal)),
+            None => Statement::unknown_portal(run.number, execute.portal),
+        };
+        if self.is_unread() {
+            self.skipped(run);
+        } else {
+            self.expect(Expectation::Execute { run, portal });
+        }
+        statement
+    }
+
+    fn function_call<'a>(&mut self, call: &frontend::FunctionCall<'a>, mark: u64) -> Statement<'a> {
+        let run = self.begin(mark);
+        if self.is_unread() {
+            self.skipped(run);
+        } else {
+            self.expect(Expectation::FunctionCall { run });
+        }
+        Statement::function(run.number, call)
+    }
+
+    fn describe(&mut self, target: &Target<'_>) {
+        if self.is_unread() {
+            return;
+        }
+        let prepared = match target {
+            Target::Statement(statement) => {
+                self.statements.get(name(statement).as_ref()).map(Arc::clone)
+            }
+            Target::Portal(_) => None,
+        };
+        self.expect(Expectation::Describe { prepared });
+    }
+
+    fn close(&mut self, target: &Target<'_>) {
+        if self.is_unread() {
+            return;
+        }
+        let undo = match target {
+            Target::Statement(statement) => {
+                let name = name(statement);
+                let former = self.statements.remove(name.as_ref());
+                Undo::Statement { name, former }
+            }
+            Target::Portal(portal) => {
+                let name = name(portal);
+                let former = self.portals.remove(name.as_ref());
+                Undo::Portal { name, former }
+            }
+        };
+        self.expect(Expectation::Close { undo });
+    }
+
+    fn sync(&mut self) {
+        if self.copying_in {
+            return;
+        }
+        self.skipping = false;
+        self.expect(Expectation::Sync);
+    }
+
+    fn copy_ends(&mut self) {
+        if self.copying_in {
+            self.copying_in = false;
+        } else if !self.skipping && !self.pending.is_empty() {
+            self.expect(Expectation::CopyEnd);
+        }
+    }
+
+    /// Takes note of a server's message. `rows` are the DataRows so far, as the scanner counts them.
+    pub fn server(&mut self, message: &backend::Message<'_>, rows: u64) {
+        use backend::Message;
+        while matches!(self.pending.front(), Some(Expectation::CopyEnd)) {
+            self.pending.pop_front();
+        }
+        match message {
+            Message::ReadyForQuery(status) => self.ready(*status),
+            Message::CommandComplete(tag) => self.command_complete(tag),
+            Message::ErrorResponse(fields) => self.error(fields, rows),
+            Message::EmptyQueryResponse => self.execute_ends(None),
+            Message::PortalSuspended => self.suspended(rows),
+            Message::ParseComplete => self.done(|front| matches!(front, Expectation::Parse { .. })),
+            Message::BindComplete => self.done(|front| matches!(front, Expectation::Bind { .. })),
+            Message::CloseComplete => self.done(|front| matches!(front, Expectation::Close { .. })),
+            Message::NoData => self.done(|front| matches!(front, Expectation::Describe { .. })),
+            Message::RowDescription(_) => self.described(),
+            Message::ParameterDescription(types) => self.parameter_types(types),
+            Message::CopyInResponse => self.copy_begins(),
+            Message::ParameterStatus { name: b"client_encoding", value } => {
+                self.encoding = Encoding::named(value);
+            }
+            Message::ParameterStatus { .. }
+            | Message::Authentication(_)
+            | Message::BackendKeyData { .. }
+            | Message::NoticeResponse(_)
+            | Message::CopyOutResponse
+            | Message::CopyBothResponse
+            | Message::CopyDone
+            | Message::FunctionCallResponse
+            | Message::NegotiateProtocolVersion => return,
+        }
+        self.rows_before = rows;
+    }
+
+    /// The session is over: what has no outcome gets one.
+    pub fn finish(&mut self) {
+        while let Some(expectation) = self.pending.pop_front() {
+            let Some(run) = expectation.run() else { continue };
+            let progress = std::mem::take(&mut self.progress);
+            let mut outcome = Outcome::of(run, Note::Unknown);
+            if progress.error.is_some() {
+                outcome.note = None;
+            }
+            (outcome.tags, outcome.rows, outcome.error) =
+                (progress.tags, progress.rows, progress.error);
+            self.outcomes.push_back(outcome);
+        }
+        self.owed = 0;
+    }
+
+    fn pop(&mut self) -> Option<Expectation> {
+        let front = self.pending.pop_front()?;
+        self.owed = self.owed.saturating_sub(usize::from(front.ends_with_ready()));
+        if self.pending.is_empty() {
+            self.owed = 0;
+        }
+        Some(front)
+    }
+
+    fn mismatch(&mut self) {
+        self.mismatches = self.mismatches.saturating_add(1);
+    }
+
+    /// One message answers the expectation at the head.
+    fn done(&mut self, fits: impl Fn(&Expectation) -> bool) {
+        if self.pending.front().is_some_and(fits) {
+            self.pop();
+        } else {
+            self.mismatch();
+        }
+    }
+
+    /// Rows are described for a Describe, or come with a Query.
+    fn described(&mut self) {
+        match self.pending.front() {
+            Some(Expectation::Query { .. }) => {}
+            _ => self.done(|front| matches!(front, Expectation::Describe { .. })),
+        }
+    }
+
+    fn parameter_types(&mut self, types: &backend::ParameterTypes<'_>) {
+        match self.pending.front() {
+            Some(Expectation::Describe { prepared }) => {
+                if let Some(prepared) = prepared {
+                    prepared.describe(types.iter().collect());
+                }
+            }
+            _ => self.mismatch(),
+        }
+    }
+
+    fn copy_begins(&mut self) {
+        // The Syncs between here and the end of the client's data are read by COPY, which ignores them.
+        let end = self.pending.iter().position(|each| matches!(each, Expectation::CopyEnd));
+        let span = end.unwrap_or(self.pending.len());
+        let mut index = 0_usize;
+        self.pending.retain(|each| {
+            let swallowed = index < span && matches!(each, Expectation::Sync);
+            index = index.saturating_add(1);
+            !swallowed
+        });
+        self.owed = self.pending.iter().filter(|each| each.ends_with_ready()).count();
+        self.copying_in = end.is_none();
+    }
+
+    fn command_complete(&mut self, tag: &[u8]) {
+        let rows = rows_of_tag(tag).unwrap_or_default();
+        self.forget_names(tag);
+        let tag = tag.get(..SERVER_TEXT_BYTES_MAX).unwrap_or(tag);
+        self.progress.rows = self.progress.rows.saturating_add(rows);
+        if self.progress.tags.len() < TAGS_MAX {
+            self.progress.tags.push(String::from_utf8_lossy(tag).into_owned());
+        }
+        match self.pending.front() {
+            Some(Expectation::Query { .. }) => {}
+            _ => self.execute_ends(None),
+        }
+    }
+
+    fn suspended(&mut self, rows: u64) {
+        self.progress.rows = rows.saturating_sub(self.rows_before);
+        self.execute_ends(Some(Note::Suspended));
+    }
+
+    /// The Execute at the head is over; what was noted of it is its outcome. A Query goes on to its ReadyForQuery.
+    fn execute_ends(&mut self, note: Option<Note>) {
+        match self.pending.front() {
+            Some(Expectation::Query { .. }) => {}
+            Some(Expectation::Execute { run, .. }) => {
+                let run = *run;
+                self.pop();
+                self.copying_in = false;
+                self.last_run = Some(run);
+                self.conclude(run, note);
+            }
+            _ => {
+                self.progress = Progress::default();
+                self.mismatch();
+            }
+        }
+    }
+
+    fn conclude(&mut self, run: Run, note: Option<Note>) {
+        let Progress { tags, rows, error } = std::mem::take(&mut self.progress);
+        let Run { number, mark } = run;
+        self.outcomes.push_back(Outcome { number, mark, tags, rows, error, note });
+    }
+
+    fn ready(&mut self, status: TransactionStatus) {
+        self.transaction = Some(status);
+        self.copying_in = false;
+        while let Some(front) = self.pop() {
+            match front {
+                Expectation::Query { run, .. } | Expectation::FunctionCall { run } => {
+                    self.conclude(run, None);
+                    break;
+                }
+                Expectation::Sync => break,
+                Expectation::CopyEnd => {}
+                other => {
+                    self.mismatch();
+                    if let Some(run) = other.run() {
+                        self.conclude(run, Some(Note::Unknown));
+                    }
+                }
+            }
+        }
+        self.progress = Progress::default();
+        self.last_run = None;
+        if status == TransactionStatus::Idle {
+            self.forget_portals();
+        }
+    }
+
+    fn error(&mut self, fields: &backend::Fields<'_>, rows: u64) {
+        let error =
+            ServerError { sqlstate: fields.sqlstate().to_owned(), message: fields.message() };
+        if self.progress.rows == 0 {
+            self.progress.rows = rows.saturating_sub(self.rows_before);
+        }
+        match self.pending.front() {
+            None => {}
+            Some(Expectation::Query { .. } | Expectation::FunctionCall { .. }) => {
+                self.copying_in = false;
+                self.progress.error = Some(error);
+            }
+            Some(Expectation::Sync) => {
+                if let Some(run) = self.last_run.take() {
+                    self.progress.error = Some(error);
+                    self.conclude(run, Some(Note::CommitFailed));
+                }
+            }
+            Some(_) => self.unit_fails(&error),
+        }
+    }
+
+    /// An error of the extended protocol: everything up to the Sync is over, and what of it was skipped never happened.
+    fn unit_fails(&mut self, error: &ServerError) {
+        self.copying_in = false;
+        let end = self.pending.iter().position(|each| matches!(each, Expectation::Sync));
+        self.skipping = end.is_none();
+        let unit: Vec<_> = self.pending.drain(..end.unwrap_or(self.pending.len())).collect();
+        self.owed = self.pending.iter().filter(|each| each.ends_with_ready()).count();
+        let Some(failed) = unit.first() else { return };
+        for (index, expectation) in unit.iter().enumerate() {
+            let Some(run) = expectation.run() else { continue };
+            if index == 0 || failed.caused(expectation) {
+                self.progress.error = Some(error.clone());
+                self.conclude(run, None);
+            } else {
+                self.skipped(run);
+            }
+        }
+        self.progress = Progress::default();
+        for expectation in unit.into_iter().rev() {
+            match expectation.into_undo() {
+                Some(Undo::Statement { name, former }) => {
+                    restore(&mut self.statements, name, former)
+                }
+                Some(Undo::Portal { name, former }) => restore(&mut self.portals, name, former),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Messages that a reader may still hand over after it was told to stop: those in one buffer.
+const HEADROOM: usize = PENDING_MAX / 4;
+
+fn restore<T>(map: &mut HashMap<Name, Arc<T>>, name: Name, former: Option<Arc<T>>) {
+    match former {
+        Some(former) => {
+            map.insert(name, former);
+        }
+        None => {
+            map.remove(name.as_ref());
+        }
+    }
+}
+
+const _: () = assert!(NAME_BYTES_MAX < 64, "names are compared by NAMEDATALEN - 1 bytes");

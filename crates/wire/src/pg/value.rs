@@ -1,0 +1,309 @@
+//! Bind values as people read them.
+
+use super::Part;
+use super::frontend::{Format, Value};
+
+/// The encoding that a client's texts are in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// UTF-8, or not known yet.
+    #[default]
+    Utf8,
+    /// ISO 8859-1.
+    Latin1,
+    /// Another; texts that are not plain ASCII are kept as bytes.
+    Other(String),
+}
+
+impl Encoding {
+    /// By PostgreSQL's name, as in the ParameterStatus `client_encoding`.
+    pub fn named(name: &[u8]) -> Self {
+        match name {
+            b"UTF8" | b"SQL_ASCII" => Self::Utf8,
+            b"LATIN1" => Self::Latin1,
+            other => Self::Other(String::from_utf8_lossy(other).into_owned()),
+        }
+    }
+
+    /// Its name, when it is not UTF-8.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Utf8 => None,
+            Self::Latin1 => Some("LATIN1"),
+            Self::Other(name) => Some(name),
+        }
+    }
+
+    /// The text in UTF-8, when it can be read as such. Of a beginning, a last character that is cut in two is left out.
+    pub fn decode(&self, part: &Part<'_>) -> Option<String> {
+        let bytes = part.start;
+        match self {
+            Self::Latin1 => Some(bytes.iter().copied().map(char::from).collect()),
+            Self::Utf8 => match std::str::from_utf8(bytes) {
+                Ok(text) => Some(text.to_owned()),
+                Err(error) if error.error_len().is_none() && !part.is_whole() => {
+                    let valid = bytes.get(..error.valid_up_to())?;
+                    Some(String::from_utf8_lossy(valid).into_owned())
+                }
+                Err(_) => None,
+            },
+            Self::Other(_) => bytes.is_ascii().then(|| String::from_utf8_lossy(bytes).into_owned()),
+        }
+    }
+
+    /// The text in UTF-8, or its bytes as `\x…`.
+    pub(crate) fn text(&self, part: &Part<'_>) -> String {
+        self.decode(part).unwrap_or_else(|| format!("\\x{}", hex(part.start)))
+    }
+}
+
+/// A bind value for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    /// SQL NULL.
+    Null,
+    /// Sent as text, or in a binary form that is known.
+    Text(String),
+    /// Any other, as hex.
+    Binary(String),
+    /// Its beginning; it was longer than what is kept.
+    Truncated {
+        /// The beginning, as text or hex.
+        start: String,
+        /// Bytes in all.
+        bytes: u64,
+        /// SHA-256 of all.
+        sha256: [u8; 32],
+    },
+}
+
+/// A bind value with its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TypedValue<'a> {
+    /// How it is written, and its bytes.
+    pub value: Value<'a>,
+    /// Oid of its type; 0 when it is not known.
+    pub type_oid: u32,
+}
+
+impl TypedValue<'_> {
+    /// For the record: at most `bytes_max` bytes of it.
+    pub fn parameter(&self, encoding: &Encoding, bytes_max: usize) -> Parameter {
+        let Some(whole) = self.value.bytes else { return Parameter::Null };
+        let part = whole.cut(bytes_max);
+        let (text, is_text) = match self.value.format {
+            Format::Text => (encoding.decode(&part), true),
+            Format::Binary if is_string(self.type_oid) => (encoding.decode(&part), true),
+            Format::Binary if part.is_whole() => (decode(self.type_oid, part.start), true),
+            Format::Binary => (None, false),
+        };
+        match (part.sha256, text) {
+            (Some(sha256), text) => Parameter::Truncated {
+                start: text.filter(|_| is_text).unwrap_or_else(|| hex(part.start)),
+                bytes: part.length,
+                sha256,
+            },
+            (None, Some(text)) => Parameter::Text(text),
+            (None, None) => Parameter::Binary(hex(part.start)),
+        }
+    }
+}
+
+/// Hexadecimal digits, lower case.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).flatten().collect()
+}
+
+/// Oids are fixed in PostgreSQL's catalogue (`pg_type.dat`).
+mod oid {
+    pub(super) const BOOL: u32 = 16;
+    pub(super) const BYTEA: u32 = 17;
+    pub(super) const CHAR: u32 = 18;
+    pub(super) const NAME: u32 = 19;
+    pub(super) const INT8: u32 = 20;
+    pub(super) const INT2: u32 = 21;
+    pub(super) const INT4: u32 = 23;
+    pub(super) const TEXT: u32 = 25;
+    pub(super) const OID: u32 = 26;
+    pub(super) const JSON: u32 = 114;
+    pub(super) const XML: u32 = 142;
+    pub(super) const FLOAT4: u32 = 700;
+    pub(super) const FLOAT8: u32 = 701;
+    pub(super) const UNKNOWN: u32 = 705;
+    pub(super) const BPCHAR: u32 = 1042;
+    pub(super) const VARCHAR: u32 = 1043;
+    pub(super) const DATE: u32 = 1082;
+    pub(super) const TIMESTAMP: u32 = 1114;
+    pub(super) const TIMESTAMPTZ: u32 = 1184;
+    pub(super) const NUMERIC: u32 = 1700;
+    pub(super) const UUID: u32 = 2950;
+    pub(super) const JSONB: u32 = 3802;
+}
+
+/// Types whose binary form is their text.
+fn is_string(type_oid: u32) -> bool {
+    [oid::CHAR, oid::NAME, oid::TEXT, oid::JSON, oid::XML, oid::UNKNOWN, oid::BPCHAR, oid::VARCHAR]
+        .contains(&type_oid)
+}
+
+/// The text of a value in binary form; `None` when the type is not known or the bytes are not its.
+fn decode(type_oid: u32, bytes: &[u8]) -> Option<String> {
+    match type_oid {
+        oid::BOOL => match bytes {
+            [0] => Some("f".to_owned()),
+            [1] => Some("t".to_owned()),
+            _ => None,
+        },
+        oid::BYTEA => Some(format!("\\x{}", hex(bytes))),
+        oid::INT2 => Some(i16::from_be_bytes(bytes.try_into().ok()?).to_string()),
+        oid::INT4 => Some(i32::from_be_bytes(bytes.try_into().ok()?).to_string()),
+        oid::INT8 => Some(i64::from_be_bytes(bytes.try_into().ok()?).to_string()),
+        oid::OID => Some(u32::from_be_bytes(bytes.try_into().ok()?).to_string()),
+        oid::FLOAT4 => {
+            let number = f32::from_be_bytes(bytes.try_into().ok()?);
+            Some(float(f64::from(number), &format!("{number:?}")))
+        }
+        oid::FLOAT8 => {
+            let number = f64::from_be_bytes(bytes.try_into().ok()?);
+            Some(float(number, &format!("{number:?}")))
+        }
+        oid::UUID => uuid(bytes),
+        oid::JSONB => match bytes.split_first()? {
+            (1, json) => std::str::from_utf8(json).ok().map(str::to_owned),
+            _ => None,
+        },
+        oid::DATE => date(i32::from_be_bytes(bytes.try_into().ok()?)),
+        oid::TIMESTAMP => timestamp(i64::from_be_bytes(bytes.try_into().ok()?), ""),
+        oid::TIMESTAMPTZ => timestamp(i64::from_be_bytes(bytes.try_into().ok()?), "+00"),
+        oid::NUMERIC => numeric(bytes),
+        _ => None,
+    }
+}
+
+/// As PostgreSQL writes it: no `.0`, its own words for what is no number.
+fn float(number: f64, shortest: &str) -> String {
+    if number.is_nan() {
+        "NaN".to_owned()
+    } else if number.is_infinite() {
+        if number > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() }
+    } else {
+        shortest.strip_suffix(".0").unwrap_or(shortest).to_owned()
+    }
+}
+
+fn uuid(bytes: &[u8]) -> Option<String> {
+    let bytes: [u8; 16] = bytes.try_into().ok()?;
+    let mut text = String::with_capacity(36);
+    for (index, byte) in bytes.iter().enumerate() {
+        if [4, 6, 8, 10].contains(&index) {
+            text.push('-');
+        }
+        text.push_str(&hex(&[*byte]));
+    }
+    Some(text)
+}
+
+/// Days from 1970-01-01 to 2000-01-01, from which PostgreSQL counts.
+const EPOCH_DAYS: i64 = 10_957;
+const DAY_MICROSECONDS: i64 = 86_400_000_000;
+
+fn date(days: i32) -> Option<String> {
+    match days {
+        i32::MAX => Some("infinity".to_owned()),
+        i32::MIN => Some("-infinity".to_owned()),
+        days => {
+            let (date, era) = civil(i64::from(days))?;
+            Some(format!("{date}{era}"))
+        }
+    }
+}
+
+fn timestamp(microseconds: i64, zone: &str) -> Option<String> {
+    match microseconds {
+        i64::MAX => return Some("infinity".to_owned()),
+        i64::MIN => return Some("-infinity".to_owned()),
+        _ => {}
+    }
+    let (date, era) = civil(microseconds.div_euclid(DAY_MICROSECONDS))?;
+    let of_day = microseconds.rem_euclid(DAY_MICROSECONDS);
+    let seconds = of_day.div_euclid(1_000_000);
+    let fraction = of_day.rem_euclid(1_000_000);
+    let (hour, minute, second) =
+        (seconds.div_euclid(3600), seconds.div_euclid(60).rem_euclid(60), seconds.rem_euclid(60));
+    let fraction = if fraction == 0 {
+        String::new()
+    } else {
+        let digits = format!("{fraction:06}");
+        format!(".{}", digits.trim_end_matches('0'))
+    };
+    Some(format!("{date} {hour:02}:{minute:02}:{second:02}{fraction}{zone}{era}"))
+}
+
+/// A day of the proleptic Gregorian calendar from days since 2000-01-01, after Howard Hinnant's `civil_from_days`.
+fn civil(days: i64) -> Option<(String, &'static str)> {
+    let shifted = days.checked_add(EPOCH_DAYS)?.checked_add(719_468)?;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let leap_days = day_of_era
+        .checked_div(1_460)?
+        .checked_sub(day_of_era.checked_div(36_524)?)?
+        .checked_add(day_of_era.checked_div(146_096)?)?;
+    let year_of_era = day_of_era.checked_sub(leap_days)?.checked_div(365)?;
+    let before_year = year_of_era
+        .checked_mul(365)?
+        .checked_add(year_of_era.checked_div(4)?)?
+        .checked_sub(year_of_era.checked_div(100)?)?;
+    let day_of_year = day_of_era.checked_sub(before_year)?;
+    let march_month = day_of_year.checked_mul(5)?.checked_add(2)?.checked_div(153)?;
+    let before_month = march_month.checked_mul(153)?.checked_add(2)?.checked_div(5)?;
+    let day = day_of_year.checked_sub(before_month)?.checked_add(1)?;
+    let month =
+        if march_month < 10 { march_month.checked_add(3)? } else { march_month.checked_sub(9)? };
+    let year =
+        era.checked_mul(400)?.checked_add(year_of_era)?.checked_add(i64::from(month <= 2))?;
+    let (year, era) = if year > 0 { (year, "") } else { (1_i64.checked_sub(year)?, " BC") };
+    Some((format!("{year:04}-{month:02}-{day:02}"), era))
+}
+
+/// No more digits than this are written out; a few bytes could otherwise stand for 131,072 zeros.
+const NUMERIC_DIGITS_MAX: i32 = 1_000;
+
+/// Base-10,000 digits, the weight of the first, a sign, and the number of decimals to show.
+fn numeric(bytes: &[u8]) -> Option<String> {
+    let (words, over) = bytes.as_chunks::<2>();
+    let [count, weight, sign, scale, digits @ ..] = words else { return None };
+    let (sign, scale) = (u16::from_be_bytes(*sign), u16::from_be_bytes(*scale));
+    match sign {
+        0xc000 => return Some("NaN".to_owned()),
+        0xd000 => return Some("Infinity".to_owned()),
+        0xf000 => return Some("-Infinity".to_owned()),
+        0x0000 | 0x4000 => {}
+        _ => return None,
+    }
+    let weight = i32::from(i16::from_be_bytes(*weight));
+    let (scale_wide, limit) = (i32::from(scale), NUMERIC_DIGITS_MAX);
+    if usize::from(u16::from_be_bytes(*count)) != digits.len()
+        || !over.is_empty()
+        || weight.abs() > limit
+        || scale_wide > limit
+    {
+        return None;
+    }
+    let digit = |position: i32| -> u16 {
+        let index = weight.checked_sub(position).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| digits.get(index)).map_or(0, |digit| u16::from_be_bytes(*digit))
+    };
+    let mut whole: String = (0..=weight.max(0)).rev().map(|p| format!("{:04}", digit(p))).collect();
+    whole = whole.trim_start_matches('0').to_owned();
+    if whole.is_empty() {
+        whole.push('0');
+    }
+    let groups = scale_wide.checked_add(3)?.checked_div(4)?;
+    let mut decimals: String =
+        (1..=groups).filter_map(i32::checked_neg).map(|p| format!("{:04}", digit(p))).collect();
+    decimals.truncate(usize::from(scale));
+    let sign = if sign == 0x4000 { "-" } else { "" };
+    let point = if decimals.is_empty() { "" } else { "." };
+    Some(format!("{sign}{whole}{point}{decimals}"))
+}
