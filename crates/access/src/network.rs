@@ -45,7 +45,7 @@ pub fn listener_allows(listener: &str, source: IpAddr, snapshot: &Snapshot) -> R
     let reachable = snapshot
         .servers
         .iter()
-        .filter(|server| server.spec.listener == listener)
+        .filter(|server| server.spec.listeners.contains(listener))
         .any(|server| server_allows(server, source, snapshot).is_ok());
     if reachable {
         return Ok(());

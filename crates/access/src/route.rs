@@ -21,8 +21,11 @@ pub fn route(
     asked: &Asked<'_>,
     snapshot: &Snapshot,
 ) -> Result<Arc<Document<DatabaseServer>>, Refusal> {
-    let behind: Vec<_> =
-        snapshot.servers.iter().filter(|server| server.spec.listener == asked.listener).collect();
+    let behind: Vec<_> = snapshot
+        .servers
+        .iter()
+        .filter(|server| server.spec.listeners.contains(asked.listener))
+        .collect();
     if let Some(name) = asked.server_name {
         let named = |known: &String| known.eq_ignore_ascii_case(name);
         if let Some(server) =

@@ -66,7 +66,7 @@ pub(crate) fn server() -> Document<DatabaseServer> {
             ca: String::new(),
             server_name: None,
             databases: Databases::Only(BTreeSet::from(["orders".to_owned()])),
-            listener: "postgresql".to_owned(),
+            listeners: BTreeSet::from(["postgresql".to_owned()]),
             server_names: vec!["orders.db.example.com".to_owned()],
             maintenance_database: "postgres".to_owned(),
             public_network_access: PublicNetworkAccess::Enabled,

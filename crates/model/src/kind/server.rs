@@ -25,9 +25,9 @@ pub struct DatabaseServer {
     /// Which of its databases are reachable, and how a connection is routed here.
     #[serde(default)]
     pub databases: Databases,
-    /// The gateway's listener whose connections may be routed here.
-    #[serde(default = "default_listener")]
-    pub listener: String,
+    /// The gateway's listeners whose connections may be routed here.
+    #[serde(default = "default_listeners")]
+    pub listeners: BTreeSet<String>,
     /// TLS server names (SNI) that route here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub server_names: Vec<String>,
@@ -49,8 +49,8 @@ pub struct DatabaseServer {
     pub test_stack: bool,
 }
 
-fn default_listener() -> String {
-    "postgresql".to_owned()
+fn default_listeners() -> BTreeSet<String> {
+    BTreeSet::from(["postgresql".to_owned()])
 }
 
 fn default_maintenance_database() -> String {
