@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The data path.
+
+pub mod enroll;
+pub mod provision;

@@ -1,0 +1,39 @@
+//! The plan as an operator reads it.
+
+use std::fmt;
+
+use super::{Change, Plan, Step};
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            writeln!(f, "Server `{}`: nothing is left to do.", self.server)?;
+        } else {
+            writeln!(f, "Server `{}`: {} steps.", self.server, self.steps.len())?;
+        }
+        for (number, step) in self.steps.iter().enumerate() {
+            write!(f, "\n{}. {step}", number + 1)?;
+        }
+        for note in &self.notes {
+            write!(f, "\nNote: {note}.\n")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.title)?;
+        writeln!(f, "   Why: {}.", self.reason)?;
+        match &self.change {
+            Change::File { path, content } => {
+                writeln!(f, "   File {path}:")?;
+                content.lines().try_for_each(|line| writeln!(f, "     {line}"))
+            }
+            Change::Sql { database, statements, undo: _ } => {
+                writeln!(f, "   In database `{database}`:")?;
+                statements.iter().try_for_each(|statement| writeln!(f, "     {statement};"))
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The person's database user and its memberships.
+
+pub(crate) mod pg;

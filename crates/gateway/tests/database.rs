@@ -1,0 +1,3 @@
+//! Enrolment and database users on a throw-away PostgreSQL.
+
+mod enrolment;
