@@ -4,7 +4,10 @@
 #![expect(missing_docs, reason = "documentation for its own sake is padding in test code")]
 
 pub mod postgres;
+pub mod process;
+pub mod program;
 pub mod slot;
+pub mod stack;
 pub mod wait;
 
 pub use slot::{Kind, Slot, slot};

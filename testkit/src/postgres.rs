@@ -114,7 +114,7 @@ impl Postgres {
     }
 
     /// Leaves the server running after this process; [`stop`] ends it.
-    pub fn detach(mut self) -> Result<PathBuf> {
+    pub fn detach(&mut self) -> Result<PathBuf> {
         leftovers::unmark(&self.directory)?;
         self.detached = true;
         Ok(self.directory.clone())

@@ -35,10 +35,11 @@ pub struct Slot {
 }
 
 /// Waits until fewer than the allowed number run.
+#[expect(clippy::expect_used, reason = "a machine without a temporary folder runs no tests")]
 pub fn slot(kind: Kind) -> Slot {
     let directory = folder();
     fs::create_dir_all(&directory).expect("the temporary folder can be written");
-    let lock = wait::until(Duration::from_secs(600), "a free slot", || {
+    let lock = wait::until(Duration::from_mins(10), "a free slot", || {
         (0..kind.slots_max()).find_map(|number| {
             let path = directory.join(format!("{}.{number}", kind.name()));
             let options =

@@ -6,6 +6,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks until the answer is there. Panics, naming what was waited for, when it does not come in time.
 #[track_caller]
+#[expect(clippy::panic, reason = "a test that waits in vain fails")]
 pub fn until<T>(within: Duration, what: &str, ask: impl FnMut() -> Option<T>) -> T {
     match try_until(within, ask) {
         Some(answer) => answer,

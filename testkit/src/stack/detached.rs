@@ -1,0 +1,231 @@
+//! A stack that stays when we end: `up` and `down`, and how tests attach to one.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Created, Facts, Options, Privileges, Stack, Workload};
+use crate::postgres::{self, Fsync, Postgres};
+use crate::process::{self, Identity};
+use crate::{program, wait};
+
+/// What runs and must be ended, one a line; written before anything else learns of it.
+const LEDGER: &str = "ledger";
+/// How it is used, for tests that attach.
+const FACTS: &str = "facts.json";
+/// How it is used, for a shell.
+const ENVIRONMENT: &str = "env";
+
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// Starts the stack with everything that tests need and leaves it running.
+pub fn up(folder: &Path, options: &Options) -> Result<Stack> {
+    let folder = prepare(folder)?;
+    let mut ledger = fs::OpenOptions::new().create(true).append(true).open(folder.join(LEDGER))?;
+    let mut created = |created: &Created<'_>| -> Result<()> {
+        match created {
+            Created::Postgres(folder) => writeln!(ledger, "postgres {}", folder.display())?,
+            Created::Server(Identity { pid, started }) => {
+                writeln!(ledger, "server {pid} {started}")?;
+            }
+        }
+        Ok(ledger.sync_data()?)
+    };
+    // The stack's own process must be able to run after this checkout has built another.
+    let kept = folder.join("portcullis");
+    fs::copy(program::binary()?, &kept)?;
+    let started = Stack::start_in(&folder, options, &mut created)?;
+    finish(started, &kept)
+}
+
+fn finish(mut stack: Stack, kept: &Path) -> Result<Stack> {
+    let folder = stack.facts.folder.clone();
+    stack.facts.use_binary(kept);
+    if stack.facts.owner.is_some() {
+        let part = wait::now();
+        let open = open_way_around(&stack.postgres).and_then(|()| first_logins(&stack.facts));
+        open.context("first logins")?;
+        stack.took.push(super::Took { part: "first logins", length: part.elapsed() });
+    }
+    let mut facts = process::private_file(&folder.join(FACTS))?;
+    facts.write_all(serde_json::to_string_pretty(&stack.facts)?.as_bytes())?;
+    let environment = environment(&stack.facts, &stack.postgres)?;
+    process::private_file(&folder.join(ENVIRONMENT))?.write_all(environment.as_bytes())?;
+    Ok(stack)
+}
+
+/// The stack that `up` left in this folder.
+pub fn attach(folder: &Path) -> Result<Facts> {
+    let text = fs::read_to_string(folder.join(FACTS)).context("no stack runs there")?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Ends what `up` started, as far as it still runs, and removes the folder. Nothing happens the second time.
+pub fn down(folder: &Path) -> Result<()> {
+    let ledger = match fs::read_to_string(folder.join(LEDGER)) {
+        Ok(ledger) => ledger,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if folder.join(ENVIRONMENT).try_exists()? {
+                bail!("`{}` is not a folder of `up`'s", folder.display());
+            }
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    for line in ledger.lines().rev() {
+        match line.split(' ').collect::<Vec<_>>().as_slice() {
+            ["server", pid, started] => {
+                let pid = pid.parse().context("the ledger is damaged")?;
+                Identity { pid, started: (*started).to_owned() }.stop(STOP_WITHIN);
+            }
+            ["postgres", directory] => postgres::stop(Path::new(directory))?,
+            _ => bail!("the ledger is damaged: `{line}`"),
+        }
+    }
+    fs::remove_dir_all(folder).with_context(|| format!("`{}` stays", folder.display()))
+}
+
+/// An empty folder that only we can enter.
+fn prepare(folder: &Path) -> Result<PathBuf> {
+    match fs::DirBuilder::new().recursive(true).mode(0o700).create(folder) {
+        Err(error) => bail!("cannot create `{}`: {error}", folder.display()),
+        Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?,
+    }
+    if folder.join(LEDGER).try_exists()? {
+        bail!("a stack was started in `{0}`; end it with `down --dir {0}`", folder.display());
+    }
+    if fs::read_dir(folder)?.next().is_some() {
+        bail!("`{}` is not empty", folder.display());
+    }
+    Ok(folder.canonicalize()?)
+}
+
+/// Lets the superuser come in over TCP with its own certificate, for comparison only.
+fn open_way_around(postgres: &Postgres) -> Result<()> {
+    let direct = postgres.direct().context("there is no way around the gateway")?;
+    let authorities = postgres.psql("postgres", "show ssl_ca_file")?;
+    let authorities = postgres.data_directory().join(authorities);
+    let mut file = fs::OpenOptions::new().append(true).open(&authorities)?;
+    write!(file, "\n{}", direct.authority)?;
+    let hba = postgres.data_directory().join("pg_hba.conf");
+    let rules = fs::read_to_string(&hba)?;
+    // Before the lines of enrolment, which would turn it away.
+    fs::write(&hba, format!("hostssl all postgres 127.0.0.1/32 cert\n{rules}"))?;
+    postgres.reload()
+}
+
+/// Each workload once through the gateway, so that its database user exists.
+fn first_logins(facts: &Facts) -> Result<()> {
+    for workload in std::iter::once(&facts.api).chain(&facts.owner) {
+        let user = workload.psql("select session_user")?.expect_success()?;
+        if user != workload.application {
+            bail!("`{}` became `{user}`", workload.application);
+        }
+    }
+    Ok(())
+}
+
+/// Where a shell finds everything. Values without quotes: none of them holds a character that a shell would read.
+fn environment(facts: &Facts, postgres: &Postgres) -> Result<String> {
+    let mut pairs = addresses(facts, postgres);
+    let people = [
+        ("DEV", &facts.dev),
+        ("APPROVER", &facts.approver),
+        ("AUDITOR", &facts.auditor),
+        ("ADMIN", &facts.admin),
+    ];
+    for (prefix, person) in people {
+        let secret = fs::read_to_string(person.totp_secret_file())?;
+        pairs.push((format!("{prefix}_USER"), person.user.clone()));
+        pairs.push((format!("{prefix}_KEY_FILE"), path(&person.key_file())));
+        pairs.push((format!("{prefix}_TOTP_SECRET"), secret.trim().to_owned()));
+        pairs.push((format!("{prefix}_TOTP_SECRET_FILE"), path(&person.totp_secret_file())));
+    }
+    for (prefix, workload) in [("API", Some(&facts.api)), ("OWNER", facts.owner.as_ref())] {
+        pairs.extend(workload.iter().flat_map(|workload| credentials(prefix, workload)));
+    }
+    let bundle = path(&bundle(facts)?);
+    let ca = path(&facts.reach.ca);
+    pairs.extend(
+        [
+            ("SSL_CERT_FILE", bundle.clone()),
+            ("REQUESTS_CA_BUNDLE", bundle),
+            ("NODE_EXTRA_CA_CERTS", ca.clone()),
+            ("PGSSLROOTCERT", ca),
+            ("AZURE_CORE_INSTANCE_DISCOVERY", "false".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let mut text = String::new();
+    for (name, value) in &pairs {
+        if !value.chars().all(|c| c.is_ascii_alphanumeric() || "/._-:@~+=,".contains(c)) {
+            bail!("{name} holds a character that a shell would read");
+        }
+        writeln!(text, "{name}={value}")?;
+    }
+    let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+    writeln!(text, "export {}", names.join(" "))?;
+    Ok(text)
+}
+
+fn addresses(facts: &Facts, postgres: &Postgres) -> Vec<(String, String)> {
+    let reach = &facts.reach;
+    let mut pairs = vec![
+        ("PORTCULLIS", path(&reach.binary)),
+        ("PORTCULLIS_URL", reach.url.clone()),
+        ("PORTCULLIS_CA", path(&reach.ca)),
+        ("AZURE_AUTHORITY_HOST", reach.url.clone()),
+        ("AZURE_TENANT_ID", reach.tenant.clone()),
+        ("PG_HOST", "localhost".to_owned()),
+        ("PG_PORT", reach.port.to_string()),
+        ("PG_OAUTH_PORT", reach.oauth_port.to_string()),
+        ("PG_DB", reach.database.clone()),
+        ("PG_DIRECT_HOST", "127.0.0.1".to_owned()),
+        ("PG_DIRECT_PORT", postgres.port().to_string()),
+        ("PG_DIRECT_CA", path(&postgres.server_ca_file())),
+        ("PORTCULLIS_CONFIG", path(&facts.configuration())),
+        ("PG_DATA_DIRECTORY", path(&postgres.data_directory())),
+        ("PG_LOG", path(&postgres.log())),
+    ];
+    if let Some(direct) = postgres.direct() {
+        pairs.push(("PG_DIRECT_USER", "postgres".to_owned()));
+        pairs.push(("PG_DIRECT_CERT", path(&direct.certificate)));
+        pairs.push(("PG_DIRECT_KEY", path(&direct.key)));
+    }
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn credentials(prefix: &str, workload: &Workload) -> Vec<(String, String)> {
+    let mut pairs = vec![
+        ("CLIENT_ID", workload.client_id.clone()),
+        ("CLIENT_SECRET", workload.secret.clone()),
+        ("DB_USER", workload.application.clone()),
+    ];
+    if let Some(certificate) = &workload.certificate {
+        pairs.push(("CLIENT_CERTIFICATE_PATH", path(certificate)));
+    }
+    pairs.into_iter().map(|(name, value)| (format!("{prefix}_{name}"), value)).collect()
+}
+
+/// The machine's authorities and the installation's: the variables that name it replace the former.
+fn bundle(facts: &Facts) -> Result<PathBuf> {
+    let machine = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+    let ours = fs::read_to_string(&facts.reach.ca)?;
+    let file = facts.folder.join("ca-bundle.pem");
+    fs::write(&file, format!("{machine}{ours}"))?;
+    Ok(file)
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// What `up` starts.
+pub fn options(fsync: Fsync) -> Options {
+    Options { privileges: Privileges::TestStack, fsync, ..Options::default() }
+}
