@@ -1,0 +1,151 @@
+//! Values that the file may hold: parsed once, here.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use model::Lifetime;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use super::Listener;
+
+/// Entra's longest default for access tokens; longer ones would outlive a decision for no gain.
+const DATABASE_TOKEN_LIFETIME_MAX: Lifetime = Lifetime::from_seconds(75 * 60);
+
+/// A range of addresses: `10.0.0.0/8`, `fd00::/8`, or one address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Whether the address lies in it. An IPv4 address mapped into IPv6 counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differ = u32::from(own) ^ u32::from(other);
+                differ.checked_shr(32 - u32::from(self.prefix)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differ = u128::from(own) ^ u128::from(other);
+                differ.checked_shr(128 - u32::from(self.prefix)).unwrap_or(0) == 0
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not a range of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a range of addresses; write it like `10.0.0.0/8`, `fd00::/8` or `10.1.2.3`")]
+pub struct InvalidNetwork(String);
+
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidNetwork(text.to_owned());
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| invalid())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(prefix) => prefix.parse().map_err(|_| invalid())?,
+            None => longest,
+        };
+        if prefix > longest {
+            return Err(invalid());
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(Error::custom)
+    }
+}
+
+/// A name as resources have them.
+pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    model::name::check(&name).map_err(Error::custom)?;
+    Ok(name)
+}
+
+/// Scheme, host and port; nothing else may follow, since issuer and addresses are made by appending to it.
+pub(super) fn origin<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let origin = String::deserialize(deserializer)?;
+    let well_formed = origin.strip_prefix("https://").is_some_and(|authority| {
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let host_is_one = match bracketed {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => {
+                !host.is_empty()
+                    && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+            }
+        };
+        host_is_one && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    });
+    if well_formed {
+        return Ok(origin);
+    }
+    Err(Error::custom(format_args!(
+        "`{origin}` is not an origin; write it like `https://portcullis.example.com:8443`, \
+         without a slash at the end"
+    )))
+}
+
+/// At least one, each with a name of its own.
+pub(super) fn listeners<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Listener>, D::Error> {
+    let listeners = Vec::<Listener>::deserialize(deserializer)?;
+    if listeners.is_empty() {
+        return Err(Error::custom("a gateway has at least one listener"));
+    }
+    let mut names = BTreeSet::new();
+    for listener in &listeners {
+        if !names.insert(&listener.name) {
+            return Err(Error::custom(format_args!(
+                "two listeners are called `{}`",
+                listener.name
+            )));
+        }
+    }
+    Ok(listeners)
+}
+
+/// From one second to the longest that is allowed.
+pub(super) fn database_token_lifetime<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Lifetime, D::Error> {
+    let lifetime = Lifetime::deserialize(deserializer)?;
+    if lifetime.seconds() == 0 || lifetime > DATABASE_TOKEN_LIFETIME_MAX {
+        return Err(Error::custom(format_args!(
+            "a database token lives at most {DATABASE_TOKEN_LIFETIME_MAX}; `{lifetime}` was given"
+        )));
+    }
+    Ok(lifetime)
+}
