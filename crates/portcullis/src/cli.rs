@@ -11,7 +11,7 @@ use model::{
 
 /// Zero trust in front of PostgreSQL: no passwords, access that is asked for, approved, recorded and taken away.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "portcullis", version, max_term_width = 110, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// What every command understands.
     #[command(flatten)]
@@ -22,7 +22,7 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done · 1 failed · 2 wrong usage · 3 refused by the rules · 4 not signed in · 5 unreachable
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the rules, 4 not signed in, 5 unreachable
 Environment: PORTCULLIS_URL, PORTCULLIS_CA, PORTCULLIS_HOME (device key and tokens)";
 
 /// What every command understands.
@@ -105,6 +105,7 @@ pub(crate) enum Command {
     /// Say how and why a session was refused, or ended
     Why {
         /// Its id, as the client's error and the audit log name it
+        #[arg(value_parser = session)]
         session: SessionId,
     },
     /// Read the audit log, or verify it
@@ -171,20 +172,34 @@ pub(crate) struct Enroll {
     /// The database server
     pub server: ServerName,
     /// Change the server; without it the changes are only printed
-    #[arg(long)]
+    #[arg(long, requires = "data_directory", requires = "socket_directory")]
     pub apply: bool,
     /// Take the changes back
-    #[arg(long)]
+    #[arg(
+        long,
+        conflicts_with = "apply",
+        requires = "data_directory",
+        requires = "socket_directory"
+    )]
     pub undo: bool,
+    /// Once all works: close the Unix socket to the server's own account too
+    #[arg(long, conflicts_with = "undo", requires = "apply")]
+    pub close_local_door: bool,
     /// Its data directory, where postgresql.conf and pg_hba.conf are
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "socket_directory")]
     pub data_directory: Option<PathBuf>,
     /// Where its Unix socket is
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "data_directory")]
     pub socket_directory: Option<PathBuf>,
     /// The operating system account that it runs as
     #[arg(long, value_name = "NAME", default_value = "postgres")]
     pub os_user: String,
+    /// The database superuser that this account becomes; the account's own name when absent
+    #[arg(long, value_name = "NAME")]
+    pub superuser: Option<String>,
+    /// PEM of a second client authority; a test stack's server only
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide = true)]
+    pub additional_authority: Vec<PathBuf>,
 }
 
 /// `portcullis init`.
@@ -213,7 +228,7 @@ pub(crate) struct Login {
     #[arg(long = "user", value_name = "USER", conflicts_with = "user", hide = true)]
     pub user_option: Option<UserName>,
     /// Enrol this machine with a Temporary Access Pass; it is asked for when no value is given
-    #[arg(long = "pass", value_name = "PASS", num_args = 0..=1, default_missing_value = "")]
+    #[arg(long = "pass", visible_alias = "tap", value_name = "PASS", num_args = 0..=1, default_missing_value = "")]
     pub access_pass: Option<String>,
     /// Device key to sign with, or to create; the one in PORTCULLIS_HOME when absent
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -322,6 +337,7 @@ pub(crate) struct Request {
 #[derive(Debug, Args)]
 pub(crate) struct Decide {
     /// The activation's id; `portcullis get activations` lists them
+    #[arg(value_parser = activation)]
     pub activation: ActivationId,
     /// What to say to it
     #[arg(long, value_name = "TEXT")]
@@ -412,6 +428,7 @@ pub(crate) struct Cut {
 #[group(required = true, multiple = false)]
 pub(crate) struct CutWhat {
     /// One session
+    #[arg(value_parser = session)]
     pub session: Option<SessionId>,
     /// Every session of this person or workload
     #[arg(long, value_name = "NAME")]
@@ -540,6 +557,14 @@ pub(crate) struct RecoverOwner {
     pub owner: UserName,
 }
 
+fn activation(text: &str) -> Result<ActivationId, String> {
+    text.parse().map_err(|_| "it is not an id; `portcullis get activations` lists them".to_owned())
+}
+
+fn session(text: &str) -> Result<SessionId, String> {
+    text.parse().map_err(|_| "it is not an id; `portcullis sessions` lists live ones".to_owned())
+}
+
 fn kind(text: &str) -> Result<Kind, String> {
     if let Some(kind) = Kind::find(text) {
         return Ok(kind);
@@ -551,3 +576,6 @@ fn kind(text: &str) -> Result<Kind, String> {
     };
     Err(format!("there is no such kind; {hint}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,12 +135,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-fn read_text(
-    file: &str,
-    text: &str,
-    documents: &mut Vec<Written>,
-    mistakes: &mut Vec<Mistake>,
-) {
+fn read_text(file: &str, text: &str, documents: &mut Vec<Written>, mistakes: &mut Vec<Mistake>) {
     for part in parts(text) {
         match read_part(file, &part) {
             Ok(Some(document)) => documents.push(document),
@@ -247,7 +242,8 @@ fn words(error: &Error) -> String {
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{key}` stands here twice"),
         Error::Message { msg, .. } => msg.clone(),
         other => {
-            let options = serde_saphyr::render_options! { snippets: serde_saphyr::SnippetMode::Off };
+            let options =
+                serde_saphyr::render_options! { snippets: serde_saphyr::SnippetMode::Off };
             let text = other.render_with_options(options);
             // The place stands in front already.
             text.split(" at line ").next().unwrap_or(&text).to_owned()
@@ -283,7 +279,7 @@ mod tests {
         let (mut documents, mut mistakes) = (Vec::new(), Vec::new());
         read_text("people.yaml", text, &mut documents, &mut mistakes);
         mistakes.extend(named_twice(&documents));
-        mistakes.iter().map(|mistake| format!("{mistake}\n")).collect()
+        mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
