@@ -147,6 +147,7 @@ codes! {
     TEST_STACK_ONLY, "PC2023", "42501", 403, "only a test stack's server can have such a role", "choose reader, writer or admin";
     FILE_CONFLICT, "PC2024", "40001", 409, "files and a change made elsewhere disagree", "decide which is right; the message names the fields";
     RATE_LIMITED, "PC2025", "53400", 429, "too many requests from this address", "wait a little";
+    CODE_USED, "PC2026", "28000", 401, "the authenticator's code was used before", "wait for the next code; each counts once";
 }
 
 #[cfg(test)]
