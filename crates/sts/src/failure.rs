@@ -55,6 +55,8 @@ failures! {
     ASSERTION_TIME = 401 "invalid_client" 700024;
     /// The assertion is meant for another service.
     ASSERTION_AUDIENCE = 401 "invalid_client" 700023;
+    /// The assertion names another client than the request does.
+    ASSERTION_SUBJECT = 401 "invalid_client" 700021;
     /// The assertion was presented before.
     ASSERTION_REPLAYED = 401 "invalid_client" 7002131;
     /// The assertion is of an issuer that no federated credential names.

@@ -1,9 +1,69 @@
-//! The token service: Entra's wire contract at the root of one HTTPS origin, and the sign-in of people.
+//! The token service: Entra's wire contract, so that unmodified Azure libraries get their tokens here, and the sign-in of
+//! people. It stands at the root of one HTTPS origin.
+//!
+//! Every answer that lets anyone do anything is preceded by its record: no audit, no token.
+#![forbid(unsafe_code)]
+
 mod claims;
+mod client;
+mod device;
 mod discovery;
+mod documents;
 mod failure;
 mod form;
+mod handle;
+mod issue;
+mod limits;
+mod polls;
+mod refresh;
 mod request;
 mod respond;
 mod scope;
+mod sealed;
+mod service;
+mod sign_in;
 mod tenant;
+mod token;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{MethodRouter, get, post};
+use axum::{Router, middleware};
+
+pub use client::PUBLIC_CLIENT;
+pub use service::State;
+
+/// Longer bodies are refused: the longest that clients send, an assertion with a certificate chain, has 10 KB.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// All addresses of the token service. The server must put the peer's address into each request as
+/// `axum::extract::ConnectInfo<SocketAddr>`; budgets and records are by source.
+pub fn router(state: State) -> Router {
+    let token = |v: MethodRouter<_>| v.fallback(token::wrong_method);
+    Router::new()
+        .route("/{tenant}/v2.0/.well-known/openid-configuration", get(documents::configuration_v2))
+        .route("/{tenant}/.well-known/openid-configuration", get(documents::configuration_v1))
+        .route("/common/discovery/instance", get(documents::instance))
+        .route("/{tenant}/discovery/v2.0/keys", get(documents::keys))
+        .route("/{tenant}/discovery/keys", get(documents::keys))
+        .route("/{tenant}/oauth2/v2.0/token", token(post(token::v2)))
+        .route("/{tenant}/oauth2/token", token(post(token::v1)))
+        .route("/{tenant}/oauth2/v2.0/devicecode", post(device::authorization))
+        .route("/{tenant}/oauth2/devicecode", post(device::authorization))
+        .route(
+            "/{tenant}/oauth2/v2.0/authorize",
+            get(documents::authorize).post(documents::authorize),
+        )
+        .route("/{tenant}/oauth2/authorize", get(documents::authorize).post(documents::authorize))
+        .route("/{tenant}/oauth2/v2.0/logout", get(documents::logout))
+        .route("/{tenant}/oauth2/logout", get(documents::logout))
+        .route("/device", get(device::page))
+        .route("/error", get(documents::error))
+        .route("/signin/v1/enrol", post(sign_in::enrol))
+        .route("/signin/v1/challenge", post(sign_in::challenge))
+        .route("/signin/v1/token", post(sign_in::token))
+        .route("/signin/v1/device", post(sign_in::device))
+        .route("/signin/v1/handle", post(sign_in::handle))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(respond::secured))
+        .with_state(service::Service::new(state))
+}

@@ -60,3 +60,13 @@ fn put(headers: &mut HeaderMap) {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
 }
+
+/// A whole page around a body that is written here, never received.
+pub(crate) fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title} · Portcullis</title>\
+         <style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem}}\
+         pre{{padding:1rem;background:#f2f2f2;overflow:auto}}</style></head>\
+         <body><h1>{title}</h1>{body}</body></html>\n"
+    )
+}

@@ -7,6 +7,9 @@ use crate::failure::{Failure, TENANT_UNKNOWN, quoted};
 /// Names that mean "the tenant of whoever signs in".
 const ANY: &[&str] = &["common", "organizations"];
 
+/// The token endpoint's address under a tenant.
+pub(crate) const TOKEN_PATH: &str = "oauth2/v2.0/token";
+
 /// The tenant, if `segment` is its id, one of its domains, `common` or `organizations`.
 pub(crate) fn named(segment: &str, snapshot: &Snapshot) -> Result<TenantId, Failure> {
     let unknown = || {

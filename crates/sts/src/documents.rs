@@ -1,0 +1,116 @@
+//! What can be read without a credential: discovery, keys, and pages that say what there is not yet.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::Value;
+
+use crate::discovery::{self, Version};
+use crate::failure::{Failure, INSTANCE_UNKNOWN};
+use crate::request::Asker;
+use crate::service::Service;
+use crate::{respond, tenant};
+
+/// `GET /{tenant}/v2.0/.well-known/openid-configuration`.
+pub(crate) async fn configuration_v2(
+    State(service): State<Arc<Service>>,
+    Path(segment): Path<String>,
+    asker: Asker,
+) -> Response {
+    configuration(&service, &segment, &asker, Version::V2)
+}
+
+/// `GET /{tenant}/.well-known/openid-configuration`.
+pub(crate) async fn configuration_v1(
+    State(service): State<Arc<Service>>,
+    Path(segment): Path<String>,
+    asker: Asker,
+) -> Response {
+    configuration(&service, &segment, &asker, Version::V1)
+}
+
+fn configuration(service: &Service, segment: &str, asker: &Asker, version: Version) -> Response {
+    answer(service, asker, || {
+        let tenant = tenant::named(segment, &service.snapshot())?;
+        Ok(discovery::configuration(service.origin(), segment, tenant, version))
+    })
+}
+
+/// `GET /common/discovery/instance`.
+pub(crate) async fn instance(
+    State(service): State<Arc<Service>>,
+    RawQuery(query): RawQuery,
+    asker: Asker,
+) -> Response {
+    answer(&service, &asker, || {
+        let asked = discovery::authorization_endpoint(&query.unwrap_or_default());
+        let asked = asked.ok_or_else(|| {
+            Failure::new(&INSTANCE_UNKNOWN, "The query must contain 'authorization_endpoint'.")
+        })?;
+        discovery::instance(service.origin(), &asked, &service.snapshot())
+    })
+}
+
+/// `GET /{tenant}/discovery/v2.0/keys`.
+pub(crate) async fn keys(
+    State(service): State<Arc<Service>>,
+    Path(segment): Path<String>,
+    asker: Asker,
+) -> Response {
+    answer(&service, &asker, || {
+        let snapshot = service.snapshot();
+        let tenant = tenant::named(&segment, &snapshot)?;
+        let issuer = tenant::issuer(service.origin(), tenant);
+        Ok(discovery::keys(&issuer, &snapshot, service.now()))
+    })
+}
+
+fn answer(
+    service: &Service,
+    asker: &Asker,
+    document: impl FnOnce() -> Result<Value, Failure>,
+) -> Response {
+    match service.admit(asker.source).and_then(|()| document()) {
+        Ok(document) => asker.echo(respond::json(StatusCode::OK, &document)),
+        Err(failure) => failure.respond(asker, service.origin(), service.now()),
+    }
+}
+
+/// `GET`, `POST /{tenant}/oauth2/v2.0/authorize`: there are no pages to sign in on yet. Not a redirect: nothing in the
+/// request has been verified.
+pub(crate) async fn authorize() -> Response {
+    respond::page(
+        StatusCode::BAD_REQUEST,
+        respond::document(
+            "Sign-in in a browser is not available yet",
+            "<p>People sign in with <code>portcullis login</code>, and to programs with a device code: the program shows \
+             a code, and <code>portcullis login --device-code CODE</code> approves it.</p>",
+        ),
+    )
+}
+
+/// `GET /{tenant}/oauth2/v2.0/logout`: no browser holds a session.
+pub(crate) async fn logout() -> Response {
+    respond::page(
+        StatusCode::OK,
+        respond::document(
+            "You are signed out here",
+            "<p>No browser holds a session with this installation. <code>portcullis logout</code> forgets the tokens on \
+             a machine.</p>",
+        ),
+    )
+}
+
+/// `GET /error`: where `error_uri` points.
+pub(crate) async fn error() -> Response {
+    respond::page(
+        StatusCode::OK,
+        respond::document(
+            "Errors of the token service",
+            "<p>The number after AADSTS has the meaning that Microsoft Entra gives it. The audit log holds the refusal \
+             under the same number: <code>portcullis audit search --text AADSTS…</code>.</p>",
+        ),
+    )
+}

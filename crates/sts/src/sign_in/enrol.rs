@@ -1,0 +1,165 @@
+//! Enrolment: a Temporary Access Pass, once, for a machine's key and a new TOTP seed. What was enrolled before, and
+//! every token that came of it, ends.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use control::credentials::{AccessPass, Enrolment, Hash, PASS_TRIES_MAX, SignInState};
+use control::{Keyring, Verb, Writing};
+use data_encoding::BASE32_NOPAD;
+use model::event::{Actor, Outcome};
+use model::kind::revocation::{Revocation, RevokedTokens};
+use model::{Document, Principal, PrincipalId, Refusal, Timestamp, UserName, code};
+use runtime::Secret;
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Refused, claimed, failed, outcome, proof};
+
+const STEP: &str = "enrol";
+
+/// RFC 4226 §4: 160 bits.
+const SEED_BYTES: usize = 20;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Ask {
+    user: UserName,
+    pass: Secret<String>,
+    /// P-256, SubjectPublicKeyInfo, base64.
+    public_key: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Answer {
+    totp_seed: String,
+    totp_uri: String,
+}
+
+/// Whose pass was right, and what is enrolled with it.
+struct Enrolling {
+    principal: Option<Principal>,
+    hash: Hash,
+    public_key: String,
+    seed: Secret<Vec<u8>>,
+    tokens_dead_after: Duration,
+}
+
+pub(super) async fn enrol(call: &Call<'_>, ask: Ask) -> Result<Answer, Refused> {
+    let service = call.service;
+    let Some(point) = proof::point(&ask.public_key) else {
+        let message = "the public key is not a P-256 key in SubjectPublicKeyInfo (DER, base64)";
+        let refusal = Refusal::new(&code::INVALID, message);
+        return Err(Refused::new(STEP, claimed(&ask.user), refusal));
+    };
+    let user = call.snapshot.users.get(&ask.user).filter(|user| user.spec.enabled);
+    let seed = Secret::new(keys::random::<SEED_BYTES>().to_vec());
+    let answer = Answer {
+        totp_seed: BASE32_NOPAD.encode(seed.expose()),
+        totp_uri: keys::totp::provisioning_uri(seed.expose(), ask.user.as_str(), "Portcullis"),
+    };
+    let enrolling = Enrolling {
+        principal: user.map(|user| Principal::user(user)),
+        hash: Hash::of(ask.pass.expose().trim().as_bytes()),
+        public_key: URL_SAFE_NO_PAD.encode(proof::spki(&point)),
+        seed,
+        tokens_dead_after: longest(call),
+    };
+    let actor = enrolling.principal.as_ref().map_or_else(|| claimed(&ask.user), Actor::from);
+    let succeeded = call.event(STEP, actor, Outcome::Succeeded);
+    let name = ask.user.clone();
+    let source = call.source();
+    let keyring = service.state.keyring.clone();
+    let subject = ask.user.to_string();
+    let written = service.state.control.system(Verb::SignIn, subject, move |writing| {
+        let enrolled = take(writing, &enrolling, &keyring)?;
+        writing.note(match &enrolled {
+            Ok(()) => succeeded,
+            Err(refusal) => model::event::EventBody::SignIn {
+                actor: claimed(&name),
+                source,
+                step: STEP.to_owned(),
+                outcome: outcome(refusal),
+            },
+        });
+        Ok(enrolled)
+    });
+    written.await.map_err(Refused::recorded)?.value.map_err(Refused::recorded)?;
+    Ok(answer)
+}
+
+fn longest(call: &Call<'_>) -> Duration {
+    let lifetimes = &call.service.state.lifetimes;
+    lifetimes.database_token_lifetime.duration().max(lifetimes.access_token_lifetime.duration())
+}
+
+/// Uses the pass up and enrols, or counts the wrong try. An unknown user's try is written down as well, so that it
+/// takes as long.
+fn take(
+    writing: &mut Writing<'_, '_>,
+    enrolling: &Enrolling,
+    keyring: &Keyring,
+) -> Result<Result<(), Refusal>, Refusal> {
+    let id = enrolling.principal.as_ref().map_or(NOBODY, |principal| principal.id);
+    let key = id.to_string();
+    let now = writing.now();
+    let pass = writing.record::<AccessPass>(&key)?.filter(|pass| {
+        now < pass.expires_at && pass.tries < PASS_TRIES_MAX && id != NOBODY
+    });
+    let right = pass.as_ref().is_some_and(|pass| pass.hash == enrolling.hash);
+    if !right {
+        let (key, pass) = match pass {
+            Some(pass) => (key, AccessPass { tries: pass.tries.saturating_add(1), ..pass }),
+            None => (NOBODY.to_string(), nobodys(enrolling.hash.clone(), now)),
+        };
+        writing.put_record(&key, &pass, Some(pass.expires_at))?;
+        return Ok(Err(failed()));
+    }
+    writing.delete_record::<AccessPass>(&key)?;
+    let before = writing.record::<Enrolment>(&key)?;
+    let enrolment = seal(writing, enrolling, (id, keyring))?;
+    writing.put_record(&key, &enrolment, None)?;
+    writing.put_record(&key, &SignInState::default(), None)?;
+    if before.is_some() {
+        writing.put(revocation(id, now, enrolling.tokens_dead_after))?;
+    }
+    Ok(Ok(()))
+}
+
+const NOBODY: PrincipalId = PrincipalId(uuid::Uuid::nil());
+
+fn nobodys(hash: Hash, now: Timestamp) -> AccessPass {
+    AccessPass { hash, expires_at: now, tries: PASS_TRIES_MAX }
+}
+
+fn seal(
+    writing: &Writing<'_, '_>,
+    enrolling: &Enrolling,
+    (id, keyring): (PrincipalId, &Keyring),
+) -> Result<Enrolment, Refusal> {
+    let sealed_at = writing.revision().0;
+    let sealed = keyring.seal_seed(id, sealed_at, enrolling.seed.expose())?;
+    Ok(Enrolment {
+        public_key: enrolling.public_key.clone(),
+        sealed_seed: URL_SAFE_NO_PAD.encode(sealed),
+        sealed_at,
+        enrolled_at: writing.now(),
+    })
+}
+
+/// Ends every token of the former enrolment.
+fn revocation(
+    principal: PrincipalId,
+    now: Timestamp,
+    tokens_dead_after: Duration,
+) -> Document<Revocation> {
+    Document::new(
+        uuid::Uuid::new_v4().to_string(),
+        Revocation {
+            tokens: RevokedTokens::IssuedBefore { principal, before: now },
+            keep_until: now.plus(tokens_dead_after),
+            reason: Some("enrolled anew".to_owned()),
+        },
+    )
+}

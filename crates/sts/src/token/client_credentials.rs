@@ -1,0 +1,32 @@
+//! Client credentials (RFC 6749 §4.4): a workload asks for itself.
+
+use model::PrincipalId;
+
+use super::{Exchange, Refused};
+use crate::claims::Subject;
+use crate::client::Client;
+use crate::failure::{CREDENTIAL_NEEDED, Failure};
+use crate::issue::{Issued, Order};
+use crate::scope::Asking;
+
+pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
+    let (client, one_time) = exchange.client()?;
+    let asked = exchange.asked(Asking::Workload)?;
+    let Client::Confidential { application, id, proof } = client else {
+        return Err(Failure::new(
+            &CREDENTIAL_NEEDED,
+            "A public client has no credentials of its own; the request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+        )
+        .into());
+    };
+    let order = Order {
+        tenant: exchange.tenant,
+        client: id,
+        proof,
+        subject: Subject::Workload { principal: PrincipalId(application.uid()) },
+        asked,
+        grant: "client_credentials",
+        refresh_token: None,
+    };
+    exchange.issue(order, one_time).await
+}
