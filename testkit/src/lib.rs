@@ -3,6 +3,7 @@
 //! Tests drive the real binary from outside and never reach into the crates that it is made of.
 #![expect(missing_docs, reason = "documentation for its own sake is padding in test code")]
 
+pub mod damage;
 pub mod postgres;
 pub mod process;
 pub mod program;

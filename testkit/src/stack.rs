@@ -45,11 +45,21 @@ pub enum Privileges {
     TestStack,
 }
 
+/// Whether the database server already trusts the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enrolment {
+    /// `portcullis server enroll --apply` has been run.
+    Applied,
+    /// Someone else will run it.
+    Left,
+}
+
 /// How a stack is made.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub privileges: Privileges,
     pub fsync: Fsync,
+    pub enrolment: Enrolment,
     /// `durable`, `gated` or `bounded`.
     pub audit_mode: &'static str,
     /// `gateway.limits` of `portcullis.yaml`.
@@ -63,6 +73,7 @@ impl Default for Options {
         Self {
             privileges: Privileges::Ordinary,
             fsync: Fsync::Off,
+            enrolment: Enrolment::Applied,
             audit_mode: "bounded",
             limits: Vec::new(),
             environment: Vec::new(),
@@ -382,7 +393,9 @@ impl<'a> Parts<'a> {
         })?;
         reach.tenant = tenant(&owner_of_all)?;
         let admin = Person { reach: reach.clone(), ..owner_of_all };
-        self.timed("enrolment of the server", || enroll(&admin, postgres))?;
+        if self.options.enrolment == Enrolment::Applied {
+            self.timed("enrolment of the server", || enroll(&admin, postgres))?;
+        }
         let (dev, approver, auditor) = self.timed("people", || {
             let enrolled = |user| enrolled(&admin, user, &folder);
             Ok((enrolled(DEV)?, enrolled(APPROVER)?, enrolled(AUDITOR)?))

@@ -23,6 +23,18 @@ const ENVIRONMENT: &str = "env";
 
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
+/// The folder is not free. What is in it is not ours to end.
+#[derive(Debug)]
+pub struct Occupied(String);
+
+impl std::fmt::Display for Occupied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Occupied {}
+
 /// Starts the stack with everything that tests need and leaves it running.
 pub fn up(folder: &Path, options: &Options) -> Result<Stack> {
     let folder = prepare(folder)?;
@@ -92,16 +104,20 @@ pub fn down(folder: &Path) -> Result<()> {
 
 /// An empty folder that only we can enter.
 fn prepare(folder: &Path) -> Result<PathBuf> {
-    match fs::DirBuilder::new().recursive(true).mode(0o700).create(folder) {
-        Err(error) => bail!("cannot create `{}`: {error}", folder.display()),
-        Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?,
-    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot create `{}`", folder.display()))?;
     if folder.join(LEDGER).try_exists()? {
-        bail!("a stack was started in `{0}`; end it with `down --dir {0}`", folder.display());
+        let folder = folder.display();
+        let text = format!("a stack was started in `{folder}`; end it with `down --dir {folder}`");
+        return Err(Occupied(text).into());
     }
     if fs::read_dir(folder)?.next().is_some() {
-        bail!("`{}` is not empty", folder.display());
+        return Err(Occupied(format!("`{}` is not empty", folder.display())).into());
     }
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
     Ok(folder.canonicalize()?)
 }
 

@@ -1,0 +1,103 @@
+//! `demo`, `up` and `down`: what `cargo xtask` builds and runs.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people at a terminal"
+)]
+
+mod demo;
+mod stage;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use testkit::postgres::Fsync;
+use testkit::stack::detached;
+use testkit::wait;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<()> {
+    match words {
+        ["demo"] => demo::run(demo::Afterwards::CleanUp),
+        ["demo", "--keep"] => demo::run(demo::Afterwards::Keep),
+        ["up", rest @ ..] => up(&Arguments::read(rest)?),
+        ["down", rest @ ..] => down(&Arguments::read(rest)?),
+        _ => bail!("usage: stack demo [--keep] | up --dir DIR [--fsync on|off] | down --dir DIR"),
+    }
+}
+
+struct Arguments {
+    directory: PathBuf,
+    fsync: Fsync,
+}
+
+impl Arguments {
+    fn read(mut words: &[&str]) -> Result<Self> {
+        let (mut directory, mut fsync) = (None, Fsync::On);
+        loop {
+            words = match words {
+                [] => break,
+                ["--dir", given, rest @ ..] => {
+                    directory = Some(std::path::absolute(given)?);
+                    rest
+                }
+                ["--fsync", "on", rest @ ..] => {
+                    fsync = Fsync::On;
+                    rest
+                }
+                ["--fsync", "off", rest @ ..] => {
+                    fsync = Fsync::Off;
+                    rest
+                }
+                ["--fsync", ..] => bail!("--fsync is `on` or `off`; it governs the database only"),
+                [other, ..] => {
+                    bail!("`{other}` is not an option here; known are --dir and --fsync")
+                }
+            };
+        }
+        let directory = directory.context("--dir DIR says where; it is missing")?;
+        Ok(Self { directory, fsync })
+    }
+}
+
+fn up(arguments: &Arguments) -> Result<()> {
+    let started = wait::now();
+    let stack = match detached::up(&arguments.directory, &detached::options(arguments.fsync)) {
+        Ok(stack) => stack,
+        Err(error) => return Err(clean_up_after(error, &arguments.directory)),
+    };
+    for part in &stack.took {
+        println!("{:<26}{:>7.2} s", part.part, part.length.as_secs_f64());
+    }
+    println!("{:<26}{:>7.2} s", "up", started.elapsed().as_secs_f64());
+    let facts = stack.leave_running()?;
+    println!("\nRead how to reach it:  . {}/env", facts.folder.display());
+    Ok(())
+}
+
+/// What half-started is ended; a folder that held someone else's stack or files is left alone.
+fn clean_up_after(error: anyhow::Error, directory: &Path) -> anyhow::Error {
+    if error.is::<detached::Occupied>() {
+        return error;
+    }
+    match detached::down(directory) {
+        Ok(()) => error,
+        Err(second) => error.context(format!("and cleaning up failed: {second:#}")),
+    }
+}
+
+fn down(arguments: &Arguments) -> Result<()> {
+    detached::down(&arguments.directory)
+}
