@@ -41,7 +41,7 @@ pub(super) fn expiry(
     let document = ["get", "activations", activation, "-o", "json"];
     let document = cast.facts.admin.run(&document)?.json()?;
     let deadline = instant(&document, "/status/activeUntil")?;
-    let read = session.read_until(TOLD, Duration::from_secs(60))?;
+    let read = session.read_until(TOLD, Duration::from_mins(1))?;
     session.finish()?;
     measured(stage, cast, deadline, read)?;
     locked_out(stage, cast, stack)
@@ -60,7 +60,7 @@ pub(super) fn revocation(stage: &mut Stage, cast: &Cast, stack: &Stack) -> Resul
     let revoke = format!("portcullis revoke {activation} --note \"that was enough\"");
     let revoked = stage.run(&cast.approver, &revoke)?;
     stage.claim("the approver revokes", revoked.ok());
-    let read = session.read_until(TOLD, Duration::from_secs(60))?;
+    let read = session.read_until(TOLD, Duration::from_mins(1))?;
     session.finish()?;
     let cause = instant(&last_cut(cast)?, "/causeAt")?;
     measured(stage, cast, cause, read)?;
