@@ -1,0 +1,218 @@
+//! Membership that is asked for: the intents around the pure life cycle of `access::activation`. Each is one
+//! transaction, so of two approvers, or of two requests, exactly one is first.
+
+use access::activation::{self, Ask, By, Step, Taken};
+use model::event::{ActivationChanged, Actor, EventBody, Outcome};
+use model::kind::activation::{Activation, ActivationState};
+use model::{ActivationId, Document, Kind, Refusal, Timestamp, UserName, code};
+
+use crate::caller::Caller;
+use crate::control::Control;
+use crate::verb::Verb;
+use crate::write::{Done, Writing};
+
+impl Control {
+    /// Asks for membership of a group, for the caller.
+    pub async fn request(
+        &self,
+        caller: &Caller,
+        ask: Ask,
+    ) -> Result<Done<Document<Activation>>, Refusal> {
+        let (id, actor) = (ActivationId::random(), Actor::from(&caller.principal));
+        let person = caller.person();
+        let subject = format!("{}/{id}", Kind::Activation);
+        let work = move |writing: &mut Writing<'_, '_>| {
+            if person? != ask.user {
+                let message = "nobody asks for someone else";
+                return Err(Refusal::new(&code::FORBIDDEN, message));
+            }
+            let activation = activation::request(&ask, id, writing.state(), writing.now())?;
+            let activation = writing.put(activation)?;
+            note(writing, &activation, "request", actor);
+            Ok(activation)
+        };
+        let committed = self.write(caller, Verb::Request, subject, work).await?;
+        Ok(self.acknowledged(committed).await)
+    }
+
+    /// Says yes to someone else's request.
+    pub async fn approve(
+        &self,
+        caller: &Caller,
+        id: ActivationId,
+        note: Option<String>,
+    ) -> Result<Done<Document<Activation>>, Refusal> {
+        self.step(caller, id, Step::Approve, note).await
+    }
+
+    /// Says no to someone else's request.
+    pub async fn deny(
+        &self,
+        caller: &Caller,
+        id: ActivationId,
+        note: Option<String>,
+    ) -> Result<Done<Document<Activation>>, Refusal> {
+        self.step(caller, id, Step::Deny, note).await
+    }
+
+    /// Takes the caller's own request back.
+    pub async fn cancel(
+        &self,
+        caller: &Caller,
+        id: ActivationId,
+        note: Option<String>,
+    ) -> Result<Done<Document<Activation>>, Refusal> {
+        self.step(caller, id, Step::Cancel, note).await
+    }
+
+    /// Ends the caller's own membership early.
+    pub async fn deactivate(
+        &self,
+        caller: &Caller,
+        id: ActivationId,
+        note: Option<String>,
+    ) -> Result<Done<Document<Activation>>, Refusal> {
+        self.step(caller, id, Step::Deactivate, note).await
+    }
+
+    /// Ends someone else's membership now.
+    pub async fn revoke(
+        &self,
+        caller: &Caller,
+        id: ActivationId,
+        note: Option<String>,
+    ) -> Result<Done<Document<Activation>>, Refusal> {
+        self.step(caller, id, Step::Revoke, note).await
+    }
+
+    async fn step(
+        &self,
+        caller: &Caller,
+        id: ActivationId,
+        step: Step,
+        note: Option<String>,
+    ) -> Result<Done<Document<Activation>>, Refusal> {
+        let verb = verb(step);
+        let asking = caller.clone();
+        let subject = format!("{}/{id}", Kind::Activation);
+        let work = move |writing: &mut Writing<'_, '_>| {
+            let role = asking.authorise(verb, writing.state())?;
+            let by = By::Person { user: asking.person()?, role };
+            let taken = Taken { step, by: &by, note: note.as_deref() };
+            take(writing, id, &taken, Actor::from(&asking.principal))
+        };
+        let committed = self.write(caller, verb, subject, work).await?;
+        Ok(self.acknowledged(committed).await)
+    }
+
+    /// Ends every activation, and denies every request, whose time is over. How many there were.
+    pub(crate) async fn expire_overdue(&self) -> Result<usize, Refusal> {
+        if activation::overdue(&self.snapshots().load(), self.now()).is_empty() {
+            return Ok(0);
+        }
+        let work = |writing: &mut Writing<'_, '_>| {
+            let overdue = activation::overdue(writing.state(), writing.now());
+            for id in &overdue {
+                let taken = Taken { step: Step::Expire, by: &By::Portcullis, note: None };
+                take(writing, *id, &taken, Actor::portcullis())?;
+            }
+            Ok(overdue.len())
+        };
+        let expired = self.system(Verb::Expire, Kind::Activation.name(), work).await?;
+        Ok(expired.value)
+    }
+}
+
+fn verb(step: Step) -> Verb {
+    match step {
+        Step::Approve => Verb::Approve,
+        Step::Deny => Verb::Deny,
+        Step::Cancel => Verb::Cancel,
+        Step::Deactivate => Verb::Deactivate,
+        Step::Revoke => Verb::Revoke,
+        Step::Expire => Verb::Expire,
+    }
+}
+
+fn take(
+    writing: &mut Writing<'_, '_>,
+    id: ActivationId,
+    taken: &Taken<'_>,
+    actor: Actor,
+) -> Result<Document<Activation>, Refusal> {
+    let stored = writing.state().activations.get(id.to_string()).cloned();
+    let stored = stored.ok_or_else(|| {
+        Refusal::new(&code::NOT_FOUND, format!("there is no activation {id}"))
+            .hint("`portcullis get activations` lists what there is")
+    })?;
+    let next = activation::step(&stored, taken, writing.state(), writing.now())?;
+    let next = writing.put(next)?;
+    note(writing, &next, taken.step.name(), actor);
+    Ok(next)
+}
+
+/// Ends the open activations of a person or group that is being deleted: whoever gets the name next starts with none.
+pub(crate) fn end_open(
+    writing: &mut Writing<'_, '_>,
+    ended_by: &Caller,
+    because: &str,
+    concerns: impl Fn(&Activation) -> bool,
+) -> Result<(), Refusal> {
+    let open: Vec<Document<Activation>> = writing
+        .state()
+        .activations
+        .iter()
+        .filter(|activation| !activation.status.state.ended() && concerns(&activation.spec))
+        .map(|activation| Document::clone(activation))
+        .collect();
+    for mut activation in open {
+        let (step, state) = match activation.status.state {
+            ActivationState::Active => ("revoke", ActivationState::Revoked),
+            _ => ("deny", ActivationState::Denied),
+        };
+        end(&mut activation, state, ended_by.person().ok(), writing.now());
+        activation.status.end_note = Some(because.to_owned());
+        let activation = writing.put(activation)?;
+        note(writing, &activation, step, Actor::from(&ended_by.principal));
+    }
+    Ok(())
+}
+
+fn end(
+    activation: &mut Document<Activation>,
+    state: ActivationState,
+    by: Option<UserName>,
+    at: Timestamp,
+) {
+    activation.status.state = state;
+    activation.status.ended_by = by;
+    activation.status.ended_at = Some(at);
+}
+
+fn note(
+    writing: &mut Writing<'_, '_>,
+    activation: &Document<Activation>,
+    step: &str,
+    actor: Actor,
+) {
+    let Activation { user, group, justification, .. } = &activation.spec;
+    let status = &activation.status;
+    let said = match step {
+        "request" => justification.clone(),
+        "approve" => status.decision_note.clone(),
+        _ => status.end_note.clone().or_else(|| status.decision_note.clone()),
+    };
+    let Ok(id) = activation.name().parse() else { return };
+    let event = ActivationChanged {
+        activation: id,
+        actor,
+        step: step.to_owned(),
+        user: user.to_string(),
+        group: group.to_string(),
+        note: said,
+        until: status.active_until,
+        revision: Some(writing.revision()),
+        outcome: Outcome::Succeeded,
+    };
+    writing.note(EventBody::ActivationChanged(Box::new(event)));
+}

@@ -1,0 +1,124 @@
+//! What must hold between documents, whoever writes them.
+
+use model::kind::role_assignment::Assignee;
+use model::{ControlRole, Kind, Refusal, Resource, Snapshot, code, suggest};
+
+/// At most so many referrers are named in a refusal.
+const REFERRERS_NAMED_MAX: usize = 5;
+
+/// What no write may break, looked at before every commit.
+pub(crate) fn invariants(before: &Snapshot, after: &Snapshot) -> Result<(), Refusal> {
+    if owners(before) > 0 && owners(after) == 0 {
+        let message = "after this nobody could administer Portcullis: no enabled owner is left";
+        return Err(Refusal::new(&code::LAST_OWNER, message));
+    }
+    if before.tenants.len() == 1 && after.tenants.len() != 1 {
+        return Err(Refusal::new(&code::INVALID, "an installation has exactly one tenant"));
+    }
+    Ok(())
+}
+
+fn owners(state: &Snapshot) -> usize {
+    let owner = |role: ControlRole| role == ControlRole::Owner;
+    state.users.iter().filter(|user| user.spec.enabled && owner(user.spec.control_role)).count()
+}
+
+/// A document that another one speaks of.
+struct Reference<'a> {
+    field: &'static str,
+    kind: Kind,
+    name: &'a str,
+}
+
+impl<'a> Reference<'a> {
+    fn to(field: &'static str, kind: Kind, name: &'a str) -> Self {
+        Self { field, kind, name }
+    }
+}
+
+/// Documents that Portcullis itself wrote are history: they hold nobody back from deleting what they speak of.
+fn references(resource: &Resource) -> Vec<Reference<'_>> {
+    let to = Reference::to;
+    match resource {
+        Resource::Group(group) => {
+            let members = group.spec.members.iter();
+            members.map(|user| to("members", Kind::User, user.as_str())).collect()
+        }
+        Resource::DatabaseRole(role) => {
+            vec![to("server", Kind::DatabaseServer, role.spec.server.as_str())]
+        }
+        Resource::RoleAssignment(assignment) => {
+            let principal = match &assignment.spec.principal {
+                Assignee::Group(group) => to("principal", Kind::Group, group.as_str()),
+                Assignee::Application(application) => {
+                    to("principal", Kind::Application, application.as_str())
+                }
+            };
+            vec![principal, to("role", Kind::DatabaseRole, assignment.spec.role.as_str())]
+        }
+        Resource::Eligibility(eligibility) => vec![
+            to("user", Kind::User, eligibility.spec.user.as_str()),
+            to("group", Kind::Group, eligibility.spec.group.as_str()),
+        ],
+        Resource::AccessRules(rules) => {
+            let group = to("group", Kind::Group, rules.spec.group.as_str());
+            let approvers = rules.spec.approvers.iter();
+            let approvers = approvers.map(|user| to("approvers", Kind::User, user.as_str()));
+            std::iter::once(group).chain(approvers).collect()
+        }
+        Resource::FirewallRule(rule) => {
+            vec![to("server", Kind::DatabaseServer, rule.spec.server.as_str())]
+        }
+        Resource::Tenant(_)
+        | Resource::User(_)
+        | Resource::Application(_)
+        | Resource::DatabaseServer(_)
+        | Resource::Activation(_)
+        | Resource::DatabaseUser(_)
+        | Resource::SigningKey(_)
+        | Resource::Revocation(_) => Vec::new(),
+    }
+}
+
+/// Everything that the document speaks of exists in this state.
+pub(crate) fn resolved(resource: &Resource, state: &Snapshot) -> Result<(), Refusal> {
+    for Reference { field, kind, name } in references(resource) {
+        if state.get(kind, name).is_some() {
+            continue;
+        }
+        let message = format!(
+            "`{}/{}` refers in `spec.{field}` to the {kind} `{name}`, which does not exist",
+            resource.kind(),
+            resource.name()
+        );
+        let refusal = Refusal::new(&code::REFERENCE_UNKNOWN, message);
+        let known = state.list(kind);
+        let near = suggest::nearest(name, known.iter().map(Resource::name));
+        return Err(match near {
+            Some(near) => refusal.hint(format!("did you mean `{near}`?")),
+            None => refusal,
+        });
+    }
+    Ok(())
+}
+
+/// Nothing in this state speaks of a document that has gone.
+pub(crate) fn unreferenced(kind: Kind, name: &str, state: &Snapshot) -> Result<(), Refusal> {
+    let speaks_of_it = |resource: &Resource| {
+        references(resource).iter().any(|found| found.kind == kind && found.name == name)
+    };
+    let mut referrers: Vec<String> = Kind::ALL
+        .iter()
+        .flat_map(|kind| state.list(*kind))
+        .filter(speaks_of_it)
+        .map(|resource| format!("`{}/{}`", resource.kind(), resource.name()))
+        .collect();
+    if referrers.is_empty() {
+        return Ok(());
+    }
+    let more = referrers.len().saturating_sub(REFERRERS_NAMED_MAX);
+    referrers.truncate(REFERRERS_NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let message = format!("`{kind}/{name}` cannot go: {}{more} refer to it", referrers.join(", "));
+    Err(Refusal::new(&code::REFERENCED, message))
+}

@@ -1,0 +1,102 @@
+//! Rules of database servers: what cannot change, where the gateway may dial, and that each route leads to one server.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use model::kind::server::{DatabaseServer, Databases};
+use model::{Document, Refusal, Resource, Snapshot, code};
+
+use super::{invalid, is_certificate, is_identifier, refuse};
+
+type Server = Document<DatabaseServer>;
+
+pub(super) fn check(
+    server: &Server,
+    before: Option<&Resource>,
+    state: &Snapshot,
+) -> Result<(), Refusal> {
+    if let Some(Resource::DatabaseServer(before)) = before {
+        unchanged(server, before)?;
+    }
+    if server.spec.port == 0 {
+        return Err(invalid(server, "`spec.port` is a TCP port"));
+    }
+    host(server)?;
+    let authorities = server.spec.ca.trim();
+    if !is_certificate(authorities) {
+        return Err(invalid(server, "`spec.ca` takes certificates in PEM"));
+    }
+    if let Some(bad) = names(server).iter().find(|name| !is_identifier(name)) {
+        return Err(invalid(server, &format!("`{bad}` is not the name of a database")));
+    }
+    one_route(server, state)
+}
+
+fn unchanged(server: &Server, before: &Server) -> Result<(), Refusal> {
+    if server.spec.test_stack != before.spec.test_stack {
+        let why = "`spec.testStack` is set at creation and never changes";
+        return Err(refuse(&code::IMMUTABLE, server, why));
+    }
+    if server.spec.engine != before.spec.engine {
+        let why = "`spec.engine` is set at creation and never changes";
+        return Err(refuse(&code::IMMUTABLE, server, why));
+    }
+    Ok(())
+}
+
+/// The gateway dials what is written here: not the metadata services of clouds, not "any", not many.
+fn host(server: &Server) -> Result<(), Refusal> {
+    let host = server.spec.host.as_str();
+    if host.is_empty() || host.len() > 253 || host.chars().any(|c| c.is_whitespace() || c == '/') {
+        return Err(invalid(server, "`spec.host` is a host name or an address"));
+    }
+    let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else {
+        return Ok(());
+    };
+    if never_a_database(address.to_canonical()) {
+        let why = format!("`spec.host` {address} is no address at which a database can be");
+        return Err(invalid(server, &why));
+    }
+    Ok(())
+}
+
+fn never_a_database(address: IpAddr) -> bool {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local() || address == Ipv4Addr::BROADCAST,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    link_local || address.is_unspecified() || address.is_multicast()
+}
+
+fn names(server: &Server) -> BTreeSet<&str> {
+    match &server.spec.databases {
+        Databases::Any => BTreeSet::new(),
+        Databases::Only(names) => names.iter().map(String::as_str).collect(),
+    }
+}
+
+/// Behind one listener a TLS server name, and a database name that routes, leads to one server.
+fn one_route(server: &Server, state: &Snapshot) -> Result<(), Refusal> {
+    let others = state.servers.iter().filter(|other| {
+        other.name() != server.name() && !other.spec.listeners.is_disjoint(&server.spec.listeners)
+    });
+    for other in others {
+        let same_name = server.spec.server_names.iter().find(|name| {
+            other.spec.server_names.iter().any(|theirs| theirs.eq_ignore_ascii_case(name))
+        });
+        if let Some(name) = same_name {
+            let why = format!("the TLS server name `{name}` leads to `{}` already", other.name());
+            return Err(invalid(server, &why));
+        }
+        let theirs = names(other);
+        // Servers that are told apart by TLS server names may hold databases of one name.
+        let by_database = server.spec.server_names.is_empty() && other.spec.server_names.is_empty();
+        if let Some(name) = names(server).into_iter().find(|name| theirs.contains(name))
+            && by_database
+        {
+            let why = format!("the database name `{name}` leads to `{}` already", other.name());
+            return Err(invalid(server, &why).hint("give the servers TLS `serverNames`"));
+        }
+    }
+    Ok(())
+}
