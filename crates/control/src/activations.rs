@@ -166,9 +166,10 @@ pub(crate) fn end_open(
         .map(|activation| Document::clone(activation))
         .collect();
     for mut activation in open {
-        let (step, state) = match activation.status.state {
-            ActivationState::Active => ("revoke", ActivationState::Revoked),
-            _ => ("deny", ActivationState::Denied),
+        let (step, state) = if activation.status.state == ActivationState::Active {
+            ("revoke", ActivationState::Revoked)
+        } else {
+            ("deny", ActivationState::Denied)
         };
         end(&mut activation, state, ended_by.person().ok(), writing.now());
         activation.status.end_note = Some(because.to_owned());

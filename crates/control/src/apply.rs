@@ -7,6 +7,7 @@ mod plan;
 use model::{Kind, Refusal, Resource, code};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use store::Reader;
 
 use crate::caller::Caller;
 use crate::check;
@@ -148,7 +149,7 @@ impl Control {
     ) -> Result<Done<Vec<Applied>>, Refusal> {
         let state = self.snapshots().load();
         caller.authorise(Verb::Apply, &state)?;
-        let last = self.store().read(|reader| reader.records::<LastApplied>())?;
+        let last = self.store().read(Reader::records::<LastApplied>)?;
         let plan = plan(manifests, options, &state, &last.into_iter().collect())?;
         let mut after = (*state).clone();
         for Action { before, after: resource, .. } in &plan.actions {

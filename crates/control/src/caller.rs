@@ -35,9 +35,10 @@ impl Caller {
         let who: Vec<String> = verb.roles().iter().map(|role| format!("`{role}`")).collect();
         let message = format!("`{name}` has the role `{role}`, which does not allow `{verb}`");
         let refusal = Refusal::new(&code::FORBIDDEN, message);
-        Err(match who.is_empty() {
-            true => refusal.hint("only Portcullis itself does that"),
-            false => refusal.hint(format!("it takes {}", who.join(" or "))),
+        Err(if who.is_empty() {
+            refusal.hint("only Portcullis itself does that")
+        } else {
+            refusal.hint(format!("it takes {}", who.join(" or ")))
         })
     }
 

@@ -48,8 +48,8 @@ pub(crate) fn flatten(pointer: &str, value: &Value, leaves: &mut BTreeMap<String
                 flatten(&format!("{pointer}/{}", escape(name)), member, leaves);
             }
         }
-        leaf => {
-            leaves.insert(pointer.to_owned(), leaf.clone());
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            leaves.insert(pointer.to_owned(), value.clone());
         }
     }
 }

@@ -11,7 +11,7 @@ use model::{
 };
 use runtime::Secret;
 use serde::{Deserialize, Serialize};
-use store::{Record, Store, Transaction};
+use store::{Reader, Record, Store, Transaction};
 
 use crate::apply::{Applied, ApplyOptions, Conflicts, Manifest, carry_out};
 use crate::caller::Caller;
@@ -100,7 +100,7 @@ impl Control {
 
     /// Appends the events of offline acts. The server does this before it appends anything else.
     pub async fn announce(&self) -> Result<(), Refusal> {
-        let pending = self.store().read(|reader| reader.records::<PendingEvent>())?;
+        let pending = self.store().read(Reader::records::<PendingEvent>)?;
         if pending.is_empty() {
             return Ok(());
         }

@@ -20,15 +20,15 @@ use crate::verb::Verb;
 use crate::write::{Done, Writing};
 
 /// A Temporary Access Pass lives so long (DECISIONS 2).
-pub const PASS_LIFETIME: Duration = Duration::from_secs(3600);
+pub const PASS_LIFETIME: Duration = Duration::from_hours(1);
 /// No access token lives longer, so a revocation can be forgotten after it.
-pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(24);
 /// Entra's bound on the life of a client secret.
 const SECRET_LIFETIME_MAX: Lifetime = Lifetime::from_seconds(730 * 24 * 3600);
 /// Two rotate; a few more are different places.
 const SECRETS_MAX: usize = 10;
 /// Expired secrets are told apart from wrong ones for so long.
-const EXPIRED_SECRET_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+const EXPIRED_SECRET_KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// Which tokens no longer count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

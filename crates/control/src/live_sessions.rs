@@ -164,7 +164,8 @@ impl LiveSession {
     /// Returns when the session is ordered to be cut. Cancel-safe.
     pub async fn cut(&mut self) -> Cut {
         loop {
-            if let Some(order) = self.cut.borrow_and_update().clone() {
+            let standing = self.cut.borrow_and_update().clone();
+            if let Some(order) = standing {
                 return order;
             }
             // The sender lives as long as the entry, which lives as long as `self`.

@@ -16,7 +16,7 @@ pub use expiry::Expiry;
 pub use forget::Forget;
 
 /// Without a change or a deadline, so often.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 /// After a failure, so soon again …
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// … and then twice as late each time, up to this.

@@ -12,7 +12,7 @@ use crate::verb::Verb;
 use crate::write::Writing;
 
 /// Azure keeps PIM's history for 30 days; so long an ended activation can be looked up here too.
-const ENDED_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+const ENDED_KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// Forgets what is over.
 #[derive(Clone, Debug)]
