@@ -7,7 +7,6 @@ mod plan;
 use model::{Kind, Refusal, Resource, code};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::Reader;
 
 use crate::caller::Caller;
 use crate::check;
@@ -149,8 +148,10 @@ impl Control {
     ) -> Result<Done<Vec<Applied>>, Refusal> {
         let state = self.snapshots().load();
         caller.authorise(Verb::Apply, &state)?;
-        let last = self.store().read(Reader::records::<LastApplied>)?;
-        let plan = plan(manifests, options, &state, &last.into_iter().collect())?;
+        let last = self
+            .store()
+            .read(|reader| Ok(reader.records::<LastApplied>()?.into_iter().collect()))?;
+        let plan = plan(manifests, options, &state, &last)?;
         let mut after = (*state).clone();
         for Action { before, after: resource, .. } in &plan.actions {
             match (before, resource) {

@@ -11,7 +11,7 @@ use model::{
 };
 use runtime::Secret;
 use serde::{Deserialize, Serialize};
-use store::{Reader, Record, Store, Transaction};
+use store::{Record, Store, Transaction};
 
 use crate::apply::{Applied, ApplyOptions, Conflicts, Manifest, carry_out};
 use crate::caller::Caller;
@@ -100,10 +100,13 @@ impl Control {
 
     /// Appends the events of offline acts. The server does this before it appends anything else.
     pub async fn announce(&self) -> Result<(), Refusal> {
-        let pending = self.store().read(Reader::records::<PendingEvent>)?;
-        if pending.is_empty() {
+        let pending = self.store().read(|reader| {
+            let pending = reader.records::<PendingEvent>()?;
+            Ok((!pending.is_empty()).then_some(pending))
+        })?;
+        let Some(pending) = pending else {
             return Ok(());
-        }
+        };
         let work = move |writing: &mut Writing<'_, '_>| {
             for (key, PendingEvent { event }) in pending {
                 writing.delete_record::<PendingEvent>(&key)?;
