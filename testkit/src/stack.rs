@@ -10,6 +10,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,6 +22,7 @@ pub use people::{Credential, Person, Reach, Workload};
 use crate::postgres::{self, DirectAccess, Fsync, Postgres};
 use crate::process::{Identity, Reaper, Running};
 use crate::program::{self, Said};
+use crate::slot::{Kind, Slot, slot};
 use crate::wait;
 use configuration::Ports;
 
@@ -63,9 +65,13 @@ pub struct Options {
     /// `durable`, `gated` or `bounded`.
     pub audit_mode: &'static str,
     /// `gateway.limits` of `portcullis.yaml`.
-    pub limits: Vec<(&'static str, &'static str)>,
+    pub limits: &'static str,
+    /// More lines of `portcullis.yaml`.
+    pub configuration: &'static str,
     /// More environment for the server's process.
     pub environment: Vec<(String, String)>,
+    /// What the server's command line begins with: programs that change its surroundings and then become it.
+    pub wrapper: Vec<String>,
 }
 
 impl Default for Options {
@@ -75,8 +81,10 @@ impl Default for Options {
             fsync: Fsync::Off,
             enrolment: Enrolment::Applied,
             audit_mode: "bounded",
-            limits: Vec::new(),
+            limits: "",
+            configuration: "",
             environment: Vec::new(),
+            wrapper: Vec::new(),
         }
     }
 }
@@ -185,13 +193,17 @@ pub struct Stack {
     options: Options,
     reaper: Reaper,
     left_running: bool,
+    _slot: Option<Slot>,
 }
 
 impl Stack {
-    /// Starts one in a folder of its own.
+    /// Starts one in a folder of its own, when fewer than the allowed number run.
     pub fn start(options: &Options) -> Result<Self> {
+        let slot = slot(Kind::Database);
         let folder = tempfile::Builder::new().prefix("portcullis-stack-").tempdir()?.keep();
-        Self::start_in(&folder, options, &mut |_| Ok(()))
+        let mut stack = Self::start_in(&folder, options, &mut |_| Ok(()))?;
+        stack._slot = Some(slot);
+        Ok(stack)
     }
 
     /// Starts one in this folder. `created` hears of everything that must be ended should this process die.
@@ -204,6 +216,8 @@ impl Stack {
         reaper.folder(folder)?;
         let mut parts = Parts::new(folder, options);
         let postgres = parts.postgres(created)?;
+        reaper.process(&postmaster(&postgres)?)?;
+        reaper.folder(postgres.directory())?;
         let ports = Ports::find()?;
         let pass = parts.installation(&postgres, ports)?;
         let (server, reach) = parts.server(ports, created)?;
@@ -222,7 +236,16 @@ impl Stack {
             postgres: postgres.directory().to_owned(),
         };
         let (took, options) = (parts.took, options.clone());
-        Ok(Self { facts, postgres, took, server, options, reaper, left_running: false })
+        Ok(Self {
+            facts,
+            postgres,
+            took,
+            server,
+            options,
+            reaper,
+            left_running: false,
+            _slot: None,
+        })
     }
 
     /// The server's process.
@@ -242,8 +265,8 @@ impl Stack {
 
     /// Starts it again on the same ports.
     pub fn start_server(&mut self) -> Result<()> {
-        let mut command = server_command(&self.facts.reach.binary, &self.facts.folder);
-        command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
+        let mut command =
+            server_command(&self.facts.reach.binary, &self.facts.folder, &self.options);
         self.server = Running::start(&mut command, &self.facts.log())?;
         self.reaper.process(self.server.identity())?;
         let ports = [self.facts.reach.port, self.facts.reach.oauth_port];
@@ -364,8 +387,7 @@ impl<'a> Parts<'a> {
         let binary = program::binary()?;
         let server = self.timed("Portcullis", || {
             let log = folder.join("server.log");
-            let mut command = server_command(&binary, folder);
-            command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+            let mut command = server_command(&binary, folder, options);
             let mut server = Running::start(&mut command, &log)?;
             created(&Created::Server(server.identity()))?;
             ready(&mut server, &[ports.https, ports.postgresql, ports.oauth], &log)?;
@@ -414,9 +436,17 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn server_command(binary: &Path, folder: &Path) -> Command {
-    let mut command = program::clean(binary);
-    command.args(["server", "--config"]).arg(folder.join("portcullis.yaml"));
+fn server_command(binary: &Path, folder: &Path, options: &Options) -> Command {
+    let mut command = match options.wrapper.split_first() {
+        None => program::clean(binary),
+        Some((program, arguments)) => {
+            let mut command = program::clean(program);
+            command.args(arguments).arg(binary);
+            command
+        }
+    };
+    command.args(["server", "--config"]).arg(folder.join("portcullis.yaml")).current_dir(folder);
+    command.envs(options.environment.iter().map(|(name, value)| (name, value)));
     command
 }
 
@@ -436,6 +466,30 @@ fn ready(server: &mut Running, ports: &[u16], log: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn postmaster(postgres: &Postgres) -> Result<Identity> {
+    let text = fs::read_to_string(postgres.data_directory().join("postmaster.pid"))?;
+    let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
+    pid.and_then(Identity::of).context("the database server does not run")
+}
+
+/// The stack that tests share when they do not disturb one another: the one that `PORTCULLIS_STACK` names, else one that
+/// lives as long as this process.
+pub fn shared() -> Result<&'static Facts> {
+    static SHARED: Mutex<Option<&'static Facts>> = Mutex::new(None);
+
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(facts) = *shared {
+        return Ok(facts);
+    }
+    let facts: &'static Facts = match program::setting("PORTCULLIS_STACK") {
+        Some(folder) => Box::leak(Box::new(detached::attach(Path::new(&folder))?)),
+        // Never dropped; the reaper ends it when this process does.
+        None => &Box::leak(Box::new(Stack::start(&Options::default())?)).facts,
+    };
+    *shared = Some(facts);
+    Ok(facts)
 }
 
 /// The tenant's id.

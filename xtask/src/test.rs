@@ -92,7 +92,7 @@ impl SharedStack {
     fn start(kit: PathBuf, portcullis: &PathBuf) -> Result<Self> {
         let name = format!("portcullis-e2e-{}", std::process::id());
         let shared = Self { kit, directory: std::env::temp_dir().join(name) };
-        let arguments = ["--fsync", "off", "--dir"];
+        let arguments = ["--ordinary", "--fsync", "off", "--dir"];
         shell::run(
             Command::new(&shared.kit)
                 .arg("up")

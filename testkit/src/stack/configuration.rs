@@ -36,14 +36,13 @@ impl Ports {
 pub(super) fn write(folder: &Path, ports: Ports, options: &Options) -> Result<PathBuf> {
     let Ports { https, postgresql, oauth } = ports;
     let path = folder.join("portcullis.yaml");
-    let limits: Vec<String> =
-        options.limits.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-    let limits = limits.join(", ");
+    let Options { limits, configuration, .. } = options;
     let text = format!(
         "dataDirectory: data
 origin: {origin}
 http: {{ listen: \"127.0.0.1:{https}\" }}
 seed: seed
+{configuration}
 audit: {{ checkpointFile: checkpoint.json }}
 gateway:
   name: gateway-1

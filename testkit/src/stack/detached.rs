@@ -242,6 +242,6 @@ fn path(path: &Path) -> String {
 }
 
 /// What `up` starts.
-pub fn options(fsync: Fsync) -> Options {
-    Options { privileges: Privileges::TestStack, fsync, ..Options::default() }
+pub fn options(privileges: Privileges, fsync: Fsync) -> Options {
+    Options { privileges, fsync, ..Options::default() }
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use testkit::postgres::Fsync;
-use testkit::stack::detached;
+use testkit::stack::{Options, Privileges, detached};
 use testkit::wait;
 
 fn main() -> ExitCode {
@@ -41,11 +41,13 @@ fn run(words: &[&str]) -> Result<()> {
 struct Arguments {
     directory: PathBuf,
     fsync: Fsync,
+    privileges: Privileges,
 }
 
 impl Arguments {
     fn read(mut words: &[&str]) -> Result<Self> {
-        let (mut directory, mut fsync) = (None, Fsync::On);
+        let mut directory = None;
+        let (mut fsync, mut privileges) = (Fsync::On, Privileges::TestStack);
         loop {
             words = match words {
                 [] => break,
@@ -61,6 +63,11 @@ impl Arguments {
                     fsync = Fsync::Off;
                     rest
                 }
+                // For tests whose server has no superuser among its workloads.
+                ["--ordinary", rest @ ..] => {
+                    privileges = Privileges::Ordinary;
+                    rest
+                }
                 ["--fsync", ..] => bail!("--fsync is `on` or `off`; it governs the database only"),
                 [other, ..] => {
                     bail!("`{other}` is not an option here; known are --dir and --fsync")
@@ -68,13 +75,17 @@ impl Arguments {
             };
         }
         let directory = directory.context("--dir DIR says where; it is missing")?;
-        Ok(Self { directory, fsync })
+        Ok(Self { directory, fsync, privileges })
+    }
+
+    fn options(&self) -> Options {
+        detached::options(self.privileges, self.fsync)
     }
 }
 
 fn up(arguments: &Arguments) -> Result<()> {
     let started = wait::now();
-    let stack = match detached::up(&arguments.directory, &detached::options(arguments.fsync)) {
+    let stack = match detached::up(&arguments.directory, &arguments.options()) {
         Ok(stack) => stack,
         Err(error) => return Err(clean_up_after(error, &arguments.directory)),
     };
