@@ -193,7 +193,7 @@ pub struct Stack {
     options: Options,
     reaper: Reaper,
     left_running: bool,
-    _slot: Option<Slot>,
+    holds: Vec<Slot>,
 }
 
 impl Stack {
@@ -201,9 +201,8 @@ impl Stack {
     pub fn start(options: &Options) -> Result<Self> {
         let slot = slot(Kind::Database);
         let folder = tempfile::Builder::new().prefix("portcullis-stack-").tempdir()?.keep();
-        let mut stack = Self::start_in(&folder, options, &mut |_| Ok(()))?;
-        stack._slot = Some(slot);
-        Ok(stack)
+        let started = Self::start_in(&folder, options, &mut |_| Ok(()))?;
+        Ok(started.holding(slot))
     }
 
     /// Starts one in this folder. `created` hears of everything that must be ended should this process die.
@@ -244,8 +243,14 @@ impl Stack {
             options,
             reaper,
             left_running: false,
-            _slot: None,
+            holds: Vec::new(),
         })
+    }
+
+    /// Gives the slot back when it ends.
+    fn holding(mut self, slot: Slot) -> Self {
+        self.holds.push(slot);
+        self
     }
 
     /// The server's process.
