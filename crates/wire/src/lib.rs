@@ -6,5 +6,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod pg;
 pub mod sql;

@@ -31,6 +31,8 @@ pub enum Step<'a> {
     Message {
         /// Its bytes, or of a message longer than [`HOLD_BYTES_MAX`] its last ones.
         length: usize,
+        /// DataRows so far, for [`Tracker::server`](super::statement::Tracker::server).
+        rows: u64,
         /// What it says.
         message: Message<'a>,
     },
@@ -181,7 +183,7 @@ impl Scanner {
         self.left == 0
     }
 
-    /// Bytes to the end of the message that was begun; a cut may wait for few of them (DECISIONS of cuts: 64 KiB).
+    /// Bytes to the end of the message that was begun; a cut waits for them when they are few.
     pub fn left(&self) -> usize {
         self.left
     }
@@ -245,7 +247,7 @@ impl Scanner {
             };
             let body = message.get(HEADER_BYTES..).unwrap_or_default();
             let message = view::parse(header.tag, body, view::Extent::Whole)?;
-            return Ok(Step::Message { length: header.total, message });
+            return Ok(Step::Message { length: header.total, rows: self.rows, message });
         }
         // The header passes by itself; the body follows as a long message, whatever has arrived of it.
         self.left = header.total.saturating_sub(HEADER_BYTES);
@@ -269,7 +271,7 @@ impl Scanner {
         self.ended = self.long.take().unwrap_or_default();
         let (tag, start) = &self.ended;
         let message = view::parse(*tag, start, view::Extent::Beginning)?;
-        Ok(Step::Message { length, message })
+        Ok(Step::Message { length, rows: self.rows, message })
     }
 }
 
@@ -310,7 +312,7 @@ fn key_length_max() -> u32 {
     u32::try_from(CANCEL_KEY_BYTES_MAX.saturating_add(8)).unwrap_or(u32::MAX)
 }
 
-fn key_data<'a>(mut reader: Reader<'a>) -> Result<Message<'a>, Malformed> {
+fn key_data(mut reader: Reader<'_>) -> Result<Message<'_>, Malformed> {
     let pid = reader.u32()?;
     let key = reader.rest();
     if (CANCEL_KEY_BYTES_MIN..=CANCEL_KEY_BYTES_MAX).contains(&key.len()) {

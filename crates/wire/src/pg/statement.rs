@@ -4,14 +4,15 @@
 //! for each frontend::Message, before it is forwarded:
 //!     if let Some(statement) = tracker.client(&message, mark)? { record(statement) }
 //! for each backend::Message, before or after it is forwarded:
-//!     tracker.server(&message, scanner.rows());
+//!     tracker.server(&message, rows);              // rows as in Step::Message
 //!     while let Some(outcome) = tracker.next_outcome() { record(outcome) }
 //! when the session ends, however:
 //!     tracker.finish(); while let Some(outcome) = tracker.next_outcome() { record(outcome) }
 //! ```
 //!
 //! `mark` is any number by which the caller tells time; the outcome gives it back, so that a duration needs no table.
-//! While [`Tracker::has_room`] is false the caller stops reading the client, and goes on reading the server.
+//! While [`Tracker::has_room`] is false, asked before each message, the caller leaves the client's bytes where they are
+//! and goes on reading the server.
 //!
 //! **Statements.** Query, Execute and FunctionCall run one; each gets the next number, from 1. A Query is one statement
 //! whatever it holds. An Execute runs the text of the prepared statement that its portal was bound to, with that
@@ -78,10 +79,7 @@ pub struct Tracker {
     pending: VecDeque<Expectation>,
     /// Query, FunctionCall, Sync and Flush in `pending`: the server owes answers, so waiting for them is safe.
     owed: usize,
-    /// After an error of the extended protocol the server reads on to the next Sync.
-    skipping: bool,
-    /// The server reads CopyData, and neither Flush nor Sync means anything to it.
-    copying_in: bool,
+    reading: Reading,
     /// What is known of the statement at the head of the queue.
     progress: Progress,
     outcomes: VecDeque<Outcome>,
@@ -94,6 +92,18 @@ pub struct Tracker {
     rows_before: u64,
     mismatches: u64,
     transaction: Option<TransactionStatus>,
+}
+
+/// What the server does with what the client sends now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reading {
+    /// It answers each message.
+    #[default]
+    Messages,
+    /// After an error of the extended protocol it reads on to the next Sync.
+    Skipping,
+    /// It reads CopyData, and neither Flush nor Sync means anything to it.
+    CopyIn,
 }
 
 #[derive(Debug, Default)]
@@ -193,9 +203,9 @@ impl Tracker {
         Run { number: self.last_number, mark }
     }
 
-    /// Whether the server will skip what the client sends now.
+    /// Whether the server will pass over what the client sends now.
     fn is_unread(&self) -> bool {
-        self.skipping || self.copying_in
+        self.reading != Reading::Messages
     }
 
     fn expect(&mut self, expectation: Expectation) {
@@ -322,18 +332,18 @@ impl Tracker {
     }
 
     fn sync(&mut self) {
-        if self.copying_in {
+        if self.reading == Reading::CopyIn {
             return;
         }
-        self.skipping = false;
+        self.reading = Reading::Messages;
         self.expect(Expectation::Sync);
     }
 
     fn copy_ends(&mut self) {
-        if self.copying_in {
-            self.copying_in = false;
-        } else if !self.skipping && !self.pending.is_empty() {
-            self.expect(Expectation::CopyEnd);
+        match self.reading {
+            Reading::CopyIn => self.reading = Reading::Messages,
+            Reading::Messages if !self.pending.is_empty() => self.expect(Expectation::CopyEnd),
+            Reading::Messages | Reading::Skipping => {}
         }
     }
 
@@ -440,7 +450,15 @@ impl Tracker {
             !swallowed
         });
         self.owed = self.pending.iter().filter(|each| each.ends_with_ready()).count();
-        self.copying_in = end.is_none();
+        if end.is_none() {
+            self.reading = Reading::CopyIn;
+        }
+    }
+
+    fn copy_is_over(&mut self) {
+        if self.reading == Reading::CopyIn {
+            self.reading = Reading::Messages;
+        }
     }
 
     fn command_complete(&mut self, tag: &[u8]) {
@@ -469,7 +487,7 @@ impl Tracker {
             Some(Expectation::Execute { run, .. }) => {
                 let run = *run;
                 self.pop();
-                self.copying_in = false;
+                self.copy_is_over();
                 self.last_run = Some(run);
                 self.conclude(run, note);
             }
@@ -488,7 +506,7 @@ impl Tracker {
 
     fn ready(&mut self, status: TransactionStatus) {
         self.transaction = Some(status);
-        self.copying_in = false;
+        self.copy_is_over();
         while let Some(front) = self.pop() {
             match front {
                 Expectation::Query { run, .. } | Expectation::FunctionCall { run } => {
@@ -521,7 +539,7 @@ impl Tracker {
         match self.pending.front() {
             None => {}
             Some(Expectation::Query { .. } | Expectation::FunctionCall { .. }) => {
-                self.copying_in = false;
+                self.copy_is_over();
                 self.progress.error = Some(error);
             }
             Some(Expectation::Sync) => {
@@ -536,9 +554,8 @@ impl Tracker {
 
     /// An error of the extended protocol: everything up to the Sync is over, and what of it was skipped never happened.
     fn unit_fails(&mut self, error: &ServerError) {
-        self.copying_in = false;
         let end = self.pending.iter().position(|each| matches!(each, Expectation::Sync));
-        self.skipping = end.is_none();
+        self.reading = if end.is_none() { Reading::Skipping } else { Reading::Messages };
         let unit: Vec<_> = self.pending.drain(..end.unwrap_or(self.pending.len())).collect();
         self.owed = self.pending.iter().filter(|each| each.ends_with_ready()).count();
         let Some(failed) = unit.first() else { return };
@@ -555,7 +572,7 @@ impl Tracker {
         for expectation in unit.into_iter().rev() {
             match expectation.into_undo() {
                 Some(Undo::Statement { name, former }) => {
-                    restore(&mut self.statements, name, former)
+                    restore(&mut self.statements, name, former);
                 }
                 Some(Undo::Portal { name, former }) => restore(&mut self.portals, name, former),
                 None => {}

@@ -294,14 +294,18 @@ fn numeric(bytes: &[u8]) -> Option<String> {
         let index = weight.checked_sub(position).and_then(|index| usize::try_from(index).ok());
         index.and_then(|index| digits.get(index)).map_or(0, |digit| u16::from_be_bytes(*digit))
     };
-    let mut whole: String = (0..=weight.max(0)).rev().map(|p| format!("{:04}", digit(p))).collect();
-    whole = whole.trim_start_matches('0').to_owned();
+    let four = |mut text: String, position: i32| {
+        let digit = format!("{:04}", digit(position));
+        text.push_str(&digit);
+        text
+    };
+    let whole = (0..=weight.max(0)).rev().fold(String::new(), four);
+    let mut whole = whole.trim_start_matches('0').to_owned();
     if whole.is_empty() {
         whole.push('0');
     }
     let groups = scale_wide.checked_add(3)?.checked_div(4)?;
-    let mut decimals: String =
-        (1..=groups).filter_map(i32::checked_neg).map(|p| format!("{:04}", digit(p))).collect();
+    let mut decimals = (1..=groups).filter_map(i32::checked_neg).fold(String::new(), four);
     decimals.truncate(usize::from(scale));
     let sign = if sign == 0x4000 { "-" } else { "" };
     let point = if decimals.is_empty() { "" } else { "." };

@@ -120,7 +120,7 @@ pub fn options(text: &str) -> Result<Vec<Setting>, Denied> {
         let setting = assignment.as_deref().and_then(|assignment| assignment.split_once('='));
         match setting {
             Some((name, value)) if !name.is_empty() => {
-                settings.push(Setting { name: name.replace('-', "_"), value: value.to_owned() })
+                settings.push(Setting { name: name.replace('-', "_"), value: value.to_owned() });
             }
             Some(_) | None => return Err(Denied::Switch { argument }),
         }
