@@ -118,18 +118,18 @@ fn a_systemd_credential_wins_over_the_default_file_but_not_over_what_is_written(
 
 #[test]
 fn every_error_names_file_line_and_the_nearest_field() {
-    for (text, expected) in [
+    let (texts, expected): (Vec<String>, Vec<&str>) = [
         (
             FULL.replace("connectionsMax", "conectionsMax"),
-            "portcullis.yaml:16:13: `conectionsMax` is not a field here; did you mean `connectionsMax`?",
+            "portcullis.yaml:15:13: `conectionsMax` is not a field here; did you mean `connectionsMax`?",
         ),
         (
             FULL.replace("oauthbearer", "oauth-bearer"),
-            "portcullis.yaml:14:23: `oauth-bearer` is not a value here; did you mean `oauthbearer`?",
+            "portcullis.yaml:13:23: `oauth-bearer` is not a value here; did you mean `oauthbearer`?",
         ),
         (
             FULL.replace("seed:", "fish:"),
-            "portcullis.yaml:20:1: `fish` is not a field here; known are `dataDirectory`, `origin`, `http`, \
+            "portcullis.yaml:19:1: `fish` is not a field here; known are `dataDirectory`, `origin`, `http`, \
              `gateway`, `masterKey`, `audit`, `seed`, `token`, `log`",
         ),
         (
@@ -139,21 +139,24 @@ fn every_error_names_file_line_and_the_nearest_field() {
         ),
         (
             FULL.replace("10.0.0.0/8", "10.0.0.0/33"),
-            "portcullis.yaml:15:27: `10.0.0.0/33` is not a range of addresses; write it like `10.0.0.0/8`, \
+            "portcullis.yaml:14:27: `10.0.0.0/33` is not a range of addresses; write it like `10.0.0.0/8`, \
              `fd00::/8` or `10.1.2.3`",
         ),
         (
             FULL.replace("30m", "2h"),
-            "portcullis.yaml:21:33: a database token lives at most 1h15m; `2h` was given",
+            "portcullis.yaml:20:33: a database token lives at most 1h15m; `2h` was given",
         ),
         (
             FULL.replace("name: postgresql-oauth", "name: postgresql"),
             "portcullis.yaml:9:5: two listeners are called `postgresql`",
         ),
-        (FULL.replace("origin:", "#origin:"), "portcullis.yaml:2:1: the field `origin` is missing"),
-    ] {
-        assert_eq!(parse(&text).unwrap_err().to_string(), expected);
-    }
+        (FULL.replace("origin:", "#origin:"), "portcullis.yaml:21:1: the field `origin` is missing"),
+    ]
+    .into_iter()
+    .unzip();
+    let errors: Vec<String> =
+        texts.iter().map(|text| parse(text).unwrap_err().to_string()).collect();
+    assert_eq!(errors, expected);
 }
 
 #[test]

@@ -1,0 +1,272 @@
+//! Certificate authorities: one of the installation (HTTPS and gateway listeners), one for each protected server (the
+//! client certificates that it accepts). They never sign for one another: a server's `ssl_ca_file` holds its own only.
+
+use std::fmt;
+use std::time::Duration;
+
+use model::{Lifetime, SessionId, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+};
+use runtime::Secret;
+use runtime::tls::Identity;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::KeyError;
+
+/// What a TLS server shows.
+pub type ServerIdentity = Identity;
+/// What we show to a database server.
+pub type ClientIdentity = Identity;
+
+/// How long an authority lives.
+pub const AUTHORITY_LIFETIME: Lifetime = Lifetime::from_seconds(5 * 365 * 86_400);
+/// How long the certificate of a TLS server lives.
+pub const SERVER_LIFETIME: Lifetime = Lifetime::from_seconds(90 * 86_400);
+/// A client certificate is good for so long before and after it is minted: the handshake, and clocks that differ.
+pub const CLIENT_LIFETIME: Duration = Duration::from_mins(5);
+
+/// X.520 `ub-common-name`; counted in characters.
+const COMMON_NAME_CHARACTERS_MAX: usize = 64;
+/// PostgreSQL's `NAMEDATALEN` - 1; the CN is compared with a role's name.
+const DATABASE_USER_BYTES_MAX: usize = 63;
+const SERIAL_BYTES: usize = 16;
+
+/// Signs certificates.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+    common_name: String,
+    not_after: Timestamp,
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({})", self.common_name)
+    }
+}
+
+/// Whom a client certificate names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientLeaf<'a> {
+    /// The database user: becomes the CN, which the server compares.
+    pub user: &'a str,
+    /// The session: becomes the SAN URI `urn:portcullis:session:<id>`.
+    pub session: SessionId,
+}
+
+impl Authority {
+    /// A fresh authority: P-256, path length 0, signs certificates only.
+    pub fn create(common_name: &str, lifetime: Lifetime, now: Timestamp) -> Result<Self, KeyError> {
+        let mut params = parameters(common_name)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = date(now.minus(CLIENT_LIFETIME))?;
+        params.not_after = date(now.plus(lifetime.duration()))?;
+        let key = key_pair()?;
+        let certificate = params.self_signed(&key).map_err(|_| failed())?.der().clone();
+        Self::of(certificate, key)
+    }
+
+    /// From [`Self::certificate_pem`] and [`Self::key_pkcs8`].
+    pub fn from_pem(certificate_pem: &str, key_pkcs8: &[u8]) -> Result<Self, KeyError> {
+        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+            .map_err(|_| KeyError::Malformed { expected: "a certificate in PEM" })?;
+        let key = PrivatePkcs8KeyDer::from(key_pkcs8);
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256)
+            .map_err(|_| KeyError::Malformed { expected: "a P-256 key" })?;
+        Self::of(certificate, key)
+    }
+
+    fn of(certificate: CertificateDer<'static>, key: KeyPair) -> Result<Self, KeyError> {
+        let malformed = || KeyError::Malformed { expected: "an authority's certificate" };
+        let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| malformed())?;
+        let own = parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw();
+        if !own || !parsed.is_ca() {
+            return Err(malformed());
+        }
+        let name = parsed.subject().iter_common_name().next().ok_or_else(malformed)?;
+        let common_name = name.as_str().map_err(|_| malformed())?.to_owned();
+        let not_after = Timestamp::from_seconds(parsed.validity().not_after.timestamp());
+        let issuer = Issuer::new(parameters(&common_name)?, key);
+        Ok(Self { issuer, certificate, common_name, not_after })
+    }
+
+    /// The authority's certificate.
+    pub fn certificate_pem(&self) -> String {
+        pem(&self.certificate)
+    }
+
+    /// The authority's private key.
+    pub fn key_pkcs8(&self) -> Secret<Vec<u8>> {
+        Secret::new(self.issuer.key().serialize_der())
+    }
+
+    /// Its common name, which no other authority has.
+    pub fn common_name(&self) -> &str {
+        &self.common_name
+    }
+
+    /// It signs nothing after this.
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    /// The identity of a TLS server with these host names and addresses.
+    pub fn issue_server(
+        &self,
+        names: &[String],
+        lifetime: Lifetime,
+        now: Timestamp,
+    ) -> Result<ServerIdentity, KeyError> {
+        let first = names.first().ok_or_else(|| KeyError::Name {
+            name: String::new(),
+            reason: "a server's certificate names at least one host",
+        })?;
+        let common_name: String = first.chars().take(COMMON_NAME_CHARACTERS_MAX).collect();
+        let mut params = parameters(&common_name)?;
+        params.subject_alt_names = names.iter().map(|name| host(name)).collect::<Result<_, _>>()?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.not_before = date(now.minus(CLIENT_LIFETIME))?;
+        self.sign(params, now.plus(lifetime.duration()), now)
+    }
+
+    /// The identity with which one session is opened on the database server.
+    pub fn issue_client(
+        &self,
+        leaf: &ClientLeaf<'_>,
+        now: Timestamp,
+    ) -> Result<ClientIdentity, KeyError> {
+        check_database_user(leaf.user)?;
+        let mut params = parameters(leaf.user)?;
+        let uri = format!("urn:portcullis:session:{}", leaf.session);
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().map_err(|_| failed())?)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_before = date(now.minus(CLIENT_LIFETIME))?;
+        self.sign(params, now.plus(CLIENT_LIFETIME), now)
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        not_after: Timestamp,
+        now: Timestamp,
+    ) -> Result<Identity, KeyError> {
+        if now >= self.not_after {
+            let name = self.common_name.clone();
+            return Err(KeyError::AuthorityEnded { name, at: self.not_after });
+        }
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        params.not_after = date(not_after.min(self.not_after))?;
+        let key = key_pair()?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(|_| failed())?;
+        let der = PrivatePkcs8KeyDer::from(key.serialize_der());
+        Ok(Identity { chain: vec![certificate.into()], key: PrivateKeyDer::Pkcs8(der) })
+    }
+}
+
+/// A certificate as PEM (RFC 7468).
+pub fn pem(certificate: &CertificateDer<'_>) -> String {
+    pem_block("CERTIFICATE", certificate)
+}
+
+/// When a certificate ends.
+pub fn not_after(certificate: &CertificateDer<'_>) -> Result<Timestamp, KeyError> {
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|_| KeyError::Malformed { expected: "a certificate" })?;
+    Ok(Timestamp::from_seconds(parsed.validity().not_after.timestamp()))
+}
+
+fn pem_block(label: &str, bytes: &[u8]) -> String {
+    use base64::Engine;
+
+    let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    let mut rest = encoded.as_str();
+    // RFC 7468 §2: 64 characters a line; base64 is ASCII, so every index is a character's.
+    while let Some((line, more)) = rest.split_at_checked(64) {
+        text.push_str(line);
+        text.push('\n');
+        rest = more;
+    }
+    if !rest.is_empty() {
+        text.push_str(rest);
+        text.push('\n');
+    }
+    text.push_str("-----END ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    text
+}
+
+fn parameters(common_name: &str) -> Result<CertificateParams, KeyError> {
+    let refuse = |reason| Err(KeyError::Name { name: common_name.to_owned(), reason });
+    if common_name.is_empty() {
+        return refuse("it is empty");
+    }
+    if common_name.chars().count() > COMMON_NAME_CHARACTERS_MAX {
+        return refuse("X.520 allows 64 characters");
+    }
+    if common_name.contains('\0') {
+        return refuse("it has a zero byte in it");
+    }
+    let mut params = CertificateParams::default();
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    params.distinguished_name = name;
+    let mut serial: [u8; SERIAL_BYTES] = crate::random()?;
+    // RFC 5280 §4.1.2.2: positive, and without a leading zero byte.
+    if let Some(first) = serial.first_mut() {
+        *first = (*first & 0x7f) | 0x40;
+    }
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    Ok(params)
+}
+
+fn check_database_user(user: &str) -> Result<(), KeyError> {
+    if user.len() > DATABASE_USER_BYTES_MAX {
+        let reason = "PostgreSQL's names have at most 63 bytes";
+        return Err(KeyError::Name { name: user.to_owned(), reason });
+    }
+    Ok(())
+}
+
+fn host(name: &str) -> Result<SanType, KeyError> {
+    if let Ok(address) = name.parse() {
+        return Ok(SanType::IpAddress(address));
+    }
+    let refused = || KeyError::Name {
+        name: name.to_owned(),
+        reason: "it is neither a host name nor an address",
+    };
+    let is_host = !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '*'));
+    if !is_host {
+        return Err(refused());
+    }
+    Ok(SanType::DnsName(name.try_into().map_err(|_| refused())?))
+}
+
+fn key_pair() -> Result<KeyPair, KeyError> {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+        .map_err(|_| KeyError::Failed { task: "make a P-256 key" })
+}
+
+const fn failed() -> KeyError {
+    KeyError::Failed { task: "sign a certificate" }
+}
+
+/// Certificates know whole seconds.
+fn date(at: Timestamp) -> Result<OffsetDateTime, KeyError> {
+    OffsetDateTime::from_unix_timestamp(at.seconds())
+        .map_err(|_| KeyError::Malformed { expected: "an instant that a certificate can hold" })
+}
+
+#[cfg(test)]
+mod tests;
