@@ -1,0 +1,68 @@
+//! `/v1/activations`: asking for membership, and the steps that follow.
+
+use access::activation::Ask;
+use axum::extract::{Path, State};
+use model::kind::activation::Activation;
+use model::{ActivationId, Document, GroupName, Lifetime};
+use serde::Deserialize;
+
+use crate::Api;
+use crate::answer::Written;
+use crate::authenticate::Authenticated;
+use crate::body::Json;
+use crate::problem::Problem;
+
+/// What someone asks for.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Asked {
+    group: GroupName,
+    duration: Option<Lifetime>,
+    justification: Option<String>,
+}
+
+pub(crate) async fn request(
+    State(api): State<Api>,
+    caller: Authenticated,
+    Json(asked): Json<Asked>,
+) -> Result<Written<Document<Activation>>, Problem> {
+    let Asked { group, duration, justification } = asked;
+    let user = caller.user()?;
+    let ask = Ask { user, group, duration, justification };
+    Ok(api.control.request(&caller.caller, ask).await?.into())
+}
+
+/// A step of an activation's life.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Step {
+    Approve,
+    Deny,
+    Cancel,
+    Deactivate,
+    Revoke,
+}
+
+/// What is said to it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Said {
+    note: Option<String>,
+}
+
+pub(crate) async fn step(
+    State(api): State<Api>,
+    caller: Authenticated,
+    Path((id, step)): Path<(ActivationId, Step)>,
+    Json(Said { note }): Json<Said>,
+) -> Result<Written<Document<Activation>>, Problem> {
+    let (control, caller) = (&api.control, &caller.caller);
+    let activation = match step {
+        Step::Approve => control.approve(caller, id, note).await,
+        Step::Deny => control.deny(caller, id, note).await,
+        Step::Cancel => control.cancel(caller, id, note).await,
+        Step::Deactivate => control.deactivate(caller, id, note).await,
+        Step::Revoke => control.revoke(caller, id, note).await,
+    };
+    Ok(activation?.into())
+}

@@ -1,0 +1,230 @@
+//! `/v1/audit`: the audit log, read by those who may; every reading is itself recorded before its answer.
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::time::Duration;
+
+use audit::Checkpoint;
+use audit::read::Reader;
+use audit::search::Query;
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use control::{Verb, allowed};
+use model::event::{Actor, Event, EventBody};
+use model::{Refusal, SessionId, Timestamp, code};
+use serde::{Deserialize, Serialize};
+
+use crate::Api;
+use crate::authenticate::Authenticated;
+use crate::body::Asked;
+use crate::lines::{Lines, Sink};
+use crate::problem::{Problem, invalid};
+
+/// Events in one answer at most; more are asked for in parts.
+const LIMIT_MAX: usize = 50_000;
+const LIMIT_DEFAULT: usize = 1_000;
+/// How often a follower looks for more.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The query of the address.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Question {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    actor: Option<String>,
+    server: Option<String>,
+    session: Option<SessionId>,
+    /// Separated by commas.
+    types: Option<String>,
+    text: Option<String>,
+    limit: Option<usize>,
+    #[serde(default)]
+    follow: bool,
+}
+
+/// NDJSON: one event a line, the oldest first, the newest `limit` of those that match.
+pub(crate) async fn search(
+    State(api): State<Api>,
+    caller: Authenticated,
+    Asked(question): Asked<Question>,
+) -> Result<Response, Problem> {
+    authorise(&caller)?;
+    let limit = question.limit.unwrap_or(LIMIT_DEFAULT);
+    if limit > LIMIT_MAX {
+        return Err(invalid(format!("`limit` is at most {LIMIT_MAX}")));
+    }
+    let follow = question.follow;
+    let query = query(question);
+    record_reading(&api, &caller, &query).await?;
+    let mut search = Search::new(query, limit);
+    let mut reader = read(&api)?;
+    let (found, search_so_far, reader_so_far) = blocking(&api, move || {
+        let found = search.newest(&mut reader)?;
+        Ok((found, search, reader))
+    })
+    .await?;
+    let (lines, sink) = Lines::channel();
+    drop(api.tasks.clone().spawn("audit-answer", async move {
+        if sink.send_all(&found).await && follow {
+            follow_on(&api, search_so_far, reader_so_far, sink).await;
+        }
+    }));
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines.into_body()).into_response())
+}
+
+fn query(question: Question) -> Query {
+    let Question { since, until, actor, server, session, types, text, limit: _, follow: _ } =
+        question;
+    let types = types.unwrap_or_default();
+    let types = types.split(',').map(str::trim).filter(|name| !name.is_empty());
+    Query { since, until, actor, server, session, types: types.map(str::to_owned).collect(), text }
+}
+
+/// Ends when the client is gone or the process stops.
+async fn follow_on(api: &Api, mut search: Search, mut reader: Reader, sink: Sink) {
+    loop {
+        tokio::select! {
+            () = api.tasks.shutdown().requested() => return,
+            () = sink.closed() => return,
+            () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
+        }
+        let looked = blocking(api, move || {
+            let found = search.newest(&mut reader)?;
+            Ok((found, search, reader))
+        });
+        let Ok((found, search_so_far, reader_so_far)) = looked.await else { return };
+        (search, reader) = (search_so_far, reader_so_far);
+        if !sink.send_all(&found).await {
+            return;
+        }
+    }
+}
+
+/// A query with what it needs to know between events: a statement that matched brings its outcome along, which names
+/// neither actor nor server.
+struct Search {
+    query: Query,
+    limit: usize,
+    statements: HashSet<(SessionId, u64)>,
+}
+
+impl Search {
+    fn new(query: Query, limit: usize) -> Self {
+        Self { query, limit, statements: HashSet::new() }
+    }
+
+    fn wants(&mut self, event: &Event) -> bool {
+        let wanted = self.query.matches(event);
+        match &event.body {
+            EventBody::Statement(statement) if wanted => {
+                self.statements.insert((statement.session, statement.number));
+                true
+            }
+            EventBody::StatementOutcome(outcome) => {
+                let known = self.statements.remove(&(outcome.session, outcome.number));
+                wanted || (known && self.query.types.is_empty())
+            }
+            _ => wanted,
+        }
+    }
+
+    /// What matches of all that can be read now; the newest `limit` of it.
+    fn newest(&mut self, reader: &mut Reader) -> io::Result<VecDeque<Event>> {
+        let mut found = VecDeque::new();
+        for event in reader {
+            let event = event?;
+            if !self.wants(&event) {
+                continue;
+            }
+            if found.len() == self.limit {
+                found.pop_front();
+            }
+            found.push_back(event);
+        }
+        Ok(found)
+    }
+}
+
+/// The newest events, at most `limit`, that `wanted` picks; for answers that are not the log itself.
+pub(crate) async fn collect(
+    api: &Api,
+    limit: usize,
+    wanted: impl Fn(&Event) -> bool + Send + 'static,
+) -> Result<Vec<Event>, Problem> {
+    let reader = read(api)?;
+    blocking(api, move || {
+        let mut found = VecDeque::new();
+        for event in reader {
+            let event = event?;
+            if wanted(&event) {
+                if found.len() == limit {
+                    found.pop_front();
+                }
+                found.push_back(event);
+            }
+        }
+        Ok(Vec::from(found))
+    })
+    .await
+}
+
+/// The latest signed position of the log, and the key that signed it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Position {
+    checkpoint: Option<Checkpoint>,
+    public_key: String,
+}
+
+pub(crate) async fn checkpoint(
+    State(api): State<Api>,
+    caller: Authenticated,
+) -> Result<Answer<Position>, Problem> {
+    authorise(&caller)?;
+    let key = api.log.public_key();
+    let public_key = key.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    Ok(Answer(Position { checkpoint: api.log.checkpoint(), public_key }))
+}
+
+fn authorise(caller: &Authenticated) -> Result<(), Refusal> {
+    if allowed(Verb::ReadAudit, caller.caller.role) {
+        return Ok(());
+    }
+    let message = format!("role `{}` does not read the audit log", caller.caller.role);
+    Err(Refusal::new(&code::FORBIDDEN, message).hint("ask an auditor"))
+}
+
+async fn record_reading(api: &Api, caller: &Authenticated, query: &Query) -> Result<(), Refusal> {
+    let unrecorded = |error: audit::AuditError| {
+        tracing::error!(%error, "a reading of the audit log could not be recorded");
+        Refusal::new(&code::AUDIT_FAILED, "the reading cannot be recorded, so there is none")
+    };
+    let query = serde_json::to_string(query)
+        .map_err(|_| Refusal::new(&code::INTERNAL, "the query cannot be written down"))?;
+    let actor = Actor::from(&caller.caller.principal);
+    let receipt = api.log.append(&[EventBody::AuditRead { actor, query }]).map_err(unrecorded)?;
+    api.log.durable(receipt).await.map_err(unrecorded)
+}
+
+fn read(api: &Api) -> Result<Reader, Problem> {
+    Reader::open(api.log.directory(), 0).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &io::Error) -> Problem {
+    tracing::error!(%error, "the audit log cannot be read");
+    Refusal::new(&code::AUDIT_FAILED, "the audit log cannot be read").into()
+}
+
+async fn blocking<T: Send + 'static>(
+    api: &Api,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Problem> {
+    match api.tasks.spawn_blocking("audit-read", work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(unreadable(&error)),
+        Err(error) => Err(unreadable(&io::Error::other(error))),
+    }
+}

@@ -1,0 +1,68 @@
+//! What only the data path knows of database servers. It is injected, so that the API depends on no other door.
+
+use std::fmt;
+use std::pin::Pin;
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use control::{Caller, Verb, allowed};
+use model::{Refusal, ServerName, code};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::Api;
+use crate::authenticate::Authenticated;
+use crate::body::Json;
+use crate::problem::Problem;
+
+/// What a trait object's method returns.
+pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
+
+/// An existing database user, and whose it becomes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Adopt {
+    /// Its name on the server.
+    pub user: String,
+    /// The person or workload.
+    pub principal: String,
+}
+
+/// What the gateway does for the API.
+pub trait DatabaseServers: fmt::Debug + Send + Sync {
+    /// What an operator must change on the server, as `portcullis server enroll` understands it.
+    fn enrollment<'a>(&'a self, server: &'a ServerName) -> Future<'a, Result<Value, Refusal>>;
+    /// Takes an existing database user over (DECISIONS 7). The caller has been authorised.
+    fn adopt<'a>(
+        &'a self,
+        caller: &'a Caller,
+        server: &'a ServerName,
+        adopt: Adopt,
+    ) -> Future<'a, Result<Value, Refusal>>;
+}
+
+pub(crate) async fn enrollment(
+    State(api): State<Api>,
+    caller: Authenticated,
+    Path(server): Path<ServerName>,
+) -> Result<Answer<Value>, Problem> {
+    authorise(&caller.caller, Verb::EnrollServer, "enroll servers")?;
+    Ok(Answer(api.servers.enrollment(&server).await?))
+}
+
+pub(crate) async fn adopt(
+    State(api): State<Api>,
+    caller: Authenticated,
+    Path(server): Path<ServerName>,
+    Json(adopt): Json<Adopt>,
+) -> Result<Answer<Value>, Problem> {
+    authorise(&caller.caller, Verb::AdoptDatabaseUser, "adopt database users")?;
+    Ok(Answer(api.servers.adopt(&caller.caller, &server, adopt).await?))
+}
+
+fn authorise(caller: &Caller, verb: Verb, what: &str) -> Result<(), Refusal> {
+    if allowed(verb, caller.role) {
+        return Ok(());
+    }
+    Err(Refusal::new(&code::FORBIDDEN, format!("role `{}` does not {what}", caller.role)))
+}
