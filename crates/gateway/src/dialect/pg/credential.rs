@@ -1,0 +1,132 @@
+//! Asking for the credential, inside TLS: a token as the clear-text password, or OAUTHBEARER. One authentication request
+//! can offer only one of them, so the listener decides.
+
+use std::io;
+
+use model::kind::server::DatabaseServer;
+use model::{Document, code};
+use runtime::Secret;
+use runtime::config::Authentication;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use wire::pg::error::{
+    authentication_cleartext_password, authentication_sasl, authentication_sasl_continue,
+};
+use wire::pg::frontend::{self, Credential};
+use wire::pg::sasl::{self, Discovery, Response};
+use wire::pg::startup::Version;
+use zeroize::Zeroizing;
+
+use crate::dialect::Started;
+use crate::outcome::{Denied, Stop};
+
+/// PostgreSQL 18, the first to speak protocol 3.2.
+const VERSION_OF_3_2: u32 = 180_000;
+/// What a client asks the token service for.
+const SCOPE: &str = "https://ossrdbms-aad.database.windows.net/.default";
+
+type Client = TlsStream<TcpStream>;
+
+/// The newest protocol that gateway and server both speak: 3.0 until a probe has seen that the server is new enough.
+pub(crate) fn newest(server: &Document<DatabaseServer>) -> Version {
+    match server.status.version_number {
+        Some(VERSION_OF_3_2..) => Version::V3_2,
+        Some(_) | None => Version::V3_0,
+    }
+}
+
+/// Negotiates the protocol version where needed, asks for the credential and reads it.
+pub(crate) async fn ask_credential(
+    mut started: Started,
+    server: &Document<DatabaseServer>,
+) -> Result<(Started, Secret<Vec<u8>>), Stop> {
+    let negotiation = started.startup.packet.negotiation(newest(server));
+    let before = negotiation.map(|negotiation| negotiation.encode()).unwrap_or_default();
+    let connection = &mut started.connection;
+    let issuer = connection.gateway.issuer.clone();
+    let answered = match connection.door.authentication {
+        Authentication::Password => connection.client(password(&mut started.client, &before)).await,
+        Authentication::OauthBearer => {
+            connection.client(oauth_bearer(&mut started.client, &before, &issuer)).await
+        }
+    };
+    match answered {
+        Ok(Ok(credential)) => Ok((started, credential)),
+        // A client that has none comes back once it has: not a failed login.
+        Ok(Err(Unanswered::Gone)) => {
+            Err(Stop::Silent("the client closed before it gave a credential"))
+        }
+        Ok(Err(Unanswered::Denied(denied))) | Err(denied) => {
+            Err(Stop::refused(started.connection, started.client, denied))
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Unanswered {
+    Gone,
+    Denied(Denied),
+}
+
+impl From<io::Error> for Unanswered {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// AuthenticationCleartextPassword.
+async fn password(client: &mut Client, before: &[u8]) -> Result<Secret<Vec<u8>>, Unanswered> {
+    ask(client, before, &authentication_cleartext_password()).await?;
+    let body = answer(client).await?;
+    let password = frontend::password(&body).map_err(violation)?;
+    Ok(Secret::new(password.to_vec()))
+}
+
+/// AuthenticationSASL with OAUTHBEARER (RFC 7628). A client without a token is told where to get one; its second
+/// attempt comes on a connection of its own.
+async fn oauth_bearer(
+    client: &mut Client,
+    before: &[u8],
+    issuer: &str,
+) -> Result<Secret<Vec<u8>>, Unanswered> {
+    ask(client, before, &authentication_sasl(&[sasl::MECHANISM])).await?;
+    let body = answer(client).await?;
+    let initial = frontend::sasl_initial_response(&body).map_err(violation)?;
+    if initial.mechanism != sasl::MECHANISM.as_bytes() {
+        return Err(violation("the mechanism was not offered"));
+    }
+    match sasl::response(initial.data.unwrap_or_default()).map_err(violation)? {
+        Response::Bearer(token) => Ok(Secret::new(token.as_bytes().to_vec())),
+        Response::Discovery => {
+            let discovery = Discovery { issuer, scope: SCOPE }.json();
+            ask(client, &[], &authentication_sasl_continue(discovery.as_bytes())).await?;
+            let _acknowledgement = answer(client).await?;
+            Err(Unanswered::Denied(Denied::new(&code::CREDENTIAL_MISSING, "no token was given")))
+        }
+    }
+}
+
+fn violation(error: impl std::fmt::Display) -> Unanswered {
+    Unanswered::Denied(Denied::new(&code::PROTOCOL_VIOLATION, error.to_string()))
+}
+
+async fn ask(client: &mut Client, before: &[u8], question: &[u8]) -> io::Result<()> {
+    client.write_all(&[before, question].concat()).await?;
+    client.flush().await
+}
+
+/// The body of one message `p`: exact-size reads, bounded before anything is allocated, wiped after use.
+async fn answer(client: &mut Client) -> Result<Zeroizing<Vec<u8>>, Unanswered> {
+    let mut message = Zeroizing::new(Vec::new());
+    loop {
+        match frontend::credential(&message).map_err(violation)? {
+            Credential::Message { body, .. } => return Ok(Zeroizing::new(body.to_vec())),
+            Credential::Need(length) => {
+                let read = message.len();
+                message.resize(length, 0);
+                client.read_exact(message.get_mut(read..).unwrap_or_default()).await?;
+            }
+        }
+    }
+}

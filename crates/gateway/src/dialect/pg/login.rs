@@ -1,0 +1,197 @@
+//! Logging in to the server as the person, up to its first ReadyForQuery. The server is hostile input too: what it may
+//! say is bounded, and what does not belong here is refused.
+
+use std::io;
+
+use model::code;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use wire::pg::backend::{Authentication, Fields, Message, Scanner, Step};
+use wire::pg::error::{authentication_ok, backend_key_data};
+
+use crate::dialect::{CancelKey, notice};
+use crate::outcome::Denied;
+
+/// PostgreSQL says about one kilobyte; login triggers may add notices.
+const LOGIN_BYTES_MAX: usize = 256 * 1024;
+const READ_BYTES: usize = 16 * 1024;
+
+/// What the server said while it let us in.
+#[derive(Debug)]
+pub(crate) struct Login {
+    /// How its backend is cancelled.
+    pub key: CancelKey,
+    /// Settings that it told.
+    pub parameters: Vec<(String, String)>,
+    /// Messages before and after BackendKeyData, up to ReadyForQuery, which `after` ends with.
+    before: Vec<u8>,
+    after: Vec<u8>,
+    ready_at: usize,
+    /// What came behind ReadyForQuery already.
+    pub rest: Vec<u8>,
+}
+
+impl Login {
+    /// The same for the client: its own cancel key, and something to read before the first ReadyForQuery.
+    pub(crate) fn told(&self, key: &CancelKey, said: Option<&str>) -> Vec<u8> {
+        let (after, ready) =
+            self.after.split_at_checked(self.ready_at).unwrap_or((&self.after, &[]));
+        let said = said.map(notice).unwrap_or_default();
+        let key = backend_key_data(key.pid, &key.secret);
+        [authentication_ok().as_slice(), &self.before, &key, after, &said, ready].concat()
+    }
+}
+
+/// Sends the start-up message and reads until the server is ready.
+pub(crate) async fn log_in<S>(stream: &mut S, startup: &[u8]) -> Result<Login, Denied>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    stream.write_all(startup).await.map_err(|error| lost(&error))?;
+    stream.flush().await.map_err(|error| lost(&error))?;
+    let mut reading = Reading::default();
+    let mut scanner = Scanner::new();
+    let (mut bytes, mut done) = (Vec::new(), 0);
+    loop {
+        let rest: &[u8] = bytes.get(done..).unwrap_or_default();
+        match scanner.step(rest).map_err(|error| malformed(&error))? {
+            Step::Need(_) if bytes.len() > LOGIN_BYTES_MAX => {
+                return Err(malformed(&"its login does not end"));
+            }
+            Step::Need(_) => read_more(stream, &mut bytes).await?,
+            Step::Pass { .. } => {
+                return Err(malformed(&"rows or a very long message during login"));
+            }
+            Step::Message { length, message, rows: _ } => {
+                let raw = rest.get(..length).unwrap_or_default();
+                let ready = reading.take(&message, raw)?;
+                done += length;
+                if ready {
+                    return reading.finish(bytes.split_off(done));
+                }
+            }
+        }
+    }
+}
+
+async fn read_more<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    bytes: &mut Vec<u8>,
+) -> Result<(), Denied> {
+    let filled = bytes.len();
+    bytes.resize(filled + READ_BYTES, 0);
+    let room = bytes.get_mut(filled..).unwrap_or_default();
+    let read = stream.read(room).await.map_err(|error| lost(&error))?;
+    bytes.truncate(filled + read);
+    if read == 0 {
+        return Err(lost(&io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Reading {
+    authenticated: bool,
+    key: Option<CancelKey>,
+    parameters: Vec<(String, String)>,
+    before: Vec<u8>,
+    after: Vec<u8>,
+    ready_at: usize,
+}
+
+impl Reading {
+    /// Takes one message; true when it was ReadyForQuery.
+    fn take(&mut self, message: &Message<'_>, raw: &[u8]) -> Result<bool, Denied> {
+        match message {
+            Message::ErrorResponse(fields) => return Err(refused(fields, raw)),
+            Message::Authentication(Authentication::Ok) if !self.authenticated => {
+                self.authenticated = true;
+            }
+            Message::Authentication(method) if !self.authenticated => {
+                return Err(unenrolled().because(format_args!(
+                    "it asked for {method:?} instead of taking the certificate"
+                )));
+            }
+            // Nothing that comes before we are let in is from someone whom we know.
+            Message::NoticeResponse(_) if !self.authenticated => {}
+            Message::NoticeResponse(_) => self.keep(raw),
+            Message::ParameterStatus { name, value } if self.authenticated => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                self.parameters.push((text(name), text(value)));
+                self.keep(raw);
+            }
+            Message::BackendKeyData { pid, key } if self.authenticated && self.key.is_none() => {
+                self.key = Some(CancelKey { pid: *pid, secret: key.to_vec() });
+            }
+            Message::ReadyForQuery(_) if self.authenticated => {
+                self.ready_at = self.after.len();
+                self.after.extend_from_slice(raw);
+                return Ok(true);
+            }
+            other => return Err(malformed(&format_args!("{} during login", name(other)))),
+        }
+        Ok(false)
+    }
+
+    fn keep(&mut self, raw: &[u8]) {
+        let kept = if self.key.is_none() { &mut self.before } else { &mut self.after };
+        kept.extend_from_slice(raw);
+    }
+
+    fn finish(self, rest: Vec<u8>) -> Result<Login, Denied> {
+        let Self { authenticated: _, key, parameters, before, after, ready_at } = self;
+        let key = key.ok_or_else(|| malformed(&"no BackendKeyData during login"))?;
+        Ok(Login { key, parameters, before, after, ready_at, rest })
+    }
+}
+
+/// The message's type, without what it says.
+fn name(message: &Message<'_>) -> String {
+    let text = format!("{message:?}");
+    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+/// The server's own reasons go to the client as they are. What it says about our credential does not: it is our
+/// affair, and it would name a user and a method that are none of the client's.
+fn refused(fields: &Fields<'_>, raw: &[u8]) -> Denied {
+    let (sqlstate, message) = (fields.sqlstate(), fields.message());
+    let code = match sqlstate {
+        _ if fields.field(b'C').is_none() || fields.field(b'M').is_none() => {
+            return malformed(&"an error without a code or a message during login");
+        }
+        credential if credential.starts_with("28") => {
+            return unenrolled().because(format_args!("{sqlstate}: {message}"));
+        }
+        "53300" => &code::TOO_MANY_CONNECTIONS,
+        "3D000" => &code::DATABASE_UNKNOWN,
+        _ => &code::UPSTREAM_REFUSED,
+    };
+    let mut denied = Denied::new(code, format!("the database server said: {message}"))
+        .because(format_args!("{sqlstate}: {message}"));
+    denied.verbatim = Some(raw.to_vec());
+    denied
+}
+
+fn unenrolled() -> Denied {
+    Denied::new(
+        &code::UPSTREAM_REFUSED,
+        "the database server does not take the gateway's certificate",
+    )
+}
+
+fn malformed(what: &dyn std::fmt::Display) -> Denied {
+    Denied::new(&code::UPSTREAM_MALFORMED, "the database server does not speak its protocol")
+        .because(what)
+}
+
+/// A server that does not like our certificate may say so only now (TLS 1.3).
+fn lost(error: &io::Error) -> Denied {
+    let alert = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        .is_some_and(|inner| matches!(inner, rustls::Error::AlertReceived(_)));
+    if alert {
+        return unenrolled().because(error);
+    }
+    Denied::new(&code::UPSTREAM_LOST, "the database server closed the connection during login")
+        .because(error)
+}

@@ -1,0 +1,179 @@
+//! Who may take a place: limits on connections, all together and of one source, held by guards.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bounds on connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Of all sources together.
+    pub connections_max: u32,
+    /// Of one source.
+    pub connections_per_source_max: u32,
+    /// Of one source, before it has shown a credential.
+    pub unauthenticated_per_source_max: u32,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Full {
+    /// The gateway has as many connections as it may.
+    #[error("the gateway holds as many connections as it may")]
+    Gateway,
+    /// The source has as many connections as it may.
+    #[error("this address holds as many connections as it may")]
+    Source,
+    /// The source has as many connections without a credential as it may.
+    #[error("this address holds as many connections without a credential as it may")]
+    Unauthenticated,
+}
+
+/// The places of one gateway.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    bounds: Bounds,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: u32,
+    sources: HashMap<IpAddr, Source>,
+}
+
+#[derive(Debug, Default)]
+struct Source {
+    connections: u32,
+    unauthenticated: u32,
+}
+
+/// A place, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    admission: Arc<Admission>,
+    source: Option<IpAddr>,
+    authenticated: bool,
+}
+
+impl Admission {
+    pub(crate) fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self { bounds, counts: Mutex::default() })
+    }
+
+    /// A place among all; the source is counted by [`Permit::count_source`] as soon as it is known.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<Permit, Full> {
+        let mut counts = self.counts();
+        if counts.total >= self.bounds.connections_max {
+            return Err(Full::Gateway);
+        }
+        counts.total += 1;
+        drop(counts);
+        Ok(Permit { admission: Arc::clone(self), source: None, authenticated: false })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// Counts the connection to its source; once for each permit.
+    pub(crate) fn count_source(&mut self, source: IpAddr) -> Result<(), Full> {
+        let (bounds, key) = (self.admission.bounds, bucket(source));
+        let mut counts = self.admission.counts();
+        let (connections, unauthenticated) = counts
+            .sources
+            .get(&key)
+            .map_or((0, 0), |held| (held.connections, held.unauthenticated));
+        if connections >= bounds.connections_per_source_max {
+            return Err(Full::Source);
+        }
+        if unauthenticated >= bounds.unauthenticated_per_source_max {
+            return Err(Full::Unauthenticated);
+        }
+        let held = counts.sources.entry(key).or_default();
+        held.connections += 1;
+        held.unauthenticated += 1;
+        drop(counts);
+        self.source = Some(key);
+        Ok(())
+    }
+
+    /// The credential was good: the connection no longer counts as unauthenticated.
+    pub(crate) fn authenticated(&mut self) {
+        if !std::mem::replace(&mut self.authenticated, true) {
+            self.release(|held| held.unauthenticated = held.unauthenticated.saturating_sub(1));
+        }
+    }
+
+    fn release(&self, change: impl FnOnce(&mut Source)) {
+        let Some(key) = self.source else { return };
+        let mut counts = self.admission.counts();
+        let Some(held) = counts.sources.get_mut(&key) else { return };
+        change(held);
+        if held.connections == 0 {
+            counts.sources.remove(&key);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.authenticated();
+        self.release(|held| held.connections = held.connections.saturating_sub(1));
+        let mut counts = self.admission.counts();
+        counts.total = counts.total.saturating_sub(1);
+    }
+}
+
+/// One customer of an IPv6 network holds a /64 at least, so that is what counts as one source.
+fn bucket(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        connections_max: 3,
+        connections_per_source_max: 2,
+        unauthenticated_per_source_max: 1,
+    };
+
+    fn admit(admission: &Arc<Admission>, source: &str) -> Result<Permit, Full> {
+        let mut permit = admission.enter()?;
+        permit.count_source(source.parse().unwrap())?;
+        Ok(permit)
+    }
+
+    #[test]
+    fn each_bound_holds_and_a_dropped_permit_gives_its_place_back() {
+        let admission = Admission::new(BOUNDS);
+        let mut first = admit(&admission, "192.0.2.1").unwrap();
+        assert_eq!(admit(&admission, "::ffff:192.0.2.1").unwrap_err(), Full::Unauthenticated);
+        first.authenticated();
+        let mut second = admit(&admission, "192.0.2.1").unwrap();
+        second.authenticated();
+        assert_eq!(admit(&admission, "192.0.2.1").unwrap_err(), Full::Source);
+        let third = admit(&admission, "192.0.2.2").unwrap();
+        assert_eq!(admit(&admission, "192.0.2.3").unwrap_err(), Full::Gateway);
+        drop(third);
+        let _other = admit(&admission, "192.0.2.3").unwrap();
+        drop((first, second));
+        let counts = admission.counts();
+        assert_eq!((counts.total, counts.sources.len()), (1, 1));
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_source() {
+        let admission = Admission::new(BOUNDS);
+        let _first = admit(&admission, "2001:db8:0:1::1").unwrap();
+        assert_eq!(admit(&admission, "2001:db8:0:1:ffff::2").unwrap_err(), Full::Unauthenticated);
+        let _elsewhere = admit(&admission, "2001:db8:0:2::1").unwrap();
+    }
+}

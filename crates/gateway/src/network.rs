@@ -1,0 +1,56 @@
+//! 2 Network rules, in two steps with one function behind both: before a byte is read, and again once the route is
+//! known and before a credential is asked for. Cancel requests take the second step too.
+
+use std::sync::Arc;
+
+use model::kind::server::DatabaseServer;
+use model::{Document, Refusal};
+
+use crate::dialect::Started;
+use crate::listener::{self, Accepted};
+use crate::outcome::Stop;
+
+/// A connection whose server is known, and which may reach it.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    /// What the client said.
+    pub started: Started,
+    /// Where it goes.
+    pub server: Arc<Document<DatabaseServer>>,
+}
+
+/// Whether any server behind the listener may be reached from the peer. A listed balancer is asked for its peer first.
+pub(crate) async fn admit(accepted: Accepted) -> Result<Accepted, Stop> {
+    let accepted = listener::unwrap_proxy(accepted).await?;
+    let connection = &accepted.connection;
+    let snapshot = connection.gateway.snapshots.load();
+    let listener = &connection.door.name;
+    match access::network::listener_allows(listener, connection.source, &snapshot) {
+        Ok(()) => Ok(accepted),
+        Err(refusal) => Err(Stop::refused_plain(accepted.connection, accepted.stream, refusal)),
+    }
+}
+
+/// Finds the server and asks its own rules.
+pub(crate) fn route(mut started: Started) -> Result<Routed, Stop> {
+    match routed(&started) {
+        Ok(server) => {
+            started.connection.known.server = model::ServerName::new(server.name()).ok();
+            Ok(Routed { started, server })
+        }
+        Err(refusal) => Err(Stop::refused(started.connection, started.client, refusal)),
+    }
+}
+
+fn routed(started: &Started) -> Result<Arc<Document<DatabaseServer>>, Refusal> {
+    let connection = &started.connection;
+    let snapshot = connection.gateway.snapshots.load();
+    let asked = access::route::Asked {
+        listener: &connection.door.name,
+        server_name: started.server_name.as_deref(),
+        database: &started.startup.database,
+    };
+    let server = access::route::route(&asked, &snapshot)?;
+    access::network::server_allows(&server, connection.source, &snapshot)?;
+    Ok(server)
+}

@@ -1,0 +1,301 @@
+//! Moves bytes in both directions at once, in one task.
+//!
+//! Either direction reads only after everything that it read before has left, so a slow side slows the other down
+//! (backpressure) and a session holds at most one buffer a direction. Neither waits for the other, so pipelines and
+//! COPY cannot lock up. Reading happens into the thread's scratch buffer: an idle session holds none.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use runtime::{Clock, Shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wire::pg::limits::HOLD_BYTES_MAX;
+
+use super::activity::{Activity, State};
+use super::outbox::Outbox;
+use crate::observe::{Observer, Unobservable};
+use crate::record::Recorder;
+
+/// Read at a time.
+const READ_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// What is read, behind what was read before and is not understood yet.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; HOLD_BYTES_MAX + READ_BYTES]);
+}
+
+/// Why the pump stopped by itself.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The client closed or cannot be written to.
+    Client,
+    /// The server closed or cannot be written to.
+    Server(io::Error),
+    /// The client does not speak the protocol, or asked for more than a session may.
+    ClientUnobservable(Unobservable),
+    /// The server does not speak the protocol.
+    ServerUnobservable(Unobservable),
+    /// The audit log cannot be written.
+    Audit(String),
+    /// The gateway stops, and nothing is going on.
+    Drained,
+}
+
+/// Bytes of one direction.
+#[derive(Debug, Default)]
+struct Way {
+    /// Read, and not understood before more has come.
+    carry: Vec<u8>,
+    /// Understood and recorded, and not taken by the other side yet.
+    out: Outbox,
+}
+
+/// Both directions of one session.
+pub(crate) struct Pump<C, U> {
+    /// The client.
+    pub client: C,
+    /// The server.
+    pub upstream: U,
+    /// Understands what passes.
+    pub observer: Observer,
+    /// Writes it down.
+    pub recorder: Recorder,
+    /// Shared with whoever watches over the session.
+    pub activity: Arc<Activity>,
+    clock: Clock,
+    shutdown: Shutdown,
+    inbound: Way,
+    outbound: Way,
+}
+
+impl<C, U> fmt::Debug for Pump<C, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pump")
+            .field("inbound", &self.inbound)
+            .field("outbound", &self.outbound)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the time comes from and who may ask for the end.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    /// The time.
+    pub clock: Clock,
+    /// The request to stop.
+    pub shutdown: Shutdown,
+    /// Where to note what happens.
+    pub activity: Arc<Activity>,
+}
+
+impl<C, U> Pump<C, U>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Nothing has moved yet.
+    pub(crate) fn new(
+        (client, upstream): (C, U),
+        (observer, recorder): (Observer, Recorder),
+        around: Surroundings,
+    ) -> Self {
+        let Surroundings { clock, shutdown, activity } = around;
+        Self {
+            client,
+            upstream,
+            observer,
+            recorder,
+            activity,
+            clock,
+            shutdown,
+            inbound: Way::default(),
+            outbound: Way::default(),
+        }
+    }
+
+    /// What the client is told first, and what the server sent behind it before the relay began.
+    pub(crate) fn preload(&mut self, told: &[u8], behind: &[u8]) -> Result<(), Unobservable> {
+        self.outbound.out.push(told);
+        let done = self.observer.outbound(behind, self.clock.now())?;
+        let (ready, rest) = behind.split_at_checked(done).unwrap_or((behind, &[]));
+        self.outbound.out.push(ready);
+        self.outbound.carry = rest.to_vec();
+        Ok(())
+    }
+
+    /// Moves bytes until one side ends.
+    pub(crate) async fn run(&mut self) -> End {
+        poll_fn(|context| SCRATCH.with_borrow_mut(|scratch| self.poll_both(context, scratch))).await
+    }
+
+    fn poll_both(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
+        loop {
+            if let Poll::Ready(end) = self.poll_inbound(context, scratch) {
+                return Poll::Ready(end);
+            }
+            let crowded = !self.observer.has_room();
+            if let Poll::Ready(end) = self.poll_outbound(context, scratch) {
+                return Poll::Ready(end);
+            }
+            // Answers made room: nobody else would wake the client's side for it.
+            if !(crowded && self.observer.has_room()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Client to server: recorded, then forwarded.
+    fn poll_inbound(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
+        loop {
+            if let Err(error) = ready!(self.recorder.poll_hold(context)) {
+                return Poll::Ready(End::Audit(error));
+            }
+            let forwarded = |bytes| self.activity.forwarded(self.clock.now(), bytes);
+            if let Err(error) =
+                ready!(self.inbound.out.poll_send(&mut self.upstream, context, forwarded))
+            {
+                return Poll::Ready(End::Server(error));
+            }
+            if !self.observer.has_room() {
+                return Poll::Pending;
+            }
+            let read =
+                ready!(poll_read(&mut self.client, context, &mut self.inbound.carry, scratch));
+            let Some(bytes) =
+                read.ok().filter(|read| *read > 0).and_then(|read| scratch.get(..read))
+            else {
+                return Poll::Ready(End::Client);
+            };
+            if let Err(end) = self.take_inbound(bytes, context) {
+                return Poll::Ready(end);
+            }
+        }
+    }
+
+    fn take_inbound(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Result<(), End> {
+        let now = self.clock.now();
+        let understood = self.observer.inbound(bytes, now);
+        self.recorder.record(&self.observer.drain()).map_err(End::Audit)?;
+        let done = understood.map_err(End::ClientUnobservable)?;
+        self.activity.heard(now, self.observer.state());
+        let (ready, rest) = bytes.split_at_checked(done).unwrap_or((bytes, &[]));
+        self.inbound.carry = rest.to_vec();
+        if self.recorder.is_holding() {
+            self.inbound.out.push(ready);
+            return Ok(());
+        }
+        let forwarded = |bytes| self.activity.forwarded(self.clock.now(), bytes);
+        match self.inbound.out.poll_offer(ready, &mut self.upstream, context, forwarded) {
+            Poll::Ready(Err(error)) => Err(End::Server(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Server to client: as it comes, unless a record must be on disk first.
+    fn poll_outbound(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
+        loop {
+            if let Err(error) = ready!(self.recorder.poll_gate(context)) {
+                return Poll::Ready(End::Audit(error));
+            }
+            let answered = |bytes| self.activity.answered(bytes);
+            if ready!(self.outbound.out.poll_send(&mut self.client, context, answered)).is_err() {
+                return Poll::Ready(End::Client);
+            }
+            if self.shutdown.is_requested() && self.observer.state() == State::Quiet {
+                return Poll::Ready(End::Drained);
+            }
+            let read =
+                ready!(poll_read(&mut self.upstream, context, &mut self.outbound.carry, scratch));
+            let bytes = match read {
+                Ok(0) => return Poll::Ready(End::Server(io::ErrorKind::UnexpectedEof.into())),
+                Ok(read) => scratch.get(..read).unwrap_or_default(),
+                Err(error) => return Poll::Ready(End::Server(error)),
+            };
+            if let Err(end) = self.take_outbound(bytes, context) {
+                return Poll::Ready(end);
+            }
+        }
+    }
+
+    fn take_outbound(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Result<(), End> {
+        let now = self.clock.now();
+        let understood = self.observer.outbound(bytes, now);
+        self.recorder.record(&self.observer.drain()).map_err(End::Audit)?;
+        let done = understood.map_err(End::ServerUnobservable)?;
+        self.activity.heard(now, self.observer.state());
+        let (ready, rest) = bytes.split_at_checked(done).unwrap_or((bytes, &[]));
+        self.outbound.carry = rest.to_vec();
+        if self.recorder.is_gated() {
+            self.outbound.out.push(ready);
+            return Ok(());
+        }
+        let answered = |bytes| self.activity.answered(bytes);
+        match self.outbound.out.poll_offer(ready, &mut self.client, context, answered) {
+            Poll::Ready(Err(_)) => Err(End::Client),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// After the stop: delivers what was begun, up to the next message boundary, when that is at most `bytes_max` away.
+    /// Says whether the client now stands at a boundary.
+    pub(crate) async fn finish_message(&mut self, bytes_max: usize) -> bool {
+        if self.outbound.out.waiting() + self.observer.outbound_left() > bytes_max {
+            return false;
+        }
+        poll_fn(|context| SCRATCH.with_borrow_mut(|scratch| self.poll_finish(context, scratch)))
+            .await
+    }
+
+    fn poll_finish(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<bool> {
+        loop {
+            // Nor here does an answer pass before the record of its statement is on disk.
+            if ready!(self.recorder.poll_gate(context)).is_err() {
+                return Poll::Ready(false);
+            }
+            let answered = |bytes| self.activity.answered(bytes);
+            if ready!(self.outbound.out.poll_send(&mut self.client, context, answered)).is_err() {
+                return Poll::Ready(false);
+            }
+            let left = self.observer.outbound_left();
+            let Some(room) =
+                scratch.get_mut(..left.min(READ_BYTES)).filter(|room| !room.is_empty())
+            else {
+                return Poll::Ready(true);
+            };
+            let mut buffer = ReadBuf::new(room);
+            if ready!(Pin::new(&mut self.upstream).poll_read(context, &mut buffer)).is_err()
+                || buffer.filled().is_empty()
+                || self.observer.outbound(buffer.filled(), self.clock.now()).is_err()
+            {
+                return Poll::Ready(false);
+            }
+            self.outbound.out.push(buffer.filled());
+        }
+    }
+}
+
+/// Reads behind the carried bytes, which move into the scratch buffer; says how many there are in all, or 0 at the end.
+/// While nothing comes, the carried bytes stay where they are.
+fn poll_read<S: AsyncRead + Unpin>(
+    from: &mut S,
+    context: &mut Context<'_>,
+    carry: &mut Vec<u8>,
+    scratch: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let carried = carry.len();
+    let (head, room) = scratch.split_at_mut_checked(carried).unwrap_or_default();
+    let mut buffer = ReadBuf::new(room);
+    ready!(Pin::new(from).poll_read(context, &mut buffer))?;
+    let read = buffer.filled().len();
+    if read == 0 {
+        return Poll::Ready(Ok(0));
+    }
+    head.copy_from_slice(carry);
+    *carry = Vec::new();
+    Poll::Ready(Ok(carried + read))
+}

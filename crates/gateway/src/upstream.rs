@@ -1,0 +1,171 @@
+//! 6 Opens the database as the person: user prepared, TLS verified in full, a certificate minted for this session.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::kind::server::DatabaseServer;
+use model::{Document, code};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::dialect;
+use crate::listener::tune;
+use crate::outcome::Denied;
+use crate::tls::ALPN;
+
+mod certificate;
+mod open;
+
+pub(crate) use open::open;
+
+/// From the first packet to the end of the TLS handshake.
+const DIAL_WITHIN: Duration = Duration::from_secs(10);
+
+/// Dials a server with a client certificate. Verification is always full: chain to the resource's own `ca`, and name.
+pub async fn dial(
+    server: &Document<DatabaseServer>,
+    identity: runtime::tls::Identity,
+) -> Result<TlsStream<TcpStream>, Denied> {
+    within(server, Some(identity)).await
+}
+
+/// Dials a server without showing who we are: cancel requests need nobody.
+pub(crate) async fn dial_anonymous(
+    server: &Document<DatabaseServer>,
+) -> Result<TlsStream<TcpStream>, Denied> {
+    within(server, None).await
+}
+
+async fn within(
+    server: &Document<DatabaseServer>,
+    identity: Option<runtime::tls::Identity>,
+) -> Result<TlsStream<TcpStream>, Denied> {
+    match tokio::time::timeout(DIAL_WITHIN, connect(server, identity)).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            Err(unreachable(server).because(format_args!("no answer within {DIAL_WITHIN:?}")))
+        }
+    }
+}
+
+async fn connect(
+    server: &Document<DatabaseServer>,
+    identity: Option<runtime::tls::Identity>,
+) -> Result<TlsStream<TcpStream>, Denied> {
+    let unusable = |error: &dyn std::fmt::Display| {
+        Denied::new(&code::UPSTREAM_UNTRUSTED, "the server's `ca` or `serverName` cannot be used")
+            .because(error)
+    };
+    let spec = &server.spec;
+    let name = spec.server_name.as_ref().unwrap_or(&spec.host).clone();
+    let name = ServerName::try_from(name).map_err(|error| unusable(&error))?;
+    let config = client_config(&spec.ca, identity).map_err(|error| unusable(&error))?;
+    let mut stream = connect_tcp(server).await?;
+    dialect::request_tls(&mut stream).await?;
+    TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .map_err(|error| handshake(server, &error))
+}
+
+fn client_config(
+    ca: &str,
+    identity: Option<runtime::tls::Identity>,
+) -> Result<Arc<ClientConfig>, runtime::tls::TlsError> {
+    let mut config = Arc::unwrap_or_clone(runtime::tls::client_config(ca, identity)?);
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The first address that answers.
+async fn connect_tcp(server: &Document<DatabaseServer>) -> Result<TcpStream, Denied> {
+    let (host, port) = (server.spec.host.as_str(), server.spec.port);
+    let addresses = tokio::net::lookup_host((host, port)).await.map_err(|error| {
+        unreachable(server).because(format_args!("`{host}` cannot be resolved: {error}"))
+    })?;
+    let mut causes = Vec::new();
+    for address in addresses {
+        match connect_to(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(cause) => causes.push(format!("{address}: {cause}")),
+        }
+    }
+    Err(unreachable(server).because(causes.join("; ")))
+}
+
+async fn connect_to(address: SocketAddr) -> Result<TcpStream, String> {
+    if let Some(kind) = never_a_database(address.ip()) {
+        return Err(format!("{kind} addresses are not dialled"));
+    }
+    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    tune(&stream).map_err(|error| error.to_string())?;
+    Ok(stream)
+}
+
+/// Addresses under which machines keep their own services (instance metadata), and those that are no machine's.
+fn never_a_database(address: IpAddr) -> Option<&'static str> {
+    match address.to_canonical() {
+        IpAddr::V4(v4) if v4.is_link_local() => Some("link-local"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("link-local"),
+        address if address.is_multicast() => Some("multicast"),
+        address if address.is_unspecified() => Some("unspecified"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+fn unreachable(server: &Document<DatabaseServer>) -> Denied {
+    Denied::new(
+        &code::UPSTREAM_UNREACHABLE,
+        format!("the database server `{}` cannot be reached", server.name()),
+    )
+}
+
+/// A certificate that does not hold is something else than a server that is away.
+fn handshake(server: &Document<DatabaseServer>, error: &std::io::Error) -> Denied {
+    let untrusted = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        .is_some_and(|inner| !matches!(inner, rustls::Error::AlertReceived(_)));
+    if untrusted {
+        let message =
+            format!("the certificate of the database server `{}` cannot be trusted", server.name());
+        return Denied::new(&code::UPSTREAM_UNTRUSTED, message).because(error);
+    }
+    unreachable(server).because(error)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn server(host: &str, port: u16) -> Document<DatabaseServer> {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "portcullis.dev/v1",
+            "kind": "DatabaseServer",
+            "metadata": { "name": "orders" },
+            "spec": { "engine": "postgresql", "host": host, "port": port, "ca": "" },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn instance_metadata_and_addresses_of_no_machine_are_never_dialled() {
+        for (address, kind) in [
+            ("169.254.169.254", Some("link-local")),
+            ("::ffff:169.254.169.254", Some("link-local")),
+            ("fe80::1", Some("link-local")),
+            ("224.0.0.1", Some("multicast")),
+            ("0.0.0.0", Some("unspecified")),
+            ("::", Some("unspecified")),
+            ("127.0.0.1", None),
+            ("10.0.0.5", None),
+            ("2001:db8::5", None),
+        ] {
+            assert_eq!(never_a_database(address.parse().unwrap()), kind, "{address}");
+        }
+    }
+}

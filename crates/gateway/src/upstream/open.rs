@@ -1,0 +1,191 @@
+//! From a decision to an open session: database user, dial, login, audit record, and only then the client's
+//! AuthenticationOk, as the first bytes that the relay delivers.
+
+use std::sync::Arc;
+
+use access::OpenedWith;
+use audit::AuditError;
+use control::{LiveSession, SessionInfo, SessionState};
+use model::event::{Actor, EventBody, SessionOpened};
+use model::kind::server::{AuditMode, DatabaseServer};
+use model::{Document, PrincipalKind, code};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use wire::pg::startup::Replication;
+
+use super::{certificate, dial};
+use crate::authorise::Authorised;
+use crate::cancel::{Registered, Target};
+use crate::dialect::{self, Login};
+use crate::end::LastRecord;
+use crate::observe::{Observer, Subject};
+use crate::outcome::{Denied, Stop};
+use crate::record::Recorder;
+use crate::relay::{Activity, Context, Held, Open};
+use crate::session::Connection;
+use crate::tls;
+use crate::verify::Watch;
+
+/// Opens the database, records that it is open, and makes the session ready to be relayed.
+pub(crate) async fn open(mut authorised: Authorised) -> Result<Open, Stop> {
+    let opened = match log_in(&mut authorised).await {
+        Ok((stream, login)) => record(&authorised, &login).await.map(|()| (stream, login)),
+        Err(denied) => Err(denied),
+    };
+    match opened {
+        Ok((stream, login)) => relayable(authorised, stream, login),
+        Err(denied) => {
+            let started = authorised.started;
+            Err(Stop::refused(started.connection, started.client, denied))
+        }
+    }
+}
+
+async fn log_in(authorised: &mut Authorised) -> Result<(Box<TlsStream<TcpStream>>, Login), Denied> {
+    let Authorised { started, server, grant, .. } = authorised;
+    let gateway = Arc::clone(&started.connection.gateway);
+    let (session, packet) = (started.connection.id, &started.startup.packet);
+    let upstream = async {
+        let user = gateway.provisioner.prepare(server, grant).await?;
+        let identity = certificate::mint(&gateway, server, &user, session).await?;
+        let mut stream = Box::new(dial(server, identity).await?);
+        let version = packet.effective(dialect::newest(server));
+        let startup = packet.upstream(&user, version).map_err(|error| {
+            Denied::new(&code::PROTOCOL_VIOLATION, "the start-up message cannot be passed on")
+                .because(error)
+        })?;
+        let login = dialect::log_in(&mut stream, &startup).await?;
+        Ok((stream, login))
+    };
+    started.connection.server(upstream).await?
+}
+
+/// No audit, no access.
+async fn record(authorised: &Authorised, login: &Login) -> Result<(), Denied> {
+    let Authorised { started, server, request, grant, seat: _ } = authorised;
+    let connection = &started.connection;
+    let opened = SessionOpened {
+        session: connection.id,
+        actor: Actor::from(&grant.principal),
+        source: connection.source,
+        server: request.server.clone(),
+        database: request.database.clone(),
+        database_user: grant.database_user.clone(),
+        roles: grant.roles.clone(),
+        activations: grant.activations.clone(),
+        token: request.credential.token,
+        until: grant.until,
+        application_name: started.startup.application_name.clone(),
+        backend_pid: login.key.pid,
+        tls: tls::describe(&started.client),
+    };
+    let log = &connection.gateway.log;
+    let failed = |error: AuditError| {
+        let message = "the audit log cannot be written; without it there is no access";
+        Denied::new(&code::AUDIT_FAILED, message).because(error)
+    };
+    let receipt = log.append(&[EventBody::SessionOpened(Box::new(opened))]).map_err(failed)?;
+    match server.spec.audit.mode {
+        AuditMode::Durable => log.durable(receipt).await.map_err(failed),
+        AuditMode::Gated | AuditMode::Bounded => Ok(()),
+    }
+}
+
+/// Joins those that are verified continuously and decides once more, since the snapshot may have changed meanwhile.
+fn relayable(
+    authorised: Authorised,
+    upstream: Box<TlsStream<TcpStream>>,
+    login: Login,
+) -> Result<Open, Stop> {
+    let live = Arc::new(list(&authorised));
+    let observer = observer(&authorised, &login, Arc::clone(&live));
+    let Authorised { started, server, request, grant, seat } = authorised;
+    let dialect::Started { connection, client, server_name: _, startup: _ } = started;
+    let gateway = Arc::clone(&connection.gateway);
+    let opened_at = gateway.clock.now();
+    let opened_with = OpenedWith { at: opened_at, roles: grant.roles.clone() };
+    let watch = match Watch::begin(&connection, request, opened_with, live.orders()) {
+        Ok(watch) => watch,
+        Err(cause) => return Err(Stop::refused(connection, client, cause.refusal)),
+    };
+    live.until(watch.until());
+    let key = match register(&connection, &server, &login) {
+        Ok(key) => key,
+        Err(denied) => return Err(Stop::refused(connection, client, denied)),
+    };
+    let said = grant.notice.as_deref().filter(|_| grant.principal.kind == PrincipalKind::User);
+    let activity = Arc::new(Activity::since(opened_at));
+    let actor = Actor::from(&grant.principal);
+    let latency = opened_at.since(connection.accepted_at);
+    let context = Context {
+        principal: grant.principal.id,
+        recorder: Recorder::new(gateway.log.clone(), server.spec.audit.mode),
+        last_record: LastRecord::of(connection.id, actor, &activity, gateway.log.clone()),
+        held: Held { _seat: seat, _gauge: gateway.metrics.opened(latency, connection.waited) },
+        told: login.told(&key.key, said),
+        upstream_key: login.key,
+        behind: login.rest,
+        connection,
+        server,
+        watch,
+        live,
+        activity,
+        observer,
+        key,
+    };
+    Ok(Open { client, upstream, context })
+}
+
+fn list(authorised: &Authorised) -> LiveSession {
+    let Authorised { started, request, grant, .. } = authorised;
+    let connection = &started.connection;
+    connection.gateway.live.register(SessionInfo {
+        id: connection.id,
+        principal: grant.principal.clone(),
+        source: connection.source,
+        server: request.server.clone(),
+        database: request.database.clone(),
+        database_user: grant.database_user.clone(),
+        roles: grant.roles.clone(),
+        activations: grant.activations.clone(),
+        since: connection.gateway.clock.now(),
+        until: grant.until,
+        statement: None,
+        state: SessionState::Idle,
+    })
+}
+
+fn observer(authorised: &Authorised, login: &Login, live: Arc<LiveSession>) -> Observer {
+    let Authorised { started, server, request, grant, .. } = authorised;
+    let subject = Subject {
+        session: started.connection.id,
+        actor: Actor::from(&grant.principal),
+        server: request.server.clone(),
+        database: request.database.clone(),
+        audit: server.spec.audit.clone(),
+    };
+    // Refused at start-up when it could not be understood.
+    let replication = started.startup.packet.replication().unwrap_or(Replication::No);
+    let mut observer = Observer::new(subject, replication, live);
+    for (name, value) in &login.parameters {
+        observer.parameter(name, value);
+    }
+    observer
+}
+
+/// The client's own cancel key, as long as the server's.
+fn register(
+    connection: &Connection,
+    server: &Arc<Document<DatabaseServer>>,
+    login: &Login,
+) -> Result<Registered, Denied> {
+    let target = Target {
+        session: connection.id,
+        source: connection.source,
+        server: Arc::clone(server),
+        upstream: login.key.clone(),
+    };
+    connection.gateway.cancel_keys.register(target).map_err(|error| {
+        Denied::new(&code::INTERNAL, "no cancel key could be made for the session").because(error)
+    })
+}

@@ -1,0 +1,231 @@
+//! 8 Continuous verification: the same decision, asked again on every change of the snapshot and at every deadline, in
+//! the relay's own loop. One mechanism for everything that can end a session from our side.
+
+use std::sync::Arc;
+
+use access::{Decision, OpenedWith, Request};
+use control::Cut;
+use model::{Lifetime, Refusal, Revision, Snapshot, Timestamp, code};
+use tokio::sync::watch;
+
+use crate::Shared;
+use crate::relay::Activity;
+use crate::session::Connection;
+
+pub(crate) mod roll;
+
+use roll::Entry;
+
+/// Why a session must end, and since when.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause {
+    /// What the client is told.
+    pub refusal: Refusal,
+    /// What kind of end it is.
+    pub kind: Kind,
+    /// The store's commit, the deadline or the command from which the times count.
+    pub at: Timestamp,
+    /// The revision whose commit it was.
+    pub revision: Option<Revision>,
+}
+
+/// Kinds of ends from our side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The decision changed: a cut, and the database user is withdrawn.
+    Denied,
+    /// An administrator said so: a cut, but the principal may come back.
+    Commanded,
+    /// The gateway stops.
+    Drain,
+    /// Nothing happened for too long.
+    Idle,
+    /// The audit log cannot be written.
+    Audit,
+}
+
+/// Watches over one session.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    gateway: Arc<Shared>,
+    request: Request,
+    entry: Entry,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    audit: watch::Receiver<Option<String>>,
+    orders: watch::Receiver<Option<Cut>>,
+    /// The revision of the last decision, and until when it holds.
+    decided: Option<Revision>,
+    until: Option<Timestamp>,
+    idle_max: Option<Lifetime>,
+}
+
+impl Watch {
+    /// Joins the roll, then decides on the newest snapshot: no revision that is acknowledged can have been missed.
+    pub(crate) fn begin(
+        connection: &Connection,
+        mut request: Request,
+        opened_with: OpenedWith,
+        orders: watch::Receiver<Option<Cut>>,
+    ) -> Result<Self, Cause> {
+        let gateway = &connection.gateway;
+        request.opened_with = Some(opened_with);
+        let mut watch = Self {
+            entry: gateway.roll.join(connection.id),
+            orders,
+            snapshots: gateway.snapshots.subscribe(),
+            audit: gateway.log.failed(),
+            decided: None,
+            until: None,
+            idle_max: None,
+            gateway: Arc::clone(gateway),
+            request,
+        };
+        match watch.judge(gateway.clock.now()) {
+            Some(cause) => Err(cause),
+            None => Ok(watch),
+        }
+    }
+
+    /// Until when the session may live as things stand.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// Returns when the session must end, and why. Whatever wakes it, everything is looked at again.
+    pub(crate) async fn cause(&mut self, activity: &Activity) -> Cause {
+        let (clock, shutdown) = (self.gateway.clock.clone(), self.gateway.shutdown.clone());
+        let mut drain_until = None;
+        loop {
+            let now = clock.now();
+            if let Some(cause) = self.due(activity, drain_until, now) {
+                return cause;
+            }
+            let wake = self.next(activity, drain_until);
+            // Every arm is cancel-safe: each only waits, and what it waited for is read again above.
+            tokio::select! {
+                _changed = self.snapshots.changed() => {}
+                _failed = self.audit.changed() => {}
+                _ordered = self.orders.changed() => {}
+                () = clock.sleep_until(wake) => {}
+                () = shutdown.requested(), if drain_until.is_none() => {
+                    drain_until = Some(clock.now().plus(self.gateway.limits.drain));
+                }
+            }
+        }
+    }
+
+    fn due(
+        &mut self,
+        activity: &Activity,
+        drain_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Cause> {
+        let failed = self.audit.borrow_and_update().clone();
+        if let Some(reason) = failed {
+            let message = "the audit log cannot be written; without it there is no access";
+            tracing::debug!(reason, "audit log failed");
+            return Some(Cause::ours(Kind::Audit, Refusal::new(&code::AUDIT_FAILED, message), now));
+        }
+        let order = self.orders.borrow_and_update().clone();
+        if let Some(order) = order {
+            return Some(Cause::ordered(&order));
+        }
+        self.judge(now)
+            .or_else(|| self.stale(now))
+            .or_else(|| drained(activity, drain_until, now))
+            .or_else(|| self.idle(activity, now))
+    }
+
+    /// Decides when something has changed since the last time.
+    fn judge(&mut self, now: Timestamp) -> Option<Cause> {
+        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        let deadline = self.until.filter(|until| *until <= now);
+        if self.decided == Some(snapshot.revision) && deadline.is_none() {
+            return None;
+        }
+        match access::decide(&self.request, &snapshot, now) {
+            Decision::Allow(grant) => {
+                self.until = grant.until;
+                if let Some(opened) = &mut self.request.opened_with {
+                    opened.roles = grant.roles;
+                }
+                self.decided = Some(snapshot.revision);
+                let server = snapshot.servers.get(&self.request.server);
+                self.idle_max = server.and_then(|server| server.spec.sessions.idle_max);
+                self.entry.told(snapshot.revision);
+                None
+            }
+            Decision::Deny(refusal) => {
+                let (at, revision) = match deadline {
+                    Some(deadline) => (deadline, None),
+                    None => (snapshot.committed_at, Some(snapshot.revision)),
+                };
+                Some(Cause { refusal, kind: Kind::Denied, at, revision })
+            }
+        }
+    }
+
+    /// Without the feed nothing is known for sure (DECISIONS 16).
+    fn stale(&self, now: Timestamp) -> Option<Cause> {
+        let verified_at = self.gateway.snapshots.verified_at();
+        let deadline = verified_at.plus(self.gateway.limits.staleness_session_max);
+        if now < deadline {
+            return None;
+        }
+        let message = format!("the gateway has not seen the store since {verified_at}");
+        let refusal = Refusal::new(&code::STATE_STALE, message);
+        Some(Cause { refusal, kind: Kind::Denied, at: deadline, revision: None })
+    }
+
+    fn idle(&self, activity: &Activity, now: Timestamp) -> Option<Cause> {
+        let max = self.idle_max?;
+        let deadline = activity.heard_at().plus(max.duration());
+        if now < deadline || !activity.is_waiting() {
+            return None;
+        }
+        let message = format!("the session was idle for {max}");
+        let refusal = Refusal::new(&code::IDLE, message);
+        Some(Cause { refusal, kind: Kind::Idle, at: deadline, revision: None })
+    }
+
+    /// The earliest instant at which something can be due without a change.
+    fn next(&self, activity: &Activity, drain_until: Option<Timestamp>) -> Timestamp {
+        let stale =
+            self.gateway.snapshots.verified_at().plus(self.gateway.limits.staleness_session_max);
+        let idle = self.idle_max.map(|max| {
+            let heard_at = activity.heard_at();
+            let from = if activity.is_waiting() { heard_at } else { self.gateway.clock.now() };
+            from.plus(max.duration())
+        });
+        [self.until, idle, drain_until].into_iter().flatten().fold(stale, Ord::min)
+    }
+}
+
+/// A quiet session ends at once, any other when the time to drain is over.
+fn drained(activity: &Activity, drain_until: Option<Timestamp>, now: Timestamp) -> Option<Cause> {
+    let deadline = drain_until?;
+    if now < deadline && !activity.is_quiet() {
+        return None;
+    }
+    Some(Cause::draining(now))
+}
+
+impl Cause {
+    fn ours(kind: Kind, refusal: Refusal, at: Timestamp) -> Self {
+        Self { refusal, kind, at, revision: None }
+    }
+
+    /// An administrator's order.
+    fn ordered(order: &Cut) -> Self {
+        let message = match &order.reason {
+            Some(reason) => format!("the session was cut by {}: {reason}", order.by.name),
+            None => format!("the session was cut by {}", order.by.name),
+        };
+        Self::ours(Kind::Commanded, Refusal::new(&code::SESSION_CUT, message), order.at)
+    }
+
+    /// The gateway stops.
+    pub(crate) fn draining(now: Timestamp) -> Self {
+        Self::ours(Kind::Drain, Refusal::new(&code::SHUTTING_DOWN, "the gateway is stopping"), now)
+    }
+}
