@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The audit log of one gateway: appended before a statement is forwarded, hash-chained, group-committed, with signed
+//! checkpoints, readable while written, verifiable offline.
+//!
+//! # On disk
+//! Segments `<first sequence>.log`, one record a line: 64 hex digits of the chain's hash, a space, the event's JSON
+//! (with `sequence` and `time`), a newline. The hash is SHA-256(previous hash ‖ JSON), so that a stranger can follow
+//! the chain with `sha256sum`; the first previous hash is the [`chain::genesis`] of this gateway and key. `checkpoint`
+//! holds the latest signed [`Checkpoint`], `checkpoints.log` one a second while there is something new.
+#![forbid(unsafe_code)]
+
+pub mod chain;
+mod checkpoint;
+mod commit;
+mod error;
+#[cfg(test)]
+mod failing;
+mod log;
+mod media;
+mod open;
+pub mod read;
+pub mod search;
+mod segment;
+pub mod verify;
+
+pub use checkpoint::{Checkpoint, InvalidCheckpoint};
+pub use error::AuditError;
+pub use log::{Log, Receipt};
+pub use open::{CheckpointSink, Opened, Options};

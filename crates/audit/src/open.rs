@@ -1,0 +1,297 @@
+//! Opening a log: one writer, the end checked against the chain and the last checkpoint, a torn last write removed,
+//! statements that the former process left without an outcome given one.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keys::AuditKey;
+use model::event::{Actor, EventBody, StatementOutcome};
+use model::{SessionId, Timestamp};
+use runtime::Clock;
+use rustix::fs::{FlockOperation, flock};
+use serde::Deserialize;
+
+use crate::chain::{self, Hash};
+use crate::log::{Log, Position, Tail};
+use crate::media::{self, Opener};
+use crate::segment::{self, Segment};
+use crate::verify::{Damage, DamageKind};
+use crate::{AuditError, Checkpoint};
+
+/// Gets the latest checkpoint, at most once a second: to keep it where the log's host cannot change it.
+pub type CheckpointSink = Box<dyn Fn(&Checkpoint) + Send + Sync>;
+
+/// How many outcomes are appended at once after a crash.
+const OUTCOMES_AT_ONCE: usize = 1024;
+
+/// How a log is opened.
+pub struct Options {
+    /// Where it lies; made when missing.
+    pub directory: PathBuf,
+    /// Whose it is.
+    pub gateway: String,
+    /// Signs checkpoints.
+    pub key: AuditKey,
+    /// Where times come from.
+    pub clock: Clock,
+    /// A record is on disk at most so long after it was appended.
+    pub sync_interval: Duration,
+    /// Where checkpoints go besides the log's own directory.
+    pub checkpoint_sink: Option<CheckpointSink>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("directory", &self.directory)
+            .field("gateway", &self.gateway)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What opening found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Statements of the former process that got the outcome `unknown (gateway stopped)`.
+    pub unknown_outcomes: u64,
+    /// Bytes of a write that the former process did not finish, removed from the end.
+    pub torn_bytes: u64,
+}
+
+impl Log {
+    /// Opens the log, or makes it. Refuses a log whose end is not what the last checkpoint says.
+    pub fn open(options: Options) -> Result<(Self, Opened), AuditError> {
+        Self::open_on(options, media::files())
+    }
+
+    pub(crate) fn open_on(options: Options, open: Opener) -> Result<(Self, Opened), AuditError> {
+        let directory = options.directory.clone();
+        let lock = lock(&directory)?;
+        let public_key = options.key.public_key().to_vec();
+        let latest = latest_checkpoint(&directory, &public_key)?;
+        let end =
+            End::find(&directory, chain::genesis(&options.gateway, &public_key), latest.as_ref())?;
+        let path = match &end.segment {
+            Some(segment) => segment.path.clone(),
+            None => segment::path_of(&directory, end.sequence + 1),
+        };
+        let media = (open)(&path).map_err(AuditError::file("open", path))?;
+        segment::sync_directory(&directory).map_err(AuditError::file("sync", &directory))?;
+        let position = Position {
+            sequence: end.sequence,
+            head: end.head,
+            time: end.time,
+            segment_bytes: end.bytes,
+        };
+        let tail = Tail::new(position, media, lock);
+        let log = Self::new(options, tail, latest, open)?;
+        let unknown_outcomes = log.settle(&end)?;
+        Ok((log, Opened { unknown_outcomes, torn_bytes: end.torn_bytes }))
+    }
+
+    /// Gives statements without an outcome one, and says so.
+    fn settle(&self, end: &End) -> Result<u64, AuditError> {
+        let open: Vec<(SessionId, u64)> = end.open_statements.iter().copied().collect();
+        for some in open.chunks(OUTCOMES_AT_ONCE) {
+            let outcomes: Vec<EventBody> =
+                some.iter().map(|statement| unknown_outcome(*statement)).collect();
+            self.append(&outcomes)?;
+        }
+        if end.torn_bytes > 0 {
+            let detail = [("bytes".to_owned(), end.torn_bytes.into())].into();
+            let subject = format!("after record {}", end.sequence);
+            self.append(&[EventBody::Installation {
+                actor: Actor::portcullis(),
+                action: "tornWriteRemoved".to_owned(),
+                subject,
+                detail,
+            }])?;
+        }
+        Ok(open.len() as u64)
+    }
+}
+
+fn unknown_outcome((session, number): (SessionId, u64)) -> EventBody {
+    EventBody::StatementOutcome(Box::new(StatementOutcome {
+        session,
+        number,
+        tags: Vec::new(),
+        rows: 0,
+        error: None,
+        duration_us: 0,
+        note: Some("unknown (gateway stopped)".to_owned()),
+    }))
+}
+
+/// Held as long as the log is open, so that two processes never write one chain.
+fn lock(directory: &Path) -> Result<File, AuditError> {
+    let mut builder = DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(AuditError::file("create", directory))?;
+    let path = directory.join("lock");
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).truncate(false).mode(0o600);
+    let file = options.open(&path).map_err(AuditError::file("open", path))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| AuditError::Locked(directory.to_owned()))?;
+    Ok(file)
+}
+
+fn latest_checkpoint(
+    directory: &Path,
+    public_key: &[u8],
+) -> Result<Option<Checkpoint>, AuditError> {
+    let path = directory.join("checkpoint");
+    let all = Checkpoint::read_all(&path).map_err(AuditError::file("read", &path))?;
+    let latest = all.into_iter().next_back();
+    if let Some(checkpoint) = &latest {
+        checkpoint.verify(public_key).map_err(|invalid| {
+            let place =
+                Damage::in_file(DamageKind::CheckpointForged, &path).at(0, invalid.sequence);
+            AuditError::Damaged(Box::new(place.said(invalid)))
+        })?;
+    }
+    Ok(latest)
+}
+
+/// The end of the log as it lies on disk.
+struct End {
+    segment: Option<Segment>,
+    bytes: u64,
+    sequence: u64,
+    head: Hash,
+    time: Timestamp,
+    torn_bytes: u64,
+    open_statements: BTreeSet<(SessionId, u64)>,
+}
+
+/// What opening needs of a record.
+#[derive(Deserialize)]
+struct Glance {
+    sequence: u64,
+    time: Timestamp,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    session: Option<SessionId>,
+    #[serde(default)]
+    number: Option<u64>,
+}
+
+impl End {
+    fn find(
+        directory: &Path,
+        genesis: Hash,
+        latest: Option<&Checkpoint>,
+    ) -> Result<Self, AuditError> {
+        let segments = segment::list(directory).map_err(AuditError::file("list", directory))?;
+        let mut end = Self {
+            segment: segments.last().cloned(),
+            bytes: 0,
+            sequence: 0,
+            head: genesis,
+            time: Timestamp::EPOCH,
+            torn_bytes: 0,
+            open_statements: BTreeSet::new(),
+        };
+        let first = first_of_last_run(&segments)?;
+        for (index, segment) in segments.iter().enumerate().skip(first) {
+            if let Some(before) = index.checked_sub(1).and_then(|before| segments.get(before)) {
+                end.head = last_hash(before)?;
+                end.sequence = segment.first_sequence.saturating_sub(1);
+            }
+            end.read(segment, index + 1 == segments.len())?;
+        }
+        match latest {
+            Some(latest) if latest.sequence > end.sequence => {
+                let damage =
+                    Damage::in_file(DamageKind::TailMissing, directory).at(0, end.sequence + 1);
+                Err(AuditError::Damaged(Box::new(damage.said(format_args!(
+                    "the last checkpoint covers record {}, the log ends at {}",
+                    latest.sequence, end.sequence
+                )))))
+            }
+            _ => Ok(end),
+        }
+    }
+
+    /// Follows the chain through one segment; cuts a torn write off the end of the last one.
+    fn read(&mut self, segment: &Segment, last: bool) -> Result<(), AuditError> {
+        let bytes = fs::read(&segment.path).map_err(AuditError::file("read", &segment.path))?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        if whole < bytes.len() && last {
+            let file = OpenOptions::new().write(true).open(&segment.path);
+            let cut =
+                file.and_then(|file| file.set_len(whole as u64).and_then(|()| file.sync_all()));
+            cut.map_err(AuditError::file("cut", &segment.path))?;
+            self.torn_bytes = (bytes.len() - whole) as u64;
+        }
+        for (index, line) in bytes
+            .get(..whole)
+            .unwrap_or_default()
+            .split_inclusive(|byte| *byte == b'\n')
+            .enumerate()
+        {
+            let broken = |what: &str| {
+                let damage = Damage::in_file(DamageKind::Altered, &segment.path)
+                    .at(index as u64 + 1, self.sequence + 1);
+                AuditError::Damaged(Box::new(damage.said(what)))
+            };
+            let (hash, json) =
+                chain::split(line.trim_ascii_end()).ok_or_else(|| broken("it is not a record"))?;
+            if chain::next(&self.head, json) != hash {
+                return Err(broken("its hash does not follow from the record before"));
+            }
+            let glance: Glance =
+                serde_json::from_slice(json).map_err(|error| broken(&error.to_string()))?;
+            (self.head, self.sequence, self.time) = (hash, glance.sequence, glance.time);
+            self.note(&glance);
+        }
+        self.bytes = whole as u64;
+        Ok(())
+    }
+
+    fn note(&mut self, glance: &Glance) {
+        let (Some(session), Some(number)) = (glance.session, glance.number) else { return };
+        match glance.kind.as_str() {
+            "statement" => {
+                self.open_statements.insert((session, number));
+            }
+            "statementOutcome" => {
+                self.open_statements.remove(&(session, number));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The segment in which the last process began: statements without an outcome are not older.
+fn first_of_last_run(segments: &[Segment]) -> Result<usize, AuditError> {
+    for (index, segment) in segments.iter().enumerate().rev() {
+        let bytes = fs::read(&segment.path).map_err(AuditError::file("read", &segment.path))?;
+        if bytes.split(|byte| *byte == b'\n').any(|line| contains(line, b"\"type\":\"started\"")) {
+            return Ok(index);
+        }
+    }
+    Ok(0)
+}
+
+fn contains(line: &[u8], wanted: &[u8]) -> bool {
+    line.windows(wanted.len()).any(|window| window == wanted)
+}
+
+fn last_hash(segment: &Segment) -> Result<Hash, AuditError> {
+    let bytes = fs::read(&segment.path).map_err(AuditError::file("read", &segment.path))?;
+    let last =
+        bytes.strip_suffix(b"\n").and_then(|lines| lines.rsplit(|byte| *byte == b'\n').next());
+    last.and_then(chain::split).map(|(hash, _)| hash).ok_or_else(|| {
+        let damage = Damage::in_file(DamageKind::Altered, &segment.path);
+        AuditError::Damaged(Box::new(damage.said("it does not end with a whole record")))
+    })
+}

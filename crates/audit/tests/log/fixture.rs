@@ -1,0 +1,112 @@
+//! A log in a temporary directory.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use audit::verify::{Damage, Known, Verified, verify};
+use audit::{AuditError, Checkpoint, Log, Opened, Options};
+use keys::AuditKey;
+use model::event::{Actor, EventBody, Statement, StatementOutcome, StatementProtocol};
+use model::{ServerName, SessionId};
+use runtime::Clock;
+use uuid::Uuid;
+
+pub(crate) const GATEWAY: &str = "gateway-1";
+
+pub(crate) struct Fixture {
+    pub(crate) directory: tempfile::TempDir,
+    pkcs8: Vec<u8>,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let key = AuditKey::generate().unwrap();
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            pkcs8: key.to_pkcs8().unwrap().expose().clone(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn key(&self) -> AuditKey {
+        AuditKey::from_pkcs8(&self.pkcs8).unwrap()
+    }
+
+    pub(crate) fn open(&self) -> Result<(Log, Opened), AuditError> {
+        Log::open(Options {
+            directory: self.path().to_owned(),
+            gateway: GATEWAY.to_owned(),
+            key: self.key(),
+            clock: Clock::system(),
+            sync_interval: Duration::from_millis(10),
+            checkpoint_sink: None,
+        })
+    }
+
+    /// A closed log with that many statements in it.
+    pub(crate) fn with(statements: u64) -> Self {
+        let fixture = Self::new();
+        let (log, _) = fixture.open().unwrap();
+        for number in 1..=statements {
+            log.append(&[statement(number)]).unwrap();
+        }
+        fixture
+    }
+
+    pub(crate) fn verify(&self, last: Option<&Checkpoint>) -> Result<Verified, Damage> {
+        let public_key = self.key().public_key();
+        verify(self.path(), &Known { gateway: GATEWAY, public_key: &public_key, last })
+    }
+
+    pub(crate) fn segment(&self) -> PathBuf {
+        self.path().join("00000000000000000001.log")
+    }
+
+    pub(crate) fn lines(&self) -> Vec<Vec<u8>> {
+        let bytes = std::fs::read(self.segment()).unwrap();
+        bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+    }
+
+    pub(crate) fn replace(&self, lines: &[Vec<u8>]) {
+        std::fs::write(self.segment(), lines.concat()).unwrap();
+    }
+
+    pub(crate) fn latest_checkpoint(&self) -> Checkpoint {
+        Checkpoint::read_all(&self.path().join("checkpoint")).unwrap().pop().unwrap()
+    }
+}
+
+pub(crate) fn session() -> SessionId {
+    SessionId(Uuid::from_u128(1))
+}
+
+pub(crate) fn statement(number: u64) -> EventBody {
+    EventBody::Statement(Box::new(Statement {
+        session: session(),
+        number,
+        actor: Actor::claimed("ada@example.com"),
+        server: ServerName::new("orders").unwrap(),
+        database: "orders".to_owned(),
+        protocol: StatementProtocol::Simple,
+        sql: format!("select {number} -- \"quoted\"\n"),
+        sql_bytes: None,
+        sql_sha256: None,
+        encoding: None,
+        parameters: vec![],
+    }))
+}
+
+pub(crate) fn outcome(number: u64) -> EventBody {
+    EventBody::StatementOutcome(Box::new(StatementOutcome {
+        session: session(),
+        number,
+        tags: vec!["SELECT 1".to_owned()],
+        rows: 1,
+        error: None,
+        duration_us: 10,
+        note: None,
+    }))
+}

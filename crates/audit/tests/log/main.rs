@@ -1,0 +1,9 @@
+//! The audit log on a real disk.
+#[cfg(test)]
+mod appending;
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod reopening;

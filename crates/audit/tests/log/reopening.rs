@@ -1,0 +1,82 @@
+//! After a crash, and after a stop in order.
+
+use std::io::Write;
+
+use audit::read::Reader;
+use model::event::{EventBody, StatementOutcome};
+
+use crate::fixture::{Fixture, outcome, session, statement};
+
+#[test]
+fn statements_without_an_outcome_get_one_after_a_crash() {
+    let fixture = Fixture::new();
+    let (log, _) = fixture.open().unwrap();
+    log.append(&[statement(1), outcome(1), statement(2), statement(3)]).unwrap();
+    drop(log);
+    let (log, opened) = fixture.open().unwrap();
+    assert_eq!(opened.unknown_outcomes, 2);
+    let unknown: Vec<(u64, Option<String>)> = Reader::open(fixture.path(), 5)
+        .unwrap()
+        .filter_map(|event| match event.unwrap().body {
+            EventBody::StatementOutcome(outcome) => {
+                let StatementOutcome { session: of, number, note, .. } = *outcome;
+                assert_eq!(of, session());
+                Some((number, note))
+            }
+            _ => None,
+        })
+        .collect();
+    let note = Some("unknown (gateway stopped)".to_owned());
+    assert_eq!(unknown, [(2, note.clone()), (3, note)]);
+    drop(log);
+    assert_eq!(fixture.open().unwrap().1.unknown_outcomes, 0);
+}
+
+#[test]
+fn a_torn_last_write_is_removed_and_recorded() {
+    let fixture = Fixture::with(3);
+    let mut file = std::fs::OpenOptions::new().append(true).open(fixture.segment()).unwrap();
+    file.write_all(b"0123456789abcdef torn").unwrap();
+    let (log, opened) = fixture.open().unwrap();
+    assert_eq!(opened.torn_bytes, 21);
+    drop(log);
+    assert!(fixture.verify(None).is_ok());
+    let last = Reader::open(fixture.path(), 1).unwrap().last().unwrap().unwrap();
+    assert!(
+        matches!(last.body, EventBody::Installation { action, .. } if action == "tornWriteRemoved")
+    );
+}
+
+#[test]
+fn a_log_that_lost_records_which_a_checkpoint_covers_is_not_opened() {
+    let fixture = Fixture::with(3);
+    fixture.replace(&fixture.lines()[..2]);
+    let refused = fixture.open().unwrap_err().to_string();
+    assert!(
+        refused.contains("record 3: the last checkpoint covers record 3, the log ends at 2"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn an_altered_log_is_not_opened() {
+    let fixture = Fixture::with(3);
+    let mut lines = fixture.lines();
+    lines[1][120] ^= 1;
+    fixture.replace(&lines);
+    let refused = fixture.open().unwrap_err().to_string();
+    assert!(
+        refused.ends_with(":2: record 2: its hash does not follow from the record before"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn sequence_numbers_go_on_after_a_restart() {
+    let fixture = Fixture::with(3);
+    let (log, opened) = fixture.open().unwrap();
+    assert_eq!(opened.unknown_outcomes, 3);
+    assert_eq!(log.append(&[statement(9)]).unwrap().sequence, 7);
+    drop(log);
+    assert_eq!(fixture.verify(None).unwrap().records, 7);
+}
