@@ -1,1 +1,85 @@
-//! Placeholder.
+//! The client's side: HTTPS to an installation, the sign-in of a person on this machine, and tokens for databases.
+//!
+//! Files under `PORTCULLIS_HOME` are the store of keys and tokens: servers and containers have no keyring. No secret
+//! stands in an argument, a log line or an error.
+#![forbid(unsafe_code)]
+
+mod authenticator;
+mod device_key;
+mod error;
+mod home;
+mod installation;
+mod sign_in;
+mod tokens;
+mod workload;
+
+use model::{ServerName, Timestamp};
+use runtime::{Environment, Secret};
+use serde::Deserialize;
+use serde_json::json;
+
+pub use authenticator::Authenticator;
+pub use device_key::DeviceKey;
+pub use error::ClientError;
+pub use home::Home;
+pub use installation::{Answer, Installation, Sent};
+pub use sign_in::{DeviceRequest, Enrolled, Machine, SignedIn, Verdict};
+pub use tokens::{Token, account};
+pub use ureq::http::Method;
+
+use workload::Workload;
+
+/// Audience of database tokens.
+const DATABASE_AUDIENCE: &str = "https://ossrdbms-aad.database.windows.net";
+
+/// Audience of tokens for Portcullis' own API.
+const CONTROL_AUDIENCE: &str = "api://portcullis";
+
+/// A token for Portcullis' own API, of the signed-in person.
+pub fn control_token(
+    installation: &Installation,
+    home: &Home,
+    now: Timestamp,
+) -> Result<Token, ClientError> {
+    tokens::of_person(installation, home, CONTROL_AUDIENCE, now)
+}
+
+/// A database token, and where it came from: of the workload that the environment describes, else of the signed-in
+/// person.
+pub fn database_token(
+    environment: &Environment,
+    now: Timestamp,
+) -> Result<(Installation, Token), ClientError> {
+    let authority = environment.ca.as_deref();
+    if let Some(workload) = Workload::of(environment)? {
+        let host = workload::authority(environment)?.or_else(|| environment.url.clone());
+        let installation = Installation::new(host.as_deref(), authority)?;
+        let token = workload.token(&installation, now)?;
+        return Ok((installation, token));
+    }
+    let installation = Installation::new(environment.url.as_deref(), authority)?;
+    let home = Home::open(environment.home.as_deref(), installation.origin())?;
+    let token = tokens::of_person(&installation, &home, DATABASE_AUDIENCE, now)?;
+    Ok((installation, token))
+}
+
+/// A handle: at most 100 characters that stand for a database token, until it dies.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Handle {
+    /// `pct_…`.
+    pub handle: Secret<String>,
+    /// Dead at this instant.
+    pub expires_at: Timestamp,
+}
+
+/// Exchanges a database token for a handle, good for one server or for all.
+pub fn handle(
+    installation: &Installation,
+    token: &Token,
+    server: Option<&ServerName>,
+) -> Result<Handle, ClientError> {
+    let body = json!({ "server": server });
+    let sent = Sent { body: Some(&body), token: Some(&token.text) };
+    installation.call(&Method::POST, "/signin/v1/handle", sent)
+}
