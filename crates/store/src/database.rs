@@ -108,3 +108,42 @@ pub(crate) fn sync_directory(path: &Path) -> Result<(), StoreError> {
         .and_then(|directory| directory.sync_all())
         .map_err(StoreError::file("sync", directory))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durability_settings_are_in_force_at_every_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        for _ in 0..2 {
+            let connection = open_writer(&path).unwrap();
+            for (setting, value) in
+                [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1")]
+            {
+                check(&connection, setting, value).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_does_not_keep_a_setting_is_refused() {
+        // A database in memory has no write-ahead log, whatever it is asked.
+        let connection = Connection::open_in_memory().unwrap();
+        let refused = require(&connection, "journal_mode", "WAL", "wal");
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "store setting `journal_mode` is `memory`, not `wal`"
+        );
+    }
+
+    #[test]
+    fn a_reader_cannot_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let _writer = open_writer(&path).unwrap();
+        let reader = open_reader(&path).unwrap();
+        assert!(reader.execute_batch("CREATE TABLE t (x)").is_err());
+    }
+}

@@ -61,3 +61,48 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<u32, StoreEr
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use runtime::Clock;
+
+    use super::*;
+    use crate::{Store, database};
+
+    #[test]
+    fn every_older_format_opens_with_what_it_held() {
+        for format in 1..FORMAT {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("store.db");
+            let mut connection = database::open_writer(&path).unwrap();
+            run_to(&mut connection, &path, format).unwrap();
+            connection
+                .execute_batch(
+                    r#"INSERT INTO resource VALUES ('Group', 'readers', '6f1f3c86-4c1b-4d3c-8d6c-0d9f2c3b7a11', 3,
+                    '{"apiVersion":"portcullis.dev/v1","kind":"Group","metadata":{"name":"readers",
+                      "uid":"6f1f3c86-4c1b-4d3c-8d6c-0d9f2c3b7a11","revision":3},"spec":{}}');
+                    UPDATE state SET revision = 3, committed_at = 5, high_water = 7;"#,
+                )
+                .unwrap();
+            drop(connection);
+            let store = Store::open(&path, Clock::system()).unwrap();
+            let shown = store.snapshots().load();
+            assert_eq!(shown.revision, model::Revision(3), "format {format}");
+            assert!(shown.groups.get("readers").is_some(), "format {format}");
+            drop(store);
+            let connection = database::open_reader(&path).unwrap();
+            assert_eq!(check(&connection, &path).unwrap(), FORMAT);
+        }
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_older_format() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let mut connection = database::open_writer(&path).unwrap();
+        run_to(&mut connection, &path, 1).unwrap();
+        connection.execute_batch("CREATE TABLE record (something TEXT)").unwrap();
+        assert!(matches!(run(&mut connection, &path), Err(StoreError::Sqlite { .. })));
+        assert_eq!(check(&connection, &path).unwrap(), 1);
+    }
+}

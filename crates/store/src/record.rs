@@ -26,22 +26,22 @@ pub(crate) fn write<R: Record>(record: &R) -> Result<String, StoreError> {
 
 /// Reads what is committed, without waiting for writers.
 #[derive(Debug)]
-pub struct Reader<'a> {
-    pub(crate) connection: &'a Connection,
+pub struct Reader {
+    pub(crate) connection: Connection,
     pub(crate) now: Timestamp,
 }
 
-impl Reader<'_> {
+impl Reader {
     /// One record, unless its time is over.
     pub fn record<R: Record>(&self, key: &str) -> Result<Option<R>, StoreError> {
-        rows::record(self.connection, R::COLLECTION, key, self.now)?
+        rows::record(&self.connection, R::COLLECTION, key, self.now)?
             .map(|text| read(&text))
             .transpose()
     }
 
     /// Every record of a collection whose time is not over, in the order of keys.
     pub fn records<R: Record>(&self) -> Result<Vec<(String, R)>, StoreError> {
-        rows::records(self.connection, R::COLLECTION, self.now)?
+        rows::records(&self.connection, R::COLLECTION, self.now)?
             .into_iter()
             .map(|(key, text)| Ok((key, read(&text)?)))
             .collect()
@@ -49,6 +49,6 @@ impl Reader<'_> {
 
     /// Which documents the revisions after this one touched, as far back as they are kept.
     pub fn changes(&self, after: Revision) -> Result<Vec<ChangeRow>, StoreError> {
-        rows::changes(self.connection, after)
+        rows::changes(&self.connection, after)
     }
 }

@@ -77,3 +77,86 @@ impl Snapshots {
         self.shared.verified_at.fetch_max(at.micros(), Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::kind::group::Group;
+    use model::kind::user::User;
+    use model::{ControlRole, Document, Kind};
+    use proptest::prelude::*;
+    use runtime::Clock;
+
+    use super::*;
+    use crate::{Store, StoreError, WriteError, database, rows};
+
+    /// One thing a write does.
+    #[derive(Clone, Debug)]
+    enum Act {
+        PutUser(u8, bool),
+        PutGroup(u8, String),
+        Delete(Kind, u8),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            (0..6_u8, any::<bool>()).prop_map(|(name, enabled)| Act::PutUser(name, enabled)),
+            (0..6_u8, ".{0,8}").prop_map(|(name, text)| Act::PutGroup(name, text)),
+            (prop_oneof![Just(Kind::User), Just(Kind::Group)], 0..6_u8)
+                .prop_map(|(kind, name)| Act::Delete(kind, name)),
+        ]
+    }
+
+    fn perform(store: &Store, acts: Vec<Act>) -> Result<(), StoreError> {
+        let written = store.write_blocking(move |tx| {
+            for act in acts {
+                match act {
+                    Act::PutUser(name, enabled) => {
+                        let control_role = ControlRole::User;
+                        let display_name = "Somebody".to_owned();
+                        let spec = User { display_name, enabled, control_role };
+                        tx.put(Document::new(name.to_string(), spec))?;
+                    }
+                    Act::PutGroup(name, text) => {
+                        let spec = Group { description: Some(text), members: Vec::new() };
+                        tx.put(Document::new(name.to_string(), spec))?;
+                    }
+                    Act::Delete(kind, name) => {
+                        tx.delete(kind, &name.to_string())?;
+                    }
+                }
+            }
+            Ok(())
+        });
+        written.map(|_| ()).map_err(WriteError::into_inner)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_snapshot_built_step_by_step_is_the_one_read_anew(
+            writes in prop::collection::vec(prop::collection::vec(act(), 1..5), 1..12)
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("store.db");
+            let store = Store::open(&path, Clock::system()).unwrap();
+            let aside = database::open_reader(&path).unwrap();
+            let (mut revision, mut held) = (0, store.snapshots().load());
+            for acts in writes {
+                let before = (*held).clone();
+                match perform(&store, acts) {
+                    Ok(()) => revision += 1,
+                    // Deleting what is not there refuses the whole write.
+                    Err(StoreError::Missing { .. }) => {}
+                    Err(other) => panic!("{other}"),
+                }
+                prop_assert_eq!(&*held, &before, "a published snapshot has changed");
+                held = store.snapshots().load();
+                prop_assert_eq!(held.revision, Revision(revision));
+                let anew = rows::snapshot(&aside).unwrap();
+                let committed_at = held.committed_at;
+                prop_assert_eq!(&*held, &Snapshot { committed_at, ..anew });
+            }
+        }
+    }
+}

@@ -44,7 +44,7 @@ struct Inner {
     path: PathBuf,
     clock: Clock,
     snapshots: Snapshots,
-    reader: Mutex<Connection>,
+    reader: Mutex<Reader>,
     signals: Signals,
     feed: Option<Feed>,
     jobs: Option<mpsc::Sender<Job>>,
@@ -103,7 +103,7 @@ impl Store {
             signals: signals.clone(),
             commits: 0,
         };
-        let reader = Mutex::new(database::open_reader(path)?);
+        let reader = Mutex::new(Reader { connection: database::open_reader(path)?, now });
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let start = StoreError::file("start the writer of", path);
         let thread = std::thread::Builder::new()
@@ -167,11 +167,11 @@ impl Store {
     /// Reads committed private state: a few microseconds from the page cache, never behind a writer.
     pub fn read<T>(
         &self,
-        read: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let connection = self.inner.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.inner.clock.now().max(self.high_water());
-        read(&Reader { connection: &connection, now })
+        let mut reader = self.inner.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.now = self.inner.clock.now().max(self.high_water());
+        read(&reader)
     }
 
     /// The directory as decisions read it.

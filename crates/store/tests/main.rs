@@ -1,4 +1,0 @@
-//! The store, from outside.
-
-#[path = "it/snapshot.rs"]
-mod snapshot;
