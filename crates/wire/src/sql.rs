@@ -101,6 +101,7 @@ impl Tokens<'_> {
             '-' if second == Some('-') => (Kind::Comment, until(rest, |c| c == '\n' || c == '\r')),
             '/' if second == Some('*') => (Kind::Comment, block_comment(rest)),
             '0'..='9' => (Kind::Number, number(rest)),
+            '.' if second == Some('.') => (Kind::Other, 2),
             '.' if second.is_some_and(|c| c.is_ascii_digit()) => (Kind::Number, number(rest)),
             c if is_word_start(c) => (Kind::Word, until(rest, |c| !is_word(c))),
             c if is_space(c) => (Kind::Space, until(rest, |c| !is_space(c))),
