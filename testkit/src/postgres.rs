@@ -172,9 +172,14 @@ impl Postgres {
 
     /// Runs SQL as the superuser over the unix socket. The answer is unaligned, without headings.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
+        self.psql_as("postgres", database, sql)
+    }
+
+    /// The same as another user, where `pg_hba.conf` lets that one in.
+    pub fn psql_as(&self, user: &str, database: &str, sql: &str) -> Result<String> {
         let mut command = self.account.command(&template::binary("psql")?);
         command
-            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres"])
+            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", user])
             .arg("-h")
             .arg(self.socket_directory())
             .args(["-p", &self.port.to_string(), "-d", database, "-f", "-"]);

@@ -43,6 +43,16 @@ impl Identity {
         number.is_some_and(|pid| self.runs() && kill_process(pid, signal).is_ok())
     }
 
+    /// As Ctrl-C does.
+    pub fn interrupt(&self) -> bool {
+        self.signal(Signal::INT)
+    }
+
+    /// As a crash would.
+    pub fn kill(&self) -> bool {
+        self.signal(Signal::KILL)
+    }
+
     /// Asks it to stop, and ends it when it does not in time.
     pub fn stop(&self, within: Duration) {
         self.signal(Signal::TERM);

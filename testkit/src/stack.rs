@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use certificate::create as certificate;
 pub use people::{Credential, Person, Reach, Workload};
 
 use crate::postgres::{self, DirectAccess, Fsync, Postgres};
@@ -171,8 +172,10 @@ impl Facts {
     pub fn audit(&self, arguments: &[&str]) -> Result<Vec<Value>> {
         let mut words = vec!["audit", "-o", "json", "--limit", "10000"];
         words.extend(arguments);
-        let text = self.auditor.must(&words)?;
-        text.lines().map(|line| serde_json::from_str(line).context(line.to_owned())).collect()
+        match self.auditor.run(&words)?.json()? {
+            Value::Array(events) => Ok(events),
+            other => bail!("not a list of events: {other}"),
+        }
     }
 }
 

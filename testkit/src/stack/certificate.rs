@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use crate::process;
 
 /// Writes certificate and key into one PEM file, as Azure's libraries want them; the certificate alone.
-pub(super) fn create(file: &Path) -> Result<String> {
+pub fn create(file: &Path) -> Result<String> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, "orders-api");
     // Azure's libraries sign with RSA only.

@@ -1,0 +1,106 @@
+//! The clock is moved, forward and back, also across a restart: never does access last longer for it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use testkit::stack::{Facts, Options, Person, Stack};
+use testkit::wait;
+
+use crate::support::{assert_says, newcomer, own_with};
+
+const LIBRARIES: [&str; 2] = [
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+];
+
+/// The server's wall clock as far from the true one as this says, such as `+2h` or `-30m`; its monotonic clock is true.
+fn faked(offset: &str) -> Vec<(String, String)> {
+    let library = LIBRARIES.iter().find(|path| Path::new(path).is_file());
+    let library = library.unwrap_or_else(|| panic!("faketime is not installed"));
+    [
+        ("LD_PRELOAD", *library),
+        ("FAKETIME", offset),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ("FAKETIME_DONT_RESET", "1"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+fn reader(facts: &Facts, duration: &str) -> Person {
+    let person = newcomer(facts, &["orders-readers"]);
+    facts.activate(&person, "orders-readers", duration).unwrap();
+    person.psql("select 1").unwrap().expect_success().unwrap();
+    person
+}
+
+fn restart(stack: &mut Stack, offset: &str) {
+    stack.stop_server().unwrap();
+    stack.environment(&faked(offset));
+    stack.start_server().unwrap();
+}
+
+fn state(facts: &Facts) -> String {
+    facts.admin.must(&["get", "activations"]).unwrap()
+}
+
+#[test]
+fn an_activation_survives_a_restart_and_still_ends_at_its_deadline() {
+    let mut stack = own_with(&Options::default());
+    let dev = reader(&stack.facts, "12s");
+    let token = dev.token().unwrap();
+    stack.kill_server().unwrap();
+    stack.start_server().unwrap();
+    let facts = &stack.facts;
+    facts.reach.psql(&dev.user, &token, "select 1").unwrap().expect_success().unwrap();
+    let ended = wait::until(Duration::from_secs(30), "the deadline", || {
+        let said = facts.reach.psql(&dev.user, &token, "select 1").unwrap();
+        (!said.ok()).then_some(said)
+    });
+    assert_says(&ended.stderr, &["PC1203"]);
+    assert_says(&state(facts), &["expired"]);
+}
+
+#[test]
+fn a_clock_set_back_across_a_restart_does_not_extend_access() {
+    let mut stack = own_with(&Options::default());
+    let dev = reader(&stack.facts, "15s");
+    let token = dev.token().unwrap();
+    restart(&mut stack, "-1h");
+    let facts = &stack.facts;
+    wait::until(Duration::from_secs(40), "the deadline by true time", || {
+        let said = facts.reach.psql(&dev.user, &token, "select 1").unwrap();
+        (!said.ok()).then_some(())
+    });
+    assert_says(&state(facts), &["expired"]);
+}
+
+#[test]
+fn a_deadline_that_passed_while_the_server_was_down_is_kept_at_its_start() {
+    let mut stack = own_with(&Options::default());
+    let dev = reader(&stack.facts, "10m");
+    let token = dev.token().unwrap();
+    restart(&mut stack, "+20m");
+    let refused = stack.facts.reach.psql(&dev.user, &token, "select 1").unwrap();
+    assert_says(&refused.expect_failure(2).unwrap().stderr, &["PC1203"]);
+    let user = wait::until(Duration::from_secs(15), "the withdrawn login", || {
+        let sql = format!("select rolcanlogin from pg_roles where rolname = '{}'", dev.user);
+        let can_login = stack.postgres.psql("postgres", &sql).unwrap();
+        (can_login == "f").then_some(can_login)
+    });
+    assert_eq!(user, "f");
+}
+
+#[test]
+fn a_clock_set_forward_and_back_again_does_not_bring_ended_access_back() {
+    let mut stack = own_with(&Options::default());
+    let dev = reader(&stack.facts, "10m");
+    let token = dev.token().unwrap();
+    restart(&mut stack, "+20m");
+    wait::until(Duration::from_secs(15), "the end", || {
+        state(&stack.facts).contains("expired").then_some(())
+    });
+    restart(&mut stack, "+0");
+    let refused = stack.facts.reach.psql(&dev.user, &token, "select 1").unwrap();
+    assert_eq!(refused.code, 2, "{refused}");
+}

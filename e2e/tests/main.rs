@@ -1,0 +1,18 @@
+//! User stories, each against the real binary and real servers.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the test fails where its story breaks"
+)]
+
+mod auditor;
+mod bad_input;
+mod clock;
+mod developer;
+mod endings;
+mod operator;
+mod races;
+mod store;
+mod support;
+mod workload;
