@@ -117,7 +117,7 @@ fn enroll(stack: &Stack, more: &[&str]) -> Said {
     let mut command = stack.facts.admin.portcullis(&["server", "enroll", SERVER]);
     command.arg("--data-directory").arg(stack.postgres.data_directory());
     command.arg("--socket-directory").arg(stack.postgres.socket_directory());
-    command.args(["--os-user", stack.postgres.os_user()]).args(more);
+    command.args(["--os-user", stack.postgres.os_user(), "--superuser", "postgres"]).args(more);
     program::run(&mut command).unwrap()
 }
 

@@ -512,7 +512,11 @@ fn enroll(admin: &Person, postgres: &Postgres) -> Result<()> {
     let mut command = admin.portcullis(&["server", "enroll", SERVER, "--apply"]);
     command.arg("--data-directory").arg(postgres.data_directory());
     command.arg("--socket-directory").arg(postgres.socket_directory());
-    command.args(["--os-user", postgres.os_user()]);
+    command.args(["--os-user", postgres.os_user(), "--superuser", "postgres"]);
+    let direct = postgres.directory().join("direct-ca.pem");
+    if postgres.direct().is_some() {
+        command.arg("--additional-authority").arg(direct);
+    }
     program::run(&mut command)?.expect_success()?;
     Ok(())
 }

@@ -60,8 +60,7 @@ fn finish(mut stack: Stack, kept: &Path) -> Result<Stack> {
     stack.facts.use_binary(kept);
     if stack.facts.owner.is_some() {
         let part = wait::now();
-        let open = open_way_around(&stack.postgres).and_then(|()| first_logins(&stack.facts));
-        open.context("first logins")?;
+        first_logins(&stack.facts).context("first logins")?;
         stack.took.push(super::Took { part: "first logins", length: part.elapsed() });
     }
     let mut facts = process::private_file(&folder.join(FACTS))?;
@@ -119,20 +118,6 @@ fn prepare(folder: &Path) -> Result<PathBuf> {
     }
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
     Ok(folder.canonicalize()?)
-}
-
-/// Lets the superuser come in over TCP with its own certificate, for comparison only.
-fn open_way_around(postgres: &Postgres) -> Result<()> {
-    let direct = postgres.direct().context("there is no way around the gateway")?;
-    let authorities = postgres.psql("postgres", "show ssl_ca_file")?;
-    let authorities = postgres.data_directory().join(authorities);
-    let mut file = fs::OpenOptions::new().append(true).open(&authorities)?;
-    write!(file, "\n{}", direct.authority)?;
-    let hba = postgres.data_directory().join("pg_hba.conf");
-    let rules = fs::read_to_string(&hba)?;
-    // Before the lines of enrolment, which would turn it away.
-    fs::write(&hba, format!("hostssl all postgres 127.0.0.1/32 cert\n{rules}"))?;
-    postgres.reload()
 }
 
 /// Each workload once through the gateway, so that its database user exists.

@@ -59,7 +59,7 @@ fn server(stage: &mut Stage, cast: &Cast, stack: &Stack) -> Result<()> {
 
     stage.say("What an operator must change, and why. Without --apply it is only printed.");
     let enroll = format!(
-        "portcullis server enroll {} --data-directory {} --socket-directory {} --os-user {}",
+        "portcullis server enroll {} --data-directory {} --socket-directory {} --os-user {} --superuser postgres",
         stack::SERVER,
         stack.postgres.data_directory().display(),
         stack.postgres.socket_directory().display(),
