@@ -53,6 +53,16 @@ impl Record for PendingEvent {
     const COLLECTION: &'static str = "pending-events";
 }
 
+/// Leaves an event for the next start to append. `act` tells acts of the same instant apart.
+pub(crate) fn put_pending(
+    transaction: &mut Transaction<'_>,
+    act: &str,
+    event: EventBody,
+) -> Result<(), store::StoreError> {
+    let key = format!("{} {act}", transaction.now());
+    transaction.put_record(&key, &PendingEvent { event }, None)
+}
+
 /// That the folder was applied. Key: `seed`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Seeded {
@@ -136,8 +146,7 @@ pub fn recover_owner(
             subject: format!("User/{user}"),
             detail: BTreeMap::from([("at".to_owned(), writing.now().to_string().into())]),
         };
-        let key = writing.now().to_string();
-        writing.put_record(&key, &PendingEvent { event }, None)?;
+        put_pending(&mut writing, "owner", event)?;
         Ok::<_, Refusal>(shown)
     };
     let recovered = store.write_blocking(work).map_err(store::WriteError::into_inner)?;

@@ -1,6 +1,7 @@
 //! The key that signs the audit log's checkpoints: Ed25519.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use runtime::Secret;
@@ -12,8 +13,9 @@ pub const PUBLIC_KEY_BYTES: usize = 32;
 /// Bytes of a signature.
 pub const SIGNATURE_BYTES: usize = 64;
 
-/// Signs checkpoints.
-pub struct AuditKey(Ed25519KeyPair);
+/// Signs checkpoints. Copies are handles to the same key.
+#[derive(Clone)]
+pub struct AuditKey(Arc<Ed25519KeyPair>);
 
 impl fmt::Debug for AuditKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,14 +28,14 @@ impl AuditKey {
     pub fn generate() -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::generate()
             .map_err(|_| KeyError::Failed { task: "make an Ed25519 key" })?;
-        Ok(Self(pair))
+        Ok(Self(Arc::new(pair)))
     }
 
     /// From what [`Self::to_pkcs8`] wrote.
     pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8)
             .map_err(|_| KeyError::Malformed { expected: "an Ed25519 key" })?;
-        Ok(Self(pair))
+        Ok(Self(Arc::new(pair)))
     }
 
     /// The private key.

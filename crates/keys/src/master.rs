@@ -154,19 +154,11 @@ impl MasterKey {
         }
     }
 
-    /// Puts this key in the place of the one in `file`, at once and whole.
-    pub fn replace(&self, file: &Path) -> Result<(), MasterKeyError> {
-        let next = Self::next_file(file);
-        let replace = || {
-            match std::fs::remove_file(&next) {
-                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
-                _ => {}
-            }
-            self.write_new(&next)?;
-            std::fs::rename(&next, file)?;
-            sync_folder(file)
-        };
-        replace().map_err(|cause| MasterKeyError::Unwritable { file: file.to_owned(), cause })
+    /// Puts the key in [`Self::next_file`] in the place of the one in `file`, at once and whole.
+    pub fn promote_next(file: &Path) -> Result<(), MasterKeyError> {
+        std::fs::rename(Self::next_file(file), file)
+            .and_then(|()| sync_folder(file))
+            .map_err(|cause| MasterKeyError::Unwritable { file: file.to_owned(), cause })
     }
 
     /// Where the key that will replace the one in `file` waits while everything is sealed anew.
@@ -360,15 +352,16 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_replaced_whole_even_after_an_attempt_that_was_cut_short() {
+    fn the_key_that_waits_beside_the_old_one_takes_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("master.key");
         MasterKey::create(&file).unwrap();
-        std::fs::write(MasterKey::next_file(&file), "half a k").unwrap();
         let next = MasterKey::generate().unwrap();
-        next.replace(&file).unwrap();
+        next.write_new(&MasterKey::next_file(&file)).unwrap();
+        MasterKey::promote_next(&file).unwrap();
         assert_eq!(MasterKey::load(&source(&file)).unwrap().id(), next.id());
         assert!(!MasterKey::next_file(&file).try_exists().unwrap());
+        assert!(MasterKey::promote_next(&file).is_err());
     }
 
     #[test]
