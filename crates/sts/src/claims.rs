@@ -261,7 +261,7 @@ mod tests {
             proof,
             subject,
             issued_at: Timestamp::from_micros(1_795_514_400_900_000),
-            lifetime: Duration::from_secs(3_600),
+            lifetime: Duration::from_hours(1),
         }
     }
 

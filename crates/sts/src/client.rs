@@ -6,8 +6,8 @@ use access::token::AssertionError;
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use control::credentials::{ClientSecrets, Hash, Used};
 use control::Writing;
+use control::credentials::{ClientSecrets, Hash, Used};
 use model::kind::application::Application;
 use model::{
     ApplicationId, Document, Principal, PrincipalId, Refusal, Snapshot, TenantId, Timestamp,
@@ -147,7 +147,10 @@ pub(crate) struct OneTime {
 
 impl OneTime {
     /// Marks it used; refused when it was.
-    pub(crate) fn spend(&self, writing: &mut Writing<'_, '_>) -> Result<Result<(), Failure>, Refusal> {
+    pub(crate) fn spend(
+        &self,
+        writing: &mut Writing<'_, '_>,
+    ) -> Result<Result<(), Failure>, Refusal> {
         if let Some(before) = writing.record::<Used>(self.key.as_str())? {
             return Ok(Err(Failure::new(
                 &ASSERTION_REPLAYED,
@@ -272,9 +275,10 @@ fn verify(
     let origin = service.origin();
     let audiences: Vec<String> = [tenant.to_string().as_str(), segment]
         .iter()
-        .flat_map(|tenant| ["oauth2/v2.0/token", "oauth2/token", "v2.0"].map(|path| {
-            format!("{origin}/{tenant}/{path}")
-        }))
+        .flat_map(|tenant| {
+            ["oauth2/v2.0/token", "oauth2/token", "v2.0"]
+                .map(|path| format!("{origin}/{tenant}/{path}"))
+        })
         .collect();
     let client = access::token::Client {
         id: asserted.id,
@@ -311,7 +315,10 @@ fn unverified_issuer(assertion: &str) -> Result<String, Failure> {
         .ok()
         .and_then(|json| serde_json::from_slice::<Issuer>(&json).ok());
     read.map(|issuer| issuer.iss).ok_or_else(|| {
-        Failure::new(&ASSERTION_MALFORMED, "The client assertion is not a JSON web token with an issuer.")
+        Failure::new(
+            &ASSERTION_MALFORMED,
+            "The client assertion is not a JSON web token with an issuer.",
+        )
     })
 }
 
@@ -359,7 +366,9 @@ mod tests {
         let wrong = format!("{body}&client_assertion_type=saml");
         assert_eq!(read(&wrong, None).unwrap_err().code(), "AADSTS90013");
         let right = format!("{body}&client_assertion_type={ASSERTION_TYPE}");
-        assert!(matches!(read(&right, None).unwrap().proof, Proof::Assertion(jwt) if jwt == "a.b.c"));
+        assert!(
+            matches!(read(&right, None).unwrap().proof, Proof::Assertion(jwt) if jwt == "a.b.c")
+        );
     }
 
     #[test]

@@ -12,25 +12,26 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use control::Verb;
 use control::credentials::{DeviceGrant, DeviceGrantState, Hash};
+use keys::KeyError;
 use model::event::{EventBody, Outcome};
 use model::{Snapshot, Timestamp};
 use serde::Serialize;
 
 use crate::client::{self, Address};
-use crate::failure::{Failure, FORM_MALFORMED};
+use crate::failure::{FORM_MALFORMED, Failure};
 use crate::form::Form;
 use crate::limits::Spending;
 use crate::polls;
 use crate::request::Asker;
 use crate::scope::{self, Asking};
-use crate::service::{Service, store_failed};
+use crate::service::{Service, keys_failed, store_failed};
 use crate::{respond, tenant, token};
 
 /// How long a device waits for a person.
-const LIFETIME: Duration = Duration::from_secs(15 * 60);
+const LIFETIME: Duration = Duration::from_mins(15);
 
 /// A code that is over is remembered this long, so that its end can be told apart from one that never was.
-const MEMORY: Duration = Duration::from_secs(15 * 60);
+const MEMORY: Duration = Duration::from_mins(15);
 
 /// No letter or digit that looks like another.
 const ALPHABET: &[u8; 28] = b"BCDFGHJKLMNPQRSTVWXZ23456789";
@@ -54,10 +55,10 @@ impl std::fmt::Debug for DeviceCode {
 }
 
 impl DeviceCode {
-    fn random() -> Self {
-        let user_code = random_user_code();
-        let secret = URL_SAFE_NO_PAD.encode(keys::random::<32>());
-        Self { text: format!("{user_code}.{secret}"), user_code }
+    fn random() -> Result<Self, KeyError> {
+        let user_code = random_user_code()?;
+        let secret = URL_SAFE_NO_PAD.encode(keys::random::<32>()?);
+        Ok(Self { text: format!("{user_code}.{secret}"), user_code })
     }
 
     /// As a device presents it.
@@ -76,10 +77,10 @@ impl DeviceCode {
     }
 }
 
-fn random_user_code() -> String {
+fn random_user_code() -> Result<String, KeyError> {
     let mut code = String::with_capacity(USER_CODE_CHARACTERS);
     while code.len() < USER_CODE_CHARACTERS {
-        for byte in keys::random::<16>() {
+        for byte in keys::random::<16>()? {
             // 252 is the greatest multiple of 28 in a byte: every character is equally likely.
             let letter = ALPHABET.get(usize::from(byte % 28)).filter(|_| byte < 252);
             if let Some(letter) = letter.filter(|_| code.len() < USER_CODE_CHARACTERS) {
@@ -87,7 +88,7 @@ fn random_user_code() -> String {
             }
         }
     }
-    code
+    Ok(code)
 }
 
 /// A user code as a person may type it.
@@ -152,7 +153,7 @@ async fn begin(
     }
     scope::of_scope(Some(scope), Asking::Person)?;
     service.spend(asker.source, Spending::DeviceCode)?;
-    let code = DeviceCode::random();
+    let code = DeviceCode::random().map_err(|error| keys_failed(&error))?;
     let now = service.now();
     let grant = DeviceGrant {
         hash: code.hash(),
@@ -237,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_device_code_finds_its_request_by_the_user_code_and_proves_itself_by_the_rest() {
-        let code = DeviceCode::random();
+        let code = DeviceCode::random().unwrap();
         assert!(code.user_code.bytes().all(|byte| ALPHABET.contains(&byte)));
         assert_eq!(code.user_code.len(), 8);
         let read = DeviceCode::parse(&code.text).unwrap();

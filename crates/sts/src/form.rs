@@ -83,7 +83,10 @@ impl Form {
 }
 
 fn malformed() -> Failure {
-    Failure::new(&FORM_MALFORMED, "The request body is not a form (application/x-www-form-urlencoded).")
+    Failure::new(
+        &FORM_MALFORMED,
+        "The request body is not a form (application/x-www-form-urlencoded).",
+    )
 }
 
 /// Percent-decoding with `+` for a space; nothing when it is not UTF-8 or an escape is broken.
@@ -126,6 +129,8 @@ pub(crate) fn basic(header: &str) -> Result<Option<(String, String)>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -172,8 +177,11 @@ mod tests {
 
         #[test]
         fn what_a_client_encodes_is_what_we_read(name in "[a-z_]{1,12}", value in "\\PC{1,40}") {
-            let encoded: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
-            let form = Form::parse(format!("{name}={encoded}").as_bytes()).unwrap();
+            let mut encoded = format!("{name}=");
+            for byte in value.bytes() {
+                write!(encoded, "%{byte:02X}").unwrap();
+            }
+            let form = Form::parse(encoded.as_bytes()).unwrap();
             prop_assert_eq!(form.get(&name), Some(value.as_str()));
         }
 

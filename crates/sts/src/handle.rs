@@ -42,10 +42,10 @@ pub(crate) async fn make(
     let verified = verify(service, headers, &ask, &snapshot);
     let (actor, outcome) = match &verified {
         Ok((_, principal)) => (Actor::from(principal), Outcome::Succeeded),
-        Err(refusal) => (Actor::claimed("unknown"), Outcome::Refused {
-            code: refusal.code.id.to_owned(),
-            message: refusal.message.clone(),
-        }),
+        Err(refusal) => (
+            Actor::claimed("unknown"),
+            Outcome::Refused { code: refusal.code.id.to_owned(), message: refusal.message.clone() },
+        ),
     };
     let event = EventBody::Token {
         actor,
@@ -68,7 +68,10 @@ pub(crate) async fn make(
         issued_at: credential.issued_at,
         not_after: credential.expires_at,
     };
-    let handle = service.state.keyring.handle_key().seal(&record);
+    let handle = service.state.keyring.handle_key().seal(&record).map_err(|error| {
+        tracing::error!(%error, "a handle could not be made");
+        Refusal::new(&code::INTERNAL, "the handle could not be made")
+    })?;
     Ok(Answer { handle, expires_at: credential.expires_at })
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use access::membership::active_groups;
 use access::token::DATABASE_AUDIENCE;
+use control::{Verb, Writing};
 use model::event::{Actor, EventBody, Outcome};
 use model::kind::revocation::RevokedTokens;
-use control::{Verb, Writing};
 use model::{
     ApplicationId, Principal, PrincipalId, Refusal, Snapshot, TenantId, Timestamp, TokenId,
 };
@@ -18,7 +18,7 @@ use crate::discovery::Version;
 use crate::failure::{Failure, USER_DISABLED};
 use crate::request::Asker;
 use crate::scope::Asked;
-use crate::service::{Service, store_failed, unavailable};
+use crate::service::{Service, keys_failed, store_failed, unavailable};
 use crate::tenant;
 use crate::token::Refused;
 
@@ -100,26 +100,15 @@ fn grant(service: &Service, order: &Order, snapshot: &Snapshot) -> Grant {
 }
 
 fn sign(service: &Service, order: Order, grant: Grant) -> Result<Issued, Failure> {
-    let signer = service.state.keyring.signer();
-    let sign = |claims: &Value| {
-        signer.sign_rs256(claims).map_err(|error| {
-            tracing::error!(%error, "a token could not be signed");
-            unavailable()
-        })
-    };
-    let access_token = sign(&claims(grant.access())?)?;
-    let id_token = match grant.identity(None) {
-        Some(identity) => Some(sign(&claims(identity)?)?),
-        None => None,
-    };
-    Ok(Issued { access_token, id_token, order, grant })
-}
-
-fn claims(claims: impl serde::Serialize) -> Result<Value, Failure> {
-    serde_json::to_value(claims).map_err(|error| {
-        tracing::error!(%error, "claims could not be written");
+    let signer = service.state.keyring.signer().map_err(|error| {
+        tracing::error!(%error, "there is no key that signs tokens");
         unavailable()
-    })
+    })?;
+    let unsigned = |error| keys_failed(&error);
+    let access_token = signer.sign_rs256(&grant.access()).map_err(unsigned)?;
+    let identity = grant.identity(None);
+    let id_token = identity.map(|identity| signer.sign_rs256(&identity)).transpose();
+    Ok(Issued { access_token, id_token: id_token.map_err(unsigned)?, order, grant })
 }
 
 /// `iat` has whole seconds, and a revocation kills every token issued before it: a token issued within the same second,

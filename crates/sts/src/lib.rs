@@ -9,6 +9,10 @@ mod client;
 mod device;
 mod discovery;
 mod documents;
+#[expect(
+    clippy::unreadable_literal,
+    reason = "AADSTS numbers are searched for as they are printed"
+)]
 mod failure;
 mod form;
 mod handle;
@@ -37,9 +41,10 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// All addresses of the token service. The server must put the peer's address into each request as
 /// `axum::extract::ConnectInfo<SocketAddr>`; budgets and records are by source.
-pub fn router(state: State) -> Router {
+pub fn router(state: State) -> Result<Router, keys::KeyError> {
     let token = |v: MethodRouter<_>| v.fallback(token::wrong_method);
-    Router::new()
+    let service = service::Service::new(state)?;
+    let router = Router::new()
         .route("/{tenant}/v2.0/.well-known/openid-configuration", get(documents::configuration_v2))
         .route("/{tenant}/.well-known/openid-configuration", get(documents::configuration_v1))
         .route("/common/discovery/instance", get(documents::instance))
@@ -65,5 +70,6 @@ pub fn router(state: State) -> Router {
         .route("/signin/v1/handle", post(sign_in::handle))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(respond::secured))
-        .with_state(service::Service::new(state))
+        .with_state(service);
+    Ok(router)
 }

@@ -1,12 +1,13 @@
 //! Refresh tokens: opaque, one family a sign-in, replaced at every use. Whoever presents a replaced one shows that it
 //! was copied, and the family ends.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use control::credentials::{Enrolment, Hash, RefreshFamily};
 use model::kind::revocation::RevokedTokens;
 use model::{ApplicationId, PrincipalId, Snapshot, Timestamp};
-use std::time::Duration;
 use store::{Reader, StoreError, Transaction};
 
 use crate::claims::SignedIn;
@@ -14,13 +15,14 @@ use crate::failure::{
     Failure, FailureKind, REFRESH_CLIENT, REFRESH_EXPIRED, REFRESH_MALFORMED, REFRESH_REVOKED,
     USER_DISABLED,
 };
+use crate::service::keys_failed;
 
 const PREFIX: &str = "pcr_";
 const FAMILY_BYTES: usize = 16;
 const SECRET_BYTES: usize = 32;
 
 /// An expired family is kept this long, so that its end can be told apart from a token that never was.
-const MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+const MEMORY: Duration = Duration::from_hours(24);
 
 /// A token as the client holds it, and its family's key.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,16 +39,17 @@ impl std::fmt::Debug for RefreshToken {
 
 impl RefreshToken {
     /// The first of a new family.
-    pub(crate) fn first() -> Self {
-        Self::of(&keys::random::<FAMILY_BYTES>())
+    pub(crate) fn first() -> Result<Self, Failure> {
+        Self::of(&keys::random::<FAMILY_BYTES>().map_err(|error| keys_failed(&error))?)
     }
 
-    fn of(family: &[u8]) -> Self {
-        let bytes = [family, &keys::random::<SECRET_BYTES>()].concat();
-        Self {
+    fn of(family: &[u8]) -> Result<Self, Failure> {
+        let secret = keys::random::<SECRET_BYTES>().map_err(|error| keys_failed(&error))?;
+        let bytes = [family, secret.as_slice()].concat();
+        Ok(Self {
             text: format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)),
             family: Hash::of(family),
-        }
+        })
     }
 
     /// Reads what a client presents, and draws the token that would follow it.
@@ -56,11 +59,14 @@ impl RefreshToken {
             .and_then(|encoded| URL_SAFE_NO_PAD.decode(encoded).ok())
             .filter(|bytes| bytes.len() == FAMILY_BYTES + SECRET_BYTES)
             .ok_or_else(|| {
-                Failure::new(&REFRESH_MALFORMED, "The refresh token is malformed or not valid here.")
+                Failure::new(
+                    &REFRESH_MALFORMED,
+                    "The refresh token is malformed or not valid here.",
+                )
             })?;
         let (family, _secret) = bytes.split_at(FAMILY_BYTES);
         let presented = Self { text: text.to_owned(), family: Hash::of(family) };
-        Ok((presented, Self::of(family)))
+        Ok((presented, Self::of(family)?))
     }
 
     /// What the client keeps.
@@ -123,15 +129,14 @@ pub(crate) enum Dead {
 impl Dead {
     pub(crate) fn failure(self) -> Failure {
         let (kind, message): (&'static FailureKind, &str) = match self {
-            Self::Unknown => {
-                (&REFRESH_REVOKED, "The refresh token has been revoked, or was never issued. Sign in again.")
-            }
+            Self::Unknown => (
+                &REFRESH_REVOKED,
+                "The refresh token has been revoked, or was never issued. Sign in again.",
+            ),
             Self::OtherClient => {
                 (&REFRESH_CLIENT, "The refresh token was issued to another client.")
             }
-            Self::Expired => {
-                (&REFRESH_EXPIRED, "The refresh token has expired. Sign in again.")
-            }
+            Self::Expired => (&REFRESH_EXPIRED, "The refresh token has expired. Sign in again."),
             Self::Replaced => (
                 &REFRESH_REVOKED,
                 "The refresh token was used before. All tokens of its sign-in are revoked; sign in again.",
@@ -147,7 +152,7 @@ impl Dead {
 
 /// The family of a presented token, whether or not it counts.
 pub(crate) fn family(
-    reader: &Reader<'_>,
+    reader: &Reader,
     presented: &RefreshToken,
 ) -> Result<Option<RefreshFamily>, StoreError> {
     reader.record(presented.family.as_str())
@@ -219,12 +224,12 @@ mod tests {
 
     #[test]
     fn the_next_token_is_of_the_same_family_and_another() {
-        let first = RefreshToken::first();
+        let first = RefreshToken::first().unwrap();
         let (read, next) = RefreshToken::parse(&first.text).unwrap();
         assert_eq!(read, first);
         assert_eq!(next.family, first.family);
         assert_ne!(next.hash(), first.hash());
-        assert_ne!(RefreshToken::first().family, first.family);
+        assert_ne!(RefreshToken::first().unwrap().family, first.family);
     }
 
     proptest! {
@@ -236,6 +241,6 @@ mod tests {
     }
 
     fn first_length() -> usize {
-        RefreshToken::first().text.len()
+        RefreshToken::first().unwrap().text.len()
     }
 }

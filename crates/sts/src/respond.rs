@@ -23,7 +23,9 @@ fn written(
     bytes: Result<Vec<u8>, serde_json::Error>,
 ) -> Response {
     match bytes {
-        Ok(bytes) => (status, [(header::CONTENT_TYPE, content_type)], Body::from(bytes)).into_response(),
+        Ok(bytes) => {
+            (status, [(header::CONTENT_TYPE, content_type)], Body::from(bytes)).into_response()
+        }
         Err(error) => {
             tracing::error!(%error, "an answer could not be written as JSON");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -56,7 +56,10 @@ pub(crate) fn of_scope(scope: Option<&str>, asking: Asking) -> Result<Asked, Fai
         if audience.is_some_and(|known| known != named) {
             return Err(Failure::new(
                 &SCOPE_MIXED,
-                format!("The scopes {} name more than one resource.", quoted(scope.unwrap_or_default())),
+                format!(
+                    "The scopes {} name more than one resource.",
+                    quoted(scope.unwrap_or_default())
+                ),
             ));
         }
         audience = Some(named);
@@ -121,7 +124,11 @@ mod tests {
         let database = "https://ossrdbms-aad.database.windows.net";
         for (scope, asking, expected) in [
             (format!("{database}/.default"), Workload, Ok(database)),
-            (format!("{database}//.default"), Workload, Ok("https://ossrdbms-aad.database.windows.net/")),
+            (
+                format!("{database}//.default"),
+                Workload,
+                Ok("https://ossrdbms-aad.database.windows.net/"),
+            ),
             (format!("openid {database}/.default  profile"), Workload, Ok(database)),
             (format!("{database}/.default offline_access openid profile"), Person, Ok(database)),
             (format!("{database}/user_impersonation"), Person, Ok(database)),

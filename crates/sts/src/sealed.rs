@@ -4,6 +4,7 @@
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use keys::KeyError;
 use model::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,8 +16,8 @@ pub(crate) struct Sealer {
 
 impl Sealer {
     /// With a key that nobody else will ever know.
-    pub(crate) fn random() -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &keys::random::<32>()) }
+    pub(crate) fn random() -> Result<Self, KeyError> {
+        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &keys::random::<32>()?) })
     }
 
     /// `payload.tag`, in base64url. `purpose` keeps one kind from passing for another.
@@ -59,17 +60,17 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_for_its_purpose_by_the_same_process_only() {
-        let sealer = Sealer::random();
+        let sealer = Sealer::random().unwrap();
         let sealed = sealer.seal("challenge", &("ada", 7)).unwrap();
         assert_eq!(sealer.open("challenge", &sealed), Some(("ada".to_owned(), 7)));
         assert_eq!(sealer.open::<(String, i32)>("ticket", &sealed), None);
-        assert_eq!(Sealer::random().open::<(String, i32)>("challenge", &sealed), None);
+        assert_eq!(Sealer::random().unwrap().open::<(String, i32)>("challenge", &sealed), None);
     }
 
     proptest! {
         #[test]
         fn a_changed_byte_does_not_open(at in any::<prop::sample::Index>(), byte in 0x21_u8..0x7f) {
-            let sealer = Sealer::random();
+            let sealer = Sealer::random().unwrap();
             let sealed = sealer.seal("challenge", &"ada").unwrap();
             let mut bytes = sealed.clone().into_bytes();
             let at = at.index(bytes.len());

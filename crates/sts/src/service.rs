@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use audit::Log;
 use control::{Control, Keyring};
+use keys::KeyError;
 use model::event::EventBody;
 use model::{Snapshot, Timestamp};
 use runtime::Clock;
@@ -40,13 +41,9 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(state: State) -> Arc<Self> {
-        Arc::new(Self {
-            state,
-            limits: Limits::default(),
-            polls: Polls::default(),
-            sealer: Sealer::random(),
-        })
+    pub(crate) fn new(state: State) -> Result<Arc<Self>, KeyError> {
+        let (limits, polls) = (Limits::default(), Polls::default());
+        Ok(Arc::new(Self { state, limits, polls, sealer: Sealer::random()? }))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -111,6 +108,12 @@ fn throttled(exhausted: Exhausted) -> Failure {
 /// The store or the audit log failed; the cause is in the process's own log.
 pub(crate) fn unavailable() -> Failure {
     Failure::new(&UNAVAILABLE, "The service is temporarily unavailable. Try again later.")
+}
+
+/// The same for a failure of the system's random source or of cryptography.
+pub(crate) fn keys_failed(error: &KeyError) -> Failure {
+    tracing::error!(%error, "cryptography failed: nothing is issued");
+    unavailable()
 }
 
 /// The same for a failure of the store.

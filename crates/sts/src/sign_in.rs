@@ -9,7 +9,6 @@ mod enrol;
 mod proof;
 mod session;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -41,7 +40,7 @@ struct Call<'a> {
 /// A refusal, and whether the write that found it has recorded it.
 #[derive(Debug)]
 struct Refused {
-    refusal: Refusal,
+    refusal: Box<Refusal>,
     actor: Option<Actor>,
     step: &'static str,
     recorded: bool,
@@ -49,16 +48,16 @@ struct Refused {
 
 impl Refused {
     fn new(step: &'static str, actor: Actor, refusal: Refusal) -> Self {
-        Self { refusal, actor: Some(actor), step, recorded: false }
+        Self { refusal: Box::new(refusal), actor: Some(actor), step, recorded: false }
     }
 
     /// Not worth a record: nobody was named.
     fn unreadable(refusal: Refusal) -> Self {
-        Self { refusal, actor: None, step: "", recorded: false }
+        Self { refusal: Box::new(refusal), actor: None, step: "", recorded: false }
     }
 
     fn recorded(refusal: Refusal) -> Self {
-        Self { refusal, actor: None, step: "", recorded: true }
+        Self { refusal: Box::new(refusal), actor: None, step: "", recorded: true }
     }
 }
 
@@ -96,8 +95,9 @@ fn read<Q: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<Q, R
     let body = body.map_err(|_| {
         Refusal::new(&code::TOO_LARGE, "the request body is too large or broken off")
     })?;
-    serde_json::from_slice(&body)
-        .map_err(|error| Refusal::new(&code::INVALID, format!("the request is not readable: {error}")))
+    serde_json::from_slice(&body).map_err(|error| {
+        Refusal::new(&code::INVALID, format!("the request is not readable: {error}"))
+    })
 }
 
 pub(crate) fn refusal_response(refusal: &Refusal) -> Response {
@@ -117,22 +117,19 @@ pub(crate) fn refusal_response(refusal: &Refusal) -> Response {
 }
 
 impl Call<'_> {
-    fn source(&self) -> Option<IpAddr> {
-        Some(self.asker.source)
-    }
-
     fn event(&self, step: &str, actor: Actor, outcome: Outcome) -> EventBody {
-        EventBody::SignIn { actor, source: self.source(), step: step.to_owned(), outcome }
+        let source = Some(self.asker.source);
+        EventBody::SignIn { actor, source, step: step.to_owned(), outcome }
     }
 
     /// Counts and records a refusal; what the person is told.
     async fn refuse(&self, refused: Refused) -> Refusal {
         let Refused { refusal, actor, step, recorded } = refused;
         self.service.failed(self.asker.source);
-        let Some(actor) = actor.filter(|_| !recorded) else { return refusal };
+        let Some(actor) = actor.filter(|_| !recorded) else { return *refusal };
         let event = self.event(step, actor, outcome(&refusal));
         match self.service.record(event).await {
-            Ok(()) => refusal,
+            Ok(()) => *refusal,
             Err(_) => unavailable(),
         }
     }
@@ -162,7 +159,8 @@ pub(crate) async fn enrol(
     asker: Asker,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    answered(&service, &asker, body, async |call: &Call<'_>, ask| enrol::enrol(call, ask).await).await
+    answered(&service, &asker, body, async |call: &Call<'_>, ask| enrol::enrol(call, ask).await)
+        .await
 }
 
 /// `POST /signin/v1/challenge`.
@@ -171,7 +169,8 @@ pub(crate) async fn challenge(
     asker: Asker,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    answered(&service, &asker, body, async |call: &Call<'_>, ask| challenge::issue(call, &ask)).await
+    answered(&service, &asker, body, async |call: &Call<'_>, ask| challenge::issue(call, &ask))
+        .await
 }
 
 /// `POST /signin/v1/token`.

@@ -111,10 +111,7 @@ pub(crate) async fn v1(
 
 /// Any other method.
 pub(crate) async fn wrong_method(State(service): State<Arc<Service>>, asker: Asker) -> Response {
-    let failure = Failure::new(
-        &METHOD_NOT_ALLOWED,
-        "The endpoint only accepts POST requests.",
-    );
+    let failure = Failure::new(&METHOD_NOT_ALLOWED, "The endpoint only accepts POST requests.");
     failure.respond(&asker, service.origin(), service.now())
 }
 
@@ -162,8 +159,9 @@ async fn answer(
 
 /// The form of a body, which the router has limited already.
 pub(crate) fn read(body: Result<Bytes, BytesRejection>) -> Result<Form, Failure> {
-    let body = body
-        .map_err(|_| Failure::new(&BODY_TOO_LARGE, "The request body is too large or broken off."))?;
+    let body = body.map_err(|_| {
+        Failure::new(&BODY_TOO_LARGE, "The request body is too large or broken off.")
+    })?;
     Form::parse(&body)
 }
 

@@ -18,7 +18,7 @@ use crate::service::store_failed;
 use crate::{client, device};
 
 /// How long a person may look before they decide.
-const LOOK: Duration = Duration::from_secs(2 * 60);
+const LOOK: Duration = Duration::from_mins(2);
 const PURPOSE: &str = "device ticket";
 
 /// First a sign-in that shows the request, then the decision.
@@ -149,7 +149,7 @@ async fn decide(call: &Call<'_>, ticket: &str, verdict: Verdict) -> Result<Value
         || Actor { id: Some(ticket.principal), name: ticket.principal.to_string(), kind: None },
         Actor::from,
     );
-    let source = call.source();
+    let source = Some(call.asker.source);
     let subject = ticket.user_code.clone();
     let written = service.state.control.system(Verb::SignIn, subject, move |writing| {
         let decided = write(writing, &ticket, verdict)?;

@@ -1,13 +1,10 @@
 //! Enrolment: a Temporary Access Pass, once, for a machine's key and a new TOTP seed. What was enrolled before, and
 //! every token that came of it, ends.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use control::credentials::{AccessPass, Enrolment, Hash, PASS_TRIES_MAX, SignInState};
-use control::{Keyring, Verb, Writing};
-use data_encoding::BASE32_NOPAD;
+use control::{Keyring, TOKEN_LIFETIME_MAX, Verb, Writing};
 use model::event::{Actor, Outcome};
 use model::kind::revocation::{Revocation, RevokedTokens};
 use model::{Document, Principal, PrincipalId, Refusal, Timestamp, UserName, code};
@@ -18,8 +15,8 @@ use super::{Call, Refused, claimed, failed, outcome, proof};
 
 const STEP: &str = "enrol";
 
-/// RFC 4226 §4: 160 bits.
-const SEED_BYTES: usize = 20;
+/// What authenticator apps show beside the user's name.
+const ISSUER: &str = "Portcullis";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,7 +40,6 @@ struct Enrolling {
     hash: Hash,
     public_key: String,
     seed: Secret<Vec<u8>>,
-    tokens_dead_after: Duration,
 }
 
 pub(super) async fn enrol(call: &Call<'_>, ask: Ask) -> Result<Answer, Refused> {
@@ -54,22 +50,21 @@ pub(super) async fn enrol(call: &Call<'_>, ask: Ask) -> Result<Answer, Refused> 
         return Err(Refused::new(STEP, claimed(&ask.user), refusal));
     };
     let user = call.snapshot.users.get(&ask.user).filter(|user| user.spec.enabled);
-    let seed = Secret::new(keys::random::<SEED_BYTES>().to_vec());
+    let seed = keys::totp::seed().map_err(|error| Refused::unreadable(unmade(&error)))?;
     let answer = Answer {
-        totp_seed: BASE32_NOPAD.encode(seed.expose()),
-        totp_uri: keys::totp::provisioning_uri(seed.expose(), ask.user.as_str(), "Portcullis"),
+        totp_seed: keys::totp::base32(seed.expose()),
+        totp_uri: keys::totp::provisioning_uri(ISSUER, ask.user.as_str(), seed.expose()),
     };
     let enrolling = Enrolling {
         principal: user.map(|user| Principal::user(user)),
         hash: Hash::of(ask.pass.expose().trim().as_bytes()),
         public_key: URL_SAFE_NO_PAD.encode(proof::spki(&point)),
         seed,
-        tokens_dead_after: longest(call),
     };
     let actor = enrolling.principal.as_ref().map_or_else(|| claimed(&ask.user), Actor::from);
     let succeeded = call.event(STEP, actor, Outcome::Succeeded);
     let name = ask.user.clone();
-    let source = call.source();
+    let source = Some(call.asker.source);
     let keyring = service.state.keyring.clone();
     let subject = ask.user.to_string();
     let written = service.state.control.system(Verb::SignIn, subject, move |writing| {
@@ -89,9 +84,9 @@ pub(super) async fn enrol(call: &Call<'_>, ask: Ask) -> Result<Answer, Refused> 
     Ok(answer)
 }
 
-fn longest(call: &Call<'_>) -> Duration {
-    let lifetimes = &call.service.state.lifetimes;
-    lifetimes.database_token_lifetime.duration().max(lifetimes.access_token_lifetime.duration())
+fn unmade(error: &keys::KeyError) -> Refusal {
+    tracing::error!(%error, "an enrolment could not be made");
+    Refusal::new(&code::INTERNAL, "the enrolment could not be made")
 }
 
 /// Uses the pass up and enrols, or counts the wrong try. An unknown user's try is written down as well, so that it
@@ -104,9 +99,9 @@ fn take(
     let id = enrolling.principal.as_ref().map_or(NOBODY, |principal| principal.id);
     let key = id.to_string();
     let now = writing.now();
-    let pass = writing.record::<AccessPass>(&key)?.filter(|pass| {
-        now < pass.expires_at && pass.tries < PASS_TRIES_MAX && id != NOBODY
-    });
+    let pass = writing
+        .record::<AccessPass>(&key)?
+        .filter(|pass| now < pass.expires_at && pass.tries < PASS_TRIES_MAX && id != NOBODY);
     let right = pass.as_ref().is_some_and(|pass| pass.hash == enrolling.hash);
     if !right {
         let (key, pass) = match pass {
@@ -122,7 +117,7 @@ fn take(
     writing.put_record(&key, &enrolment, None)?;
     writing.put_record(&key, &SignInState::default(), None)?;
     if before.is_some() {
-        writing.put(revocation(id, now, enrolling.tokens_dead_after))?;
+        writing.put(revocation(id, now))?;
     }
     Ok(Ok(()))
 }
@@ -149,16 +144,12 @@ fn seal(
 }
 
 /// Ends every token of the former enrolment.
-fn revocation(
-    principal: PrincipalId,
-    now: Timestamp,
-    tokens_dead_after: Duration,
-) -> Document<Revocation> {
+fn revocation(principal: PrincipalId, now: Timestamp) -> Document<Revocation> {
     Document::new(
         uuid::Uuid::new_v4().to_string(),
         Revocation {
             tokens: RevokedTokens::IssuedBefore { principal, before: now },
-            keep_until: now.plus(tokens_dead_after),
+            keep_until: now.plus(TOKEN_LIFETIME_MAX),
             reason: Some("enrolled anew".to_owned()),
         },
     )

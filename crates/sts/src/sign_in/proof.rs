@@ -7,9 +7,8 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use control::Writing;
 use control::credentials::{Enrolment, SignInState, Used};
-use control::Keyring;
+use control::{Keyring, Writing};
 use model::event::{Actor, EventBody, Outcome};
 use model::{Principal, PrincipalId, Refusal, UserName, code};
 use runtime::Secret;
@@ -25,7 +24,7 @@ use crate::service::store_failed;
 const FAILURES_MAX: u8 = 5;
 
 /// How long no code counts after that.
-const LOCK: Duration = Duration::from_secs(15 * 60);
+const LOCK: Duration = Duration::from_mins(15);
 
 /// `SubjectPublicKeyInfo` of an uncompressed P-256 point (RFC 5480): this, then 65 bytes.
 const SPKI_PREFIX: [u8; 26] = [
@@ -82,9 +81,10 @@ pub(super) fn key(call: &Call<'_>, proof: Proof, step: &'static str) -> Result<K
         .read(|reader| reader.record::<Enrolment>(&id.unwrap_or(NOBODY).to_string()))
         .map_err(|error| Refused::unreadable(unreadable(error)))?;
     let point = enrolment.as_ref().and_then(|enrolment| point(&enrolment.public_key));
-    let signed = URL_SAFE_NO_PAD.decode(proof.signature.trim_end_matches('=')).is_ok_and(
-        |signature| verifies(&point.unwrap_or(NOBODYS_POINT), proof.challenge.as_bytes(), &signature),
-    );
+    let signed =
+        URL_SAFE_NO_PAD.decode(proof.signature.trim_end_matches('=')).is_ok_and(|signature| {
+            verifies(&point.unwrap_or(NOBODYS_POINT), proof.challenge.as_bytes(), &signature)
+        });
     let (Some(user), Some(enrolment), true) = (user, enrolment, signed && point.is_some()) else {
         return Err(refuse());
     };
@@ -112,10 +112,7 @@ fn verifies(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
 /// nobody's.
 pub(super) fn point(public_key: &str) -> Option<[u8; POINT_BYTES]> {
     let text: String = public_key.chars().filter(|c| !c.is_whitespace() && *c != '=').collect();
-    let spki = URL_SAFE_NO_PAD
-        .decode(&text)
-        .or_else(|_| STANDARD.decode(padded(&text)))
-        .ok()?;
+    let spki = URL_SAFE_NO_PAD.decode(&text).or_else(|_| STANDARD.decode(padded(&text))).ok()?;
     let point: [u8; POINT_BYTES] = spki.strip_prefix(&SPKI_PREFIX)?.try_into().ok()?;
     ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).ok()?;
     (point != NOBODYS_POINT).then_some(point)
@@ -175,7 +172,9 @@ fn judge(
     keyring: &Keyring,
     now: model::Timestamp,
 ) -> Result<(SignInState, Result<(), Refusal>), Refusal> {
-    let seed = keyring.open_seed(known.principal.id, &known.enrolment)?;
+    let Enrolment { sealed_seed, sealed_at, .. } = &known.enrolment;
+    let sealed = URL_SAFE_NO_PAD.decode(sealed_seed).unwrap_or_default();
+    let seed = keyring.open_seed(known.principal.id, *sealed_at, &sealed)?;
     let digits = known.code.expose().trim();
     if let Some(step) = keys::totp::verify(seed.expose(), digits, now, state.last_step) {
         let fresh = SignInState { last_step: Some(step), failures: 0, locked_until: None };
@@ -237,7 +236,9 @@ mod tests {
         }
         let mut off = bytes.to_vec();
         off[64] ^= 1;
-        for wrong in [written(&off), written(&NOBODYS_POINT), bytes.to_vec(), written(&bytes[..64]), vec![]] {
+        for wrong in
+            [written(&off), written(&NOBODYS_POINT), bytes.to_vec(), written(&bytes[..64]), vec![]]
+        {
             assert_eq!(point(&STANDARD.encode(wrong)), None);
         }
     }

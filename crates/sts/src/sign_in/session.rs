@@ -31,7 +31,7 @@ pub(super) async fn sign_in(call: &Call<'_>, ask: Ask) -> Result<Value, Refused>
     let asked = asked(ask.scope.as_deref()).map_err(Refused::unreadable)?;
     let known = proof::key(call, ask.proof, STEP)?;
     let principal = known.principal.clone();
-    let first = RefreshToken::first();
+    let first = RefreshToken::first().map_err(|_| Refused::unreadable(unavailable()))?;
     let (keyring, token) = (service.state.keyring.clone(), first.clone());
     let lifetime = service.state.lifetimes.refresh_token_lifetime.duration();
     let event = proof::event(call, &known, STEP);

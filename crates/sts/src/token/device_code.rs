@@ -1,7 +1,7 @@
 //! Device code (RFC 8628 §3.4): a client asks whether the person has said yes.
 
-use control::credentials::{DeviceGrant, DeviceGrantState};
 use control::Writing;
+use control::credentials::{DeviceGrant, DeviceGrantState};
 use model::PrincipalId;
 use model::event::Actor;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
     let now = exchange.service.now();
     let subject = issue::person(principal, signed_in.clone(), exchange.snapshot, now)
         .map_err(|failure| Refused::of(person.as_ref().map(Actor::from), failure))?;
-    let first = asked.offline.then(RefreshToken::first);
+    let first = if asked.offline { Some(RefreshToken::first()?) } else { None };
     let order = Order {
         tenant: exchange.tenant,
         client: client.id(),
@@ -131,7 +131,8 @@ fn redeem(
     let Some(found) = found.filter(|found| found.hash == code.hash()) else {
         return Ok(Err(unknown()));
     };
-    if !matches!(found.state, DeviceGrantState::Approved { principal, .. } if principal == holder.principal) {
+    if !matches!(found.state, DeviceGrantState::Approved { principal, .. } if principal == holder.principal)
+    {
         return Ok(Err(redeemed()));
     }
     if let Some(dead) = refresh::ended(writing, holder.principal, holder.signed_in.at)? {

@@ -35,14 +35,19 @@ pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
         grant: "refresh_token",
         refresh_token: Some(next.clone().into_text()),
     };
-    issue::issue_for(exchange.service, order, exchange.asker, move |writing: &mut Writing<'_, '_>| {
-        if let Some(one_time) = &one_time
-            && let Err(failure) = one_time.spend(writing)?
-        {
-            return Ok(Err(failure));
-        }
-        let rotated = refresh::rotate(writing, (&presented, &next), id)?;
-        Ok(rotated.map_err(Dead::failure))
-    })
+    issue::issue_for(
+        exchange.service,
+        order,
+        exchange.asker,
+        move |writing: &mut Writing<'_, '_>| {
+            if let Some(one_time) = &one_time
+                && let Err(failure) = one_time.spend(writing)?
+            {
+                return Ok(Err(failure));
+            }
+            let rotated = refresh::rotate(writing, (&presented, &next), id)?;
+            Ok(rotated.map_err(Dead::failure))
+        },
+    )
     .await
 }
