@@ -139,6 +139,20 @@ impl Store {
         rows::state(&connection).map(|state| Some(state.high_water))
     }
 
+    /// Reads what is committed without opening the store, also while a server has it open: for commands beside it.
+    /// Records whose time was over when the store was last written are not seen.
+    pub fn read_file<T>(
+        path: &Path,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = database::open_reader(path)?;
+        if migrate::check(&connection, path)? == 0 {
+            return Err(StoreError::Foreign { path: path.to_owned() });
+        }
+        let now = rows::state(&connection)?.high_water;
+        read(&Reader { connection, now })
+    }
+
     /// Runs one write. Everything in it is committed together when it returns `Ok`, and nothing when it does not.
     /// Returns when the change is on disk and published. A caller that goes away does not undo its write.
     pub async fn write<T, E, F>(&self, write: F) -> Result<Committed<T>, WriteError<E>>
