@@ -1,59 +1,118 @@
-//! The installation's keys, sealed in the store under the master key and opened once.
+//! The installation's keys: made when they are missing, sealed under the master key in the store's records, rotated by
+//! overlap, renewed without a restart.
 //!
-//! Kept: the key of the audit log, the key of handles, the installation's authority with the certificate of the HTTPS
-//! origin and the gateway's listeners, keys that sign tokens, and one client authority for each protected server.
-//! [`Keys`] makes and renews what its time has come for.
+//! | key | lives | how it changes |
+//! |---|---|---|
+//! | audit log, handles | as long as the installation | not at all |
+//! | token signatures | signs 30 days, verifies a day longer | the next one is published a day before it signs |
+//! | authorities | 5 years | `portcullis authority rotate`: once to publish a successor, again to sign with it |
+//! | TLS leaf | 90 days, in memory only | renewed when a third remains, at every start, and for new names |
+//! | client leaves | 10 minutes, in memory only | one a session |
 
+mod authorities;
 mod keep;
+mod leaf;
+mod master;
 mod sealed;
+mod signing;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use keys::{AuditKey, Authority, HandleKey, MasterKey, TokenSigner};
-use model::{Lifetime, PrincipalId, Refusal, ServerName, Timestamp, code};
-use runtime::tls::ServerCertificate;
+use keys::{AuditKey, HandleKey, KeyError, MasterKey, SealContext, SealError, TokenSigner};
+use model::event::{Actor, EventBody};
+use model::{PrincipalId, Refusal, ServerName, code};
+use runtime::tls::{ServerCertificate, TlsError};
 use runtime::{Clock, Secret};
-use store::{Store, StoreError};
+use store::{Store, StoreError, Transaction, WriteError};
 use uuid::Uuid;
 
-pub use keep::Keys;
-pub use sealed::SealedKey;
+use crate::control::Control;
+use crate::install::put_pending;
 
-/// How long the origin's certificate lives; it is renewed when a third of it is left.
-const LEAF_LIFETIME: Lifetime = keys::authority::SERVER_LIFETIME;
+use authorities::Authorities;
+use leaf::Leaf;
+use sealed::{Purpose, SealedKey};
 
-/// A server that was just created gets its authority from the reconciler within this.
-const AUTHORITY_WITHIN: Duration = Duration::from_secs(5);
+pub use authorities::{RotatedAuthority, RotationPhase};
+pub use keep::KeepKeys;
+pub use leaf::host_names;
+pub use master::{load_master_key, rotate_master_key};
+pub use signing::SigningRotation;
 
-/// Why a key cannot be had.
+/// The keys cannot be opened, made or used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A key could not be made or used.
-    #[error(transparent)]
-    Key(#[from] keys::KeyError),
     /// A sealed key does not open.
-    #[error("the key `{id}` does not open: {cause}")]
+    #[error("the key `{key}` cannot be opened: {cause}")]
     Sealed {
-        /// Which.
-        id: String,
-        /// Why.
-        cause: keys::SealError,
+        /// Which record.
+        key: String,
+        /// Why not.
+        cause: SealError,
     },
-    /// A record is not what was written.
-    #[error("the record of the key `{0}` is not readable")]
-    Unreadable(String),
-    /// The certificate cannot be served.
+    /// A key cannot be made or read.
     #[error(transparent)]
-    Tls(#[from] runtime::tls::TlsError),
-    /// Its server is not protected here, or its authority was not made in time.
-    #[error("the server `{0}` has no client authority yet")]
-    NoAuthority(ServerName),
+    Key(#[from] KeyError),
+    /// The master key cannot be loaded or replaced.
+    #[error(transparent)]
+    MasterKey(#[from] keys::MasterKeyError),
+    /// The store's keys are sealed under another master key.
+    #[error("the store is sealed under master key {sealed}; `{file}` holds {loaded}")]
+    OtherMasterKey {
+        /// Under which the store is sealed.
+        sealed: keys::KeyId,
+        /// Which was loaded.
+        loaded: keys::KeyId,
+        /// From where.
+        file: String,
+    },
+    /// systemd's credential is read-only for us.
+    #[error(
+        "the master key is a systemd credential, which only systemd can replace; rotate it as a \
+         file, then hand it to systemd again"
+    )]
+    ReadOnlyMasterKey,
+    /// The certificate cannot be shown.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// There is no such server.
+    #[error("there is no database server `{0}`")]
+    ServerUnknown(ServerName),
+    /// A write was asked for before [`Keyring::attach`].
+    #[error("the keyring was not attached to the control plane")]
+    Unattached,
+    /// A key that every installation has is not there, or none is in force.
+    #[error("there is no key for `{0}`")]
+    Missing(&'static str),
+    /// The control plane refused the write.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl From<KeyringError> for Refusal {
+    fn from(error: KeyringError) -> Self {
+        match error {
+            KeyringError::Refused(refusal) => refusal,
+            KeyringError::Store(error) => error.into(),
+            KeyringError::ServerUnknown(_) => Self::new(&code::SERVER_UNKNOWN, error.to_string()),
+            KeyringError::Sealed { .. }
+            | KeyringError::Key(_)
+            | KeyringError::MasterKey(_)
+            | KeyringError::OtherMasterKey { .. }
+            | KeyringError::ReadOnlyMasterKey
+            | KeyringError::Tls(_)
+            | KeyringError::Unattached
+            | KeyringError::Missing(_) => {
+                tracing::error!(%error, "a key cannot be used");
+                Self::new(&code::INTERNAL, "a key of the installation cannot be used")
+            }
+        }
+    }
 }
 
 /// The installation's keys. Copies are handles to the same.
@@ -63,14 +122,22 @@ pub struct Keyring(Arc<Inner>);
 struct Inner {
     store: Store,
     clock: Clock,
-    master: MasterKey,
-    audit: Secret<Vec<u8>>,
+    master: Arc<MasterKey>,
+    control: OnceLock<Control>,
+    audit: AuditKey,
     handles: Arc<HandleKey>,
-    installation: Authority,
-    names: Vec<String>,
-    certificate: ServerCertificate,
-    signers: RwLock<HashMap<String, Arc<TokenSigner>>>,
-    authorities: RwLock<HashMap<Uuid, Arc<Authority>>>,
+    keys: RwLock<Keys>,
+    leaf: Mutex<Leaf>,
+    shown: ServerCertificate,
+}
+
+/// What changes while the process runs.
+struct Keys {
+    /// By `kid`.
+    signers: BTreeMap<String, Arc<TokenSigner>>,
+    installation: Authorities,
+    /// By the server's object id: a server that is deleted and made again has another authority.
+    clients: HashMap<Uuid, Authorities>,
 }
 
 impl fmt::Debug for Keyring {
@@ -80,172 +147,187 @@ impl fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// Opens the keys of the store, making those that every installation has. `names` are the host names and addresses
-    /// that the origin's certificate is for.
+    /// Opens the keys, and makes those that are missing. The audit log cannot be open yet, since its key is among them:
+    /// what is made here is announced with the first events of the next start.
     pub async fn open(
         store: &Store,
         master: MasterKey,
         clock: &Clock,
-        names: Vec<String>,
     ) -> Result<Self, KeyringError> {
-        let (master, opened) = sealed::open_or_make(store, master).await?;
-        let sealed::Opened { audit, handles, installation, signers } = opened;
-        let identity = installation.issue_server(&names, LEAF_LIFETIME, clock.now())?;
+        let master = Arc::new(master);
+        make_missing(store, &master, clock).await?;
+        let stored = sealed::all(store)?;
+        let (audit, handles) = (open_audit(&stored, &master)?, open_handles(&stored, &master)?);
+        let keys = Keys::open(&stored, &master)?;
+        let leaf = Leaf::new();
+        let names = leaf.names(&store.snapshots().load());
+        let (identity, leaf) = leaf.issue(&keys.installation.signing, names, clock.now())?;
         Ok(Self(Arc::new(Inner {
             store: store.clone(),
             clock: clock.clone(),
             master,
+            control: OnceLock::new(),
             audit,
             handles: Arc::new(handles),
-            installation,
-            names,
-            certificate: ServerCertificate::new(identity)?,
-            signers: RwLock::new(signers),
-            authorities: RwLock::new(HashMap::new()),
+            keys: RwLock::new(keys),
+            leaf: Mutex::new(leaf),
+            shown: ServerCertificate::new(identity)?,
         })))
     }
 
-    /// The key of the audit log.
-    pub fn audit_key(&self) -> Result<AuditKey, KeyringError> {
-        Ok(AuditKey::from_pkcs8(self.0.audit.expose())?)
+    /// Through which later writes go, so that each is in the audit log. Attaching twice changes nothing.
+    pub fn attach(&self, control: &Control) {
+        // The first one stays: it is the same control plane.
+        let _former = self.0.control.set(control.clone());
     }
 
-    /// The key of handles.
+    /// Signs the audit log's checkpoints.
+    pub fn audit_key(&self) -> AuditKey {
+        self.0.audit.clone()
+    }
+
+    /// Seals and opens handles.
     pub fn handle_key(&self) -> Arc<HandleKey> {
         Arc::clone(&self.0.handles)
     }
 
-    /// The installation's authority as PEM: what clients must trust.
-    pub fn ca_pem(&self) -> String {
-        self.0.installation.certificate_pem()
-    }
-
-    /// What the HTTPS origin and the gateway's listeners show; renewed without a restart.
-    pub fn listener_certificate(&self) -> ServerCertificate {
-        self.0.certificate.clone()
-    }
-
-    /// The key that signs tokens now: of the published ones, the one that began last.
-    pub fn signer(&self) -> Result<Arc<TokenSigner>, KeyringError> {
-        let (snapshot, now) = (self.0.store.snapshots().load(), self.0.clock.now());
-        let current = snapshot
-            .signing_keys
-            .iter()
-            .filter(|key| key.spec.signs_from <= now && now < key.spec.verifies_until)
-            .max_by_key(|key| key.spec.signs_from)
-            .ok_or_else(|| KeyringError::Unreadable("signing".to_owned()))?;
-        self.signer_named(current.name())
-    }
-
-    fn signer_named(&self, kid: &str) -> Result<Arc<TokenSigner>, KeyringError> {
-        if let Some(signer) = self.0.signers.read().unwrap_or_else(PoisonError::into_inner).get(kid)
-        {
-            return Ok(Arc::clone(signer));
-        }
-        let id = sealed::signing_id(kid);
-        let record = self.0.store.read(|reader| reader.record::<SealedKey>(&id))?;
-        let record = record.ok_or_else(|| KeyringError::Unreadable(id.clone()))?;
-        let signer = Arc::new(TokenSigner::from_pkcs8(record.open(&id, &self.0.master)?.expose())?);
-        let mut signers = self.0.signers.write().unwrap_or_else(PoisonError::into_inner);
-        signers.insert(kid.to_owned(), Arc::clone(&signer));
-        Ok(signer)
-    }
-
-    /// The client authority of one server. A server that was just created gets one within a moment.
-    pub async fn client_authority(
-        &self,
-        server: &ServerName,
-    ) -> Result<Arc<Authority>, KeyringError> {
-        let mut changes = self.0.store.snapshots().subscribe();
-        let uid = |snapshot: &model::Snapshot| {
-            snapshot
-                .servers
-                .get(server)
-                .filter(|known| known.status.client_authority.is_some())
-                .map(|known| known.uid())
-        };
-        let waiting = changes.wait_for(|snapshot| uid(snapshot).is_some());
-        let missing = || KeyringError::NoAuthority(server.clone());
-        let found = tokio::time::timeout(AUTHORITY_WITHIN, waiting).await.map_err(|_| missing())?;
-        let uid = found.ok().and_then(|snapshot| uid(&snapshot)).ok_or_else(missing)?;
-        self.authority(uid)
-    }
-
-    fn authority(&self, server: Uuid) -> Result<Arc<Authority>, KeyringError> {
-        let known = self
-            .0
-            .authorities
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&server)
-            .map(Arc::clone);
-        if let Some(authority) = known {
-            return Ok(authority);
-        }
-        let id = sealed::authority_id(server);
-        let record = self.0.store.read(|reader| reader.record::<SealedKey>(&id))?;
-        let authority = Arc::new(
-            record
-                .ok_or_else(|| KeyringError::Unreadable(id.clone()))?
-                .authority(&id, &self.0.master)?,
-        );
-        let mut authorities = self.0.authorities.write().unwrap_or_else(PoisonError::into_inner);
-        authorities.insert(server, Arc::clone(&authority));
-        Ok(authority)
-    }
-
-    /// After a rotation, the next use opens the new one.
-    fn forget_authority(&self, server: Uuid) {
-        self.0.authorities.write().unwrap_or_else(PoisonError::into_inner).remove(&server);
-    }
-
-    /// Seals a person's TOTP seed for a record written at that revision.
+    /// Seals a person's TOTP seed into a record that is written at this revision.
     pub fn seal_seed(
         &self,
         person: PrincipalId,
         revision: u64,
         seed: &[u8],
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Vec<u8>, KeyringError> {
         let id = person.to_string();
-        self.0.master.seal(&seed_context(&id, revision), seed).map_err(|error| {
-            tracing::error!(%error, "a TOTP seed could not be sealed");
-            Refusal::new(&code::INTERNAL, "the seed could not be sealed")
-        })
+        let context = SealContext { kind: sealed::TOTP_SEED, id: &id, revision };
+        Ok(self.0.master.seal(&context, seed)?)
     }
 
-    /// Opens a person's TOTP seed.
+    /// Opens a person's TOTP seed, sealed at this revision.
     pub fn open_seed(
         &self,
         person: PrincipalId,
         revision: u64,
         sealed: &[u8],
-    ) -> Result<Secret<Vec<u8>>, Refusal> {
-        let id = person.to_string();
-        self.0.master.open(&seed_context(&id, revision), sealed).map_err(|error| {
-            tracing::error!(%error, principal = %person, "a TOTP seed does not open");
-            Refusal::new(&code::INTERNAL, "the seed could not be opened")
-        })
+    ) -> Result<Secret<Vec<u8>>, KeyringError> {
+        sealed::open_seed(&self.0.master, &person.to_string(), (revision, sealed))
     }
 
-    /// Renews the origin's certificate when a third of its life is left.
-    fn renew_certificate(&self, now: Timestamp) -> Result<(), KeyringError> {
-        if self.certificate_ends()? > now.plus(LEAF_LIFETIME.duration() / 3) {
-            return Ok(());
-        }
-        let identity = self.0.installation.issue_server(&self.0.names, LEAF_LIFETIME, now)?;
-        self.0.certificate.replace(identity)?;
-        tracing::info!("the certificate of the origin and the listeners was renewed");
+    fn control(&self) -> Result<&Control, KeyringError> {
+        self.0.control.get().ok_or(KeyringError::Unattached)
+    }
+
+    fn keys(&self) -> RwLockReadGuard<'_, Keys> {
+        self.0.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys_mut(&self) -> RwLockWriteGuard<'_, Keys> {
+        self.0.keys.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the records again, after a write that changed them.
+    fn reload(&self) -> Result<(), KeyringError> {
+        let keys = Keys::open(&sealed::all(&self.0.store)?, &self.0.master)?;
+        *self.keys_mut() = keys;
         Ok(())
     }
+}
 
-    fn certificate_ends(&self) -> Result<Timestamp, KeyringError> {
-        match self.0.certificate.chain().first() {
-            Some(leaf) => Ok(keys::authority::not_after(leaf)?),
-            None => Ok(Timestamp::EPOCH),
+impl Keys {
+    fn open(stored: &[(String, SealedKey)], master: &MasterKey) -> Result<Self, KeyringError> {
+        let mut signers = BTreeMap::new();
+        for (key, sealed) in stored.iter().filter(|(_, key)| key.purpose == Purpose::Tokens) {
+            let signer = TokenSigner::from_pkcs8(sealed.open(master, key)?.expose())?;
+            signers.insert(signer.kid().to_owned(), Arc::new(signer));
         }
+        let mut clients = HashMap::new();
+        let mut installation = None;
+        for (purpose, authorities) in authorities::open_all(stored, master)? {
+            match purpose {
+                Purpose::ClientAuthority { server } => {
+                    clients.insert(server, authorities);
+                }
+                Purpose::InstallationAuthority => installation = Some(authorities),
+                Purpose::AuditLog | Purpose::Handles | Purpose::Tokens => {}
+            }
+        }
+        let installation = installation.ok_or(KeyringError::Missing("installation authority"))?;
+        Ok(Self { signers, installation, clients })
     }
 }
 
-fn seed_context(id: &str, revision: u64) -> keys::SealContext<'_> {
-    keys::SealContext { kind: "totp-seed", id, revision }
+/// Makes what every installation has, in one write.
+async fn make_missing(
+    store: &Store,
+    master: &Arc<MasterKey>,
+    clock: &Clock,
+) -> Result<(), KeyringError> {
+    let stored = sealed::all(store)?;
+    let lacks = |purpose: &Purpose| !stored.iter().any(|(_, key)| key.purpose == *purpose);
+    let mut made = Vec::new();
+    if lacks(&Purpose::AuditLog) {
+        let key = AuditKey::generate()?;
+        made.push(sealed::New::plain(Purpose::AuditLog, key.to_pkcs8()?));
+    }
+    if lacks(&Purpose::Handles) {
+        let key = HandleKey::generate()?;
+        let bytes = Secret::new(key.bytes().expose().to_vec());
+        made.push(sealed::New::plain(Purpose::Handles, bytes));
+    }
+    if lacks(&Purpose::InstallationAuthority) {
+        made.push(authorities::new_installation(clock.now())?);
+    }
+    let signer = lacks(&Purpose::Tokens).then(TokenSigner::generate).transpose()?;
+    if made.is_empty() && signer.is_none() {
+        return Ok(());
+    }
+    let master = Arc::clone(master);
+    let work = move |transaction: &mut Transaction<'_>| {
+        let mut names: Vec<String> = Vec::new();
+        for new in made {
+            names.push(new.purpose().word().to_owned());
+            new.put(transaction, &master)?;
+        }
+        if let Some(signer) = signer {
+            names.push(Purpose::Tokens.word().to_owned());
+            signing::put(transaction, &master, &signer, transaction.now())?;
+        }
+        let event = EventBody::Installation {
+            actor: Actor::portcullis(),
+            action: "keysCreated".to_owned(),
+            subject: "Keyring".to_owned(),
+            detail: [("keys".to_owned(), names.into())].into(),
+        };
+        put_pending(transaction, "keys", event)?;
+        Ok::<_, KeyringError>(())
+    };
+    store.write(work).await.map_err(WriteError::into_inner)?;
+    Ok(())
 }
+
+fn open_audit(
+    stored: &[(String, SealedKey)],
+    master: &MasterKey,
+) -> Result<AuditKey, KeyringError> {
+    let (key, sealed) = only(stored, &Purpose::AuditLog)?;
+    Ok(AuditKey::from_pkcs8(sealed.open(master, key)?.expose())?)
+}
+
+fn open_handles(
+    stored: &[(String, SealedKey)],
+    master: &MasterKey,
+) -> Result<HandleKey, KeyringError> {
+    let (key, sealed) = only(stored, &Purpose::Handles)?;
+    Ok(HandleKey::from_bytes(sealed.open(master, key)?.expose())?)
+}
+
+fn only<'a>(
+    stored: &'a [(String, SealedKey)],
+    purpose: &Purpose,
+) -> Result<&'a (String, SealedKey), KeyringError> {
+    let found = stored.iter().find(|(_, key)| key.purpose == *purpose);
+    found.ok_or(KeyringError::Missing(purpose.word()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,183 +1,204 @@
-//! Sealed keys as records, and the ones that every installation has from its first start.
+//! Keys as the store keeps them: sealed under the master key, bound to their record and revision.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use data_encoding::BASE64;
-use keys::{AuditKey, Authority, HandleKey, MasterKey, SealContext, TokenSigner};
-use model::kind::signing_key::SigningKey;
-use model::{Document, Timestamp};
+use data_encoding::BASE64URL_NOPAD;
+use keys::{MasterKey, SealContext, SealError};
+use model::Timestamp;
 use runtime::Secret;
 use serde::{Deserialize, Serialize};
-use store::{Record, Store, Transaction};
+use store::{Reader, Record, Store, Transaction};
 use uuid::Uuid;
 
 use super::KeyringError;
+use crate::credentials::Enrolment;
 
-/// One private key, sealed. The key's id, and the revision at which it was sealed, are bound to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The kind under which TOTP seeds are sealed; the rest are [`Purpose::word`].
+pub(super) const TOTP_SEED: &str = "totp-seed";
+
+/// What a key is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SealedKey {
-    sealed: String,
-    revision: u64,
-    /// Of an authority: its certificate, which is no secret.
+pub(super) enum Purpose {
+    /// Signs the audit log's checkpoints.
+    AuditLog,
+    /// Seals handles.
+    Handles,
+    /// Signs tokens.
+    Tokens,
+    /// Signs the certificates of our own TLS servers.
+    InstallationAuthority,
+    /// Signs the client certificates that one database server accepts.
+    ClientAuthority {
+        /// The server's object id.
+        server: Uuid,
+    },
+}
+
+impl Purpose {
+    /// Part of what a seal is bound to: never changes.
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            Self::AuditLog => "audit-log",
+            Self::Handles => "handles",
+            Self::Tokens => "tokens",
+            Self::InstallationAuthority => "installation-authority",
+            Self::ClientAuthority { .. } => "client-authority",
+        }
+    }
+
+    fn record_key(&self) -> String {
+        match self {
+            Self::AuditLog | Self::Handles => self.word().to_owned(),
+            Self::Tokens | Self::InstallationAuthority => {
+                format!("{}/{}", self.word(), Uuid::new_v4())
+            }
+            Self::ClientAuthority { server } => {
+                format!("{}/{server}/{}", self.word(), Uuid::new_v4())
+            }
+        }
+    }
+}
+
+/// A private key as the store keeps it. Key: its purpose and, where there can be several, what tells them apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SealedKey {
+    pub(super) purpose: Purpose,
+    /// Base64url without padding.
+    pub(super) sealed: String,
+    /// The revision that the seal is bound to.
+    pub(super) sealed_at: u64,
+    pub(super) created_at: Timestamp,
+    /// An authority's certificate, PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    certificate: Option<String>,
+    pub(super) certificate: Option<String>,
+    /// The authority does not sign yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) successor: bool,
+    /// That the authority's end is near was told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) warned: bool,
 }
 
 impl Record for SealedKey {
     const COLLECTION: &'static str = "keys";
 }
 
-const KIND: &str = "key";
-const AUDIT: &str = "audit";
-const HANDLES: &str = "handles";
-const INSTALLATION: &str = "installation";
-
-pub(super) fn signing_id(kid: &str) -> String {
-    format!("signing/{kid}")
-}
-
-pub(super) fn authority_id(server: Uuid) -> String {
-    format!("authority/{server}")
+/// Every key in the store.
+pub(super) fn all(store: &Store) -> Result<Vec<(String, SealedKey)>, KeyringError> {
+    Ok(store.read(Reader::records::<SealedKey>)?)
 }
 
 impl SealedKey {
-    pub(super) fn seal(
-        id: &str,
-        key: &[u8],
-        revision: u64,
-        master: &MasterKey,
-    ) -> Result<Self, KeyringError> {
-        let sealed = master.seal(&SealContext { kind: KIND, id, revision }, key)?;
-        Ok(Self { sealed: BASE64.encode(&sealed), revision, certificate: None })
-    }
-
-    pub(super) fn of_authority(
-        id: &str,
-        authority: &Authority,
-        revision: u64,
-        master: &MasterKey,
-    ) -> Result<Self, KeyringError> {
-        let sealed = Self::seal(id, authority.key_pkcs8().expose(), revision, master)?;
-        Ok(Self { certificate: Some(authority.certificate_pem()), ..sealed })
-    }
-
+    /// The private key.
     pub(super) fn open(
         &self,
-        id: &str,
         master: &MasterKey,
+        key: &str,
     ) -> Result<Secret<Vec<u8>>, KeyringError> {
-        let sealed = BASE64
-            .decode(self.sealed.as_bytes())
-            .map_err(|_| KeyringError::Unreadable(id.to_owned()))?;
-        let context = SealContext { kind: KIND, id, revision: self.revision };
-        master
-            .open(&context, &sealed)
-            .map_err(|cause| KeyringError::Sealed { id: id.to_owned(), cause })
+        let sealed = decode(&self.sealed, key)?;
+        let context = SealContext { kind: self.purpose.word(), id: key, revision: self.sealed_at };
+        let cannot = |cause| KeyringError::Sealed { key: key.to_owned(), cause };
+        master.open(&context, &sealed).map_err(cannot)
     }
 
-    pub(super) fn authority(
-        &self,
-        id: &str,
+    /// Under which master key it is sealed.
+    pub(super) fn sealed_under(&self, key: &str) -> Result<keys::KeyId, KeyringError> {
+        let cannot = |cause| KeyringError::Sealed { key: key.to_owned(), cause };
+        MasterKey::sealed_under(&decode(&self.sealed, key)?).map_err(cannot)
+    }
+
+    /// The same key, sealed for another revision or under another master key.
+    pub(super) fn resealed(
+        self,
+        (from, to): (&MasterKey, &MasterKey),
+        key: &str,
+        revision: u64,
+    ) -> Result<Self, KeyringError> {
+        let plain = self.open(from, key)?;
+        let context = SealContext { kind: self.purpose.word(), id: key, revision };
+        let sealed = BASE64URL_NOPAD.encode(&to.seal(&context, plain.expose())?);
+        Ok(Self { sealed, sealed_at: revision, ..self })
+    }
+}
+
+/// A key that is not in the store yet.
+pub(super) struct New {
+    purpose: Purpose,
+    private: Secret<Vec<u8>>,
+    certificate: Option<String>,
+    successor: bool,
+}
+
+impl New {
+    pub(super) fn plain(purpose: Purpose, private: Secret<Vec<u8>>) -> Self {
+        Self { purpose, private, certificate: None, successor: false }
+    }
+
+    pub(super) fn authority(purpose: Purpose, authority: &keys::Authority) -> Self {
+        Self {
+            purpose,
+            private: authority.key_pkcs8(),
+            certificate: Some(authority.certificate_pem()),
+            successor: false,
+        }
+    }
+
+    pub(super) fn succeeding(self) -> Self {
+        Self { successor: true, ..self }
+    }
+
+    pub(super) const fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+
+    /// Seals it into its record.
+    pub(super) fn put(
+        self,
+        transaction: &mut Transaction<'_>,
         master: &MasterKey,
-    ) -> Result<Authority, KeyringError> {
-        let certificate =
-            self.certificate.as_deref().ok_or_else(|| KeyringError::Unreadable(id.to_owned()))?;
-        Ok(Authority::from_pem(certificate, self.open(id, master)?.expose())?)
+    ) -> Result<(), KeyringError> {
+        let key = self.purpose.record_key();
+        let revision = transaction.revision().0;
+        let context = SealContext { kind: self.purpose.word(), id: &key, revision };
+        let sealed = BASE64URL_NOPAD.encode(&master.seal(&context, self.private.expose())?);
+        let record = SealedKey {
+            purpose: self.purpose,
+            sealed,
+            sealed_at: revision,
+            created_at: transaction.now(),
+            certificate: self.certificate,
+            successor: self.successor,
+            warned: false,
+        };
+        Ok(transaction.put_record(&key, &record, None)?)
     }
 }
 
-/// What every installation has.
-pub(super) struct Opened {
-    pub(super) audit: Secret<Vec<u8>>,
-    pub(super) handles: HandleKey,
-    pub(super) installation: Authority,
-    pub(super) signers: HashMap<String, Arc<TokenSigner>>,
-}
-
-/// Opens the keys that are there and makes the missing ones, in one transaction.
-pub(super) async fn open_or_make(
-    store: &Store,
-    master: MasterKey,
-) -> Result<(MasterKey, Opened), KeyringError> {
-    let written = store
-        .write(move |transaction| {
-            let opened = Opened {
-                audit: audit(transaction, &master)?,
-                handles: handles(transaction, &master)?,
-                installation: installation(transaction, &master)?,
-                signers: HashMap::new(),
-            };
-            if transaction.state().signing_keys.is_empty() {
-                let now = transaction.now();
-                put_signer(transaction, &master, now)?;
-            }
-            Ok::<_, KeyringError>((master, opened))
-        })
-        .await;
-    Ok(written.map_err(store::WriteError::into_inner)?.value)
-}
-
-fn audit(
-    transaction: &mut Transaction<'_>,
+/// A person's TOTP seed, sealed at this revision.
+pub(super) fn open_seed(
     master: &MasterKey,
+    person: &str,
+    (revision, sealed): (u64, &[u8]),
 ) -> Result<Secret<Vec<u8>>, KeyringError> {
-    if let Some(record) = transaction.record::<SealedKey>(AUDIT)? {
-        return record.open(AUDIT, master);
-    }
-    let key = AuditKey::generate()?.to_pkcs8()?;
-    let record = SealedKey::seal(AUDIT, key.expose(), transaction.revision().0, master)?;
-    transaction.put_record(AUDIT, &record, None)?;
-    Ok(key)
+    let context = SealContext { kind: TOTP_SEED, id: person, revision };
+    let cannot = |cause| KeyringError::Sealed { key: format!("{TOTP_SEED}/{person}"), cause };
+    master.open(&context, sealed).map_err(cannot)
 }
 
-fn handles(
-    transaction: &mut Transaction<'_>,
-    master: &MasterKey,
-) -> Result<HandleKey, KeyringError> {
-    if let Some(record) = transaction.record::<SealedKey>(HANDLES)? {
-        return Ok(HandleKey::from_bytes(record.open(HANDLES, master)?.expose())?);
-    }
-    let bytes = Secret::new(keys::random::<32>()?.to_vec());
-    let record = SealedKey::seal(HANDLES, bytes.expose(), transaction.revision().0, master)?;
-    transaction.put_record(HANDLES, &record, None)?;
-    Ok(HandleKey::from_bytes(bytes.expose())?)
+/// The same enrolment, its seed sealed for another revision under another master key.
+pub(super) fn reseal_seed(
+    (from, to): (&MasterKey, &MasterKey),
+    person: &str,
+    enrolment: Enrolment,
+    revision: u64,
+) -> Result<Enrolment, KeyringError> {
+    let sealed = decode(&enrolment.sealed_seed, person)?;
+    let seed = open_seed(from, person, (enrolment.sealed_at, &sealed))?;
+    let context = SealContext { kind: TOTP_SEED, id: person, revision };
+    let sealed_seed = BASE64URL_NOPAD.encode(&to.seal(&context, seed.expose())?);
+    Ok(Enrolment { sealed_seed, sealed_at: revision, ..enrolment })
 }
 
-fn installation(
-    transaction: &mut Transaction<'_>,
-    master: &MasterKey,
-) -> Result<Authority, KeyringError> {
-    if let Some(record) = transaction.record::<SealedKey>(INSTALLATION)? {
-        return record.authority(INSTALLATION, master);
-    }
-    let name = format!("Portcullis installation {}", Uuid::new_v4());
-    let authority =
-        Authority::create(&name, keys::authority::AUTHORITY_LIFETIME, transaction.now())?;
-    let record =
-        SealedKey::of_authority(INSTALLATION, &authority, transaction.revision().0, master)?;
-    transaction.put_record(INSTALLATION, &record, None)?;
-    Ok(authority)
-}
-
-/// Makes a key that signs tokens from an instant on, and publishes its public half at once.
-pub(super) fn put_signer(
-    transaction: &mut Transaction<'_>,
-    master: &MasterKey,
-    signs_from: Timestamp,
-) -> Result<String, KeyringError> {
-    let signer = TokenSigner::generate()?;
-    let id = signing_id(signer.kid());
-    let record =
-        SealedKey::seal(&id, signer.to_pkcs8()?.expose(), transaction.revision().0, master)?;
-    transaction.put_record(&id, &record, None)?;
-    let spec = SigningKey {
-        modulus: signer.modulus().to_owned(),
-        exponent: signer.exponent().to_owned(),
-        signs_from,
-        verifies_until: Timestamp::MAX,
-    };
-    transaction.put(Document::new(signer.kid(), spec))?;
-    Ok(signer.kid().to_owned())
+fn decode(sealed: &str, key: &str) -> Result<Vec<u8>, KeyringError> {
+    let cannot = |_| KeyringError::Sealed { key: key.to_owned(), cause: SealError::Truncated };
+    BASE64URL_NOPAD.decode(sealed.as_bytes()).map_err(cannot)
 }

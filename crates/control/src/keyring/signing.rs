@@ -34,7 +34,7 @@ pub enum SigningRotation {
 
 impl Keyring {
     /// The key that signs now: the latest of those whose time has come.
-    pub fn signer(&self) -> Arc<TokenSigner> {
+    pub fn signer(&self) -> Result<Arc<TokenSigner>, KeyringError> {
         let (snapshot, now) = (self.0.store.snapshots().load(), self.0.clock.now());
         let keys = self.keys();
         snapshot
@@ -43,7 +43,8 @@ impl Keyring {
             .filter(|key| key.spec.signs_from <= now && now < key.spec.verifies_until)
             .filter_map(|key| Some((key.spec.signs_from, keys.signers.get(key.name())?)))
             .max_by_key(|(signs_from, _)| *signs_from)
-            .map_or_else(|| Arc::clone(&keys.newest_signer), |(_, signer)| Arc::clone(signer))
+            .map(|(_, signer)| Arc::clone(signer))
+            .ok_or(KeyringError::Missing("tokens"))
     }
 
     /// Makes the next key; returns its `kid` and when it signs. An owner's act when there is a caller.
