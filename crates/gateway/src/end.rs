@@ -194,13 +194,17 @@ fn ending(why: &Why, observer: &Observer) -> Ending {
 /// Cancels what the backend runs and, after a changed decision, has the database user withdrawn. Nobody waits for it.
 fn stop_backend(ended: &Ended) {
     let gateway = &ended.connection.gateway;
+    let name = ended.pump.observer.subject().server.clone();
     if let Why::Ours(Cause { kind: Kind::Denied, .. }) = &ended.why {
-        let server = ended.pump.observer.subject().server.clone();
-        gateway.provisioner.withdraw(server, ended.principal);
+        gateway.provisioner.withdraw(&name, ended.principal);
     }
-    let (server, key, session) =
-        (Arc::clone(&ended.server), ended.upstream_key.clone(), ended.connection.id);
+    let (provisioner, session) = (gateway.provisioner.clone(), ended.connection.id);
+    let (server, key, user) =
+        (Arc::clone(&ended.server), ended.upstream_key.clone(), ended.database_user.clone());
     gateway.tasks.spawn("stop-backend", async move {
+        // On the provisioner's standing connection; without it, what runs can at least be cancelled from outside.
+        let Err(error) = provisioner.terminate(&name, &user, key.pid).await else { return };
+        warn!(%session, %error, "a backend could not be ended by the provisioner");
         if let Err(error) = dialect::cancel_upstream(&server, &key).await {
             warn!(%session, %error, "a statement could not be cancelled");
         }

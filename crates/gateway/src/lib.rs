@@ -1,4 +1,227 @@
-//! The data path.
+//! The data path: listeners in, sessions out. One file a step, in the order in which a connection lives:
+//! accept → network rules → TLS → start-up → credential → identity → decision → open the database → relay → end.
+//! [`session`] tells the story.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::Log;
+use control::{Control, Keyring, LiveSessions};
+use model::TenantId;
+use runtime::metrics::Registry;
+use runtime::{Clock, Shutdown, Tasks, config};
+use store::Snapshots;
+use tracing::info;
+
+mod authorise;
+mod cancel;
+mod dialect;
+mod end;
 pub mod enroll;
+mod identify;
+mod listener;
+mod metrics;
+mod network;
+mod observe;
+mod outcome;
 pub mod provision;
+mod record;
+mod relay;
+mod session;
+mod tls;
+pub mod upstream;
+mod verify;
+
+pub use outcome::Denied;
+
+use listener::Door;
+use listener::admission::{Admission, Bounds};
+use provision::Provisioner;
+use verify::roll::Roll;
+
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Its configuration.
+    pub config: config::Gateway,
+    /// `iss` of the tokens that count here.
+    pub issuer: String,
+    /// `tid` of the tokens that count here.
+    pub tenant: TenantId,
+    /// What decisions read.
+    pub snapshots: Snapshots,
+    /// Where everything is recorded.
+    pub log: Log,
+    /// Where keys and certificates come from.
+    pub keyring: Keyring,
+    /// Where what happens to database users is written.
+    pub control: Control,
+    /// Where sessions are listed, and cut.
+    pub live: LiveSessions,
+    /// The time.
+    pub clock: Clock,
+    /// The owner of its tasks.
+    pub tasks: Tasks,
+    /// The request to stop.
+    pub shutdown: Shutdown,
+    /// Where it counts.
+    pub metrics: Registry,
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    addresses: Vec<(String, SocketAddr)>,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's address cannot be bound.
+    #[error("listener `{listener}` cannot listen on {address}: {cause}")]
+    Bind {
+        /// Its name.
+        listener: String,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// There is no usable certificate for clients.
+    #[error("the listeners have no usable certificate: {0}")]
+    Certificate(#[from] runtime::tls::TlsError),
+}
+
+/// What all connections of a gateway share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub issuer: String,
+    pub tenant: TenantId,
+    pub snapshots: Snapshots,
+    pub log: Log,
+    pub keyring: Keyring,
+    pub provisioner: Provisioner,
+    pub live: LiveSessions,
+    pub clock: Clock,
+    pub tasks: Tasks,
+    pub shutdown: Shutdown,
+    pub limits: Limits,
+    pub admission: Arc<Admission>,
+    pub seats: Arc<authorise::Seats>,
+    pub cancel_keys: Arc<cancel::Keys>,
+    pub roll: Arc<Roll>,
+    pub metrics: metrics::Metrics,
+}
+
+/// Bounds in time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub startup_timeout: Duration,
+    pub drain: Duration,
+    pub staleness_login_max: Duration,
+    pub staleness_session_max: Duration,
+}
+
+impl Gateway {
+    /// Binds the listeners and begins to accept. Ends, sessions drained, when `shutdown` is requested.
+    pub fn start(parts: Parts) -> Result<Self, StartError> {
+        let certificate = parts.keyring.listener_certificate();
+        let tls = runtime::tls::server_config(&certificate, &[tls::ALPN])?;
+        let configured = parts.config.listeners.clone();
+        let name = parts.config.name.clone();
+        let shared = Arc::new(Shared::from(parts));
+        let mut bound = Vec::new();
+        for config::Listener {
+            name,
+            protocol: config::Protocol::PostgreSql,
+            listen,
+            authentication,
+            proxy_protocol_from,
+        } in configured
+        {
+            let cannot =
+                |cause| StartError::Bind { listener: name.clone(), address: listen, cause };
+            let socket = listener::bind(listen).map_err(cannot)?;
+            let address = socket.local_addr().map_err(cannot)?;
+            let door =
+                Door { name, authentication, proxies: proxy_protocol_from, tls: Arc::clone(&tls) };
+            bound.push((socket, address, Arc::new(door)));
+        }
+        let acknowledger = shared.snapshots.register(&name);
+        let acknowledging = verify::roll::acknowledge(
+            Arc::clone(&shared.roll),
+            shared.snapshots.clone(),
+            acknowledger,
+        );
+        let shutdown = shared.shutdown.clone();
+        shared.tasks.spawn("acknowledge", async move {
+            tokio::select! {
+                () = acknowledging => {}
+                () = shutdown.requested() => {}
+            }
+        });
+        let mut addresses = Vec::new();
+        for (socket, address, door) in bound {
+            info!(listener = door.name, %address, "listening");
+            addresses.push((door.name.clone(), address));
+            shared.tasks.spawn("listener", listener::run(socket, door, Arc::clone(&shared)));
+        }
+        Ok(Self { addresses })
+    }
+
+    /// Names of the listeners and where they listen: what port 0 became.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+}
+
+impl From<Parts> for Shared {
+    fn from(parts: Parts) -> Self {
+        let Parts {
+            config,
+            issuer,
+            tenant,
+            snapshots,
+            log,
+            keyring,
+            control,
+            live,
+            clock,
+            tasks,
+            shutdown,
+            metrics,
+        } = parts;
+        let provisioner = Provisioner::new(control, keyring.clone(), clock.clone(), tasks.clone());
+        let limits = Limits {
+            startup_timeout: config.limits.startup_timeout.duration(),
+            drain: config.limits.drain.duration(),
+            staleness_login_max: config.staleness_login_max.duration(),
+            staleness_session_max: config.staleness_session_max.duration(),
+        };
+        let bounds = Bounds {
+            connections_max: config.limits.connections_max,
+            connections_per_source_max: config.limits.connections_per_source_max,
+            unauthenticated_per_source_max: config.limits.unauthenticated_per_source_max,
+        };
+        Self {
+            issuer,
+            tenant,
+            snapshots,
+            log,
+            keyring,
+            provisioner,
+            live,
+            clock,
+            tasks,
+            shutdown,
+            limits,
+            admission: Admission::new(bounds),
+            seats: Arc::default(),
+            cancel_keys: Arc::default(),
+            roll: Arc::default(),
+            metrics: metrics::Metrics::new(&metrics),
+        }
+    }
+}

@@ -24,6 +24,8 @@ use crate::verify::{Cause, Watch};
 mod activity;
 mod outbox;
 mod pump;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use activity::{Activity, State};
 pub(crate) use pump::{End, Pump, Surroundings};
@@ -53,6 +55,8 @@ pub(crate) struct Context {
     pub server: Arc<Document<DatabaseServer>>,
     /// As whom.
     pub principal: PrincipalId,
+    /// Under which name there.
+    pub database_user: String,
     /// Asks again whether it may live.
     pub watch: Watch,
     /// Understands what passes.
@@ -99,6 +103,8 @@ pub(crate) struct Ended {
     pub server: Arc<Document<DatabaseServer>>,
     /// As whom.
     pub principal: PrincipalId,
+    /// Under which name there.
+    pub database_user: String,
     /// How its backend is cancelled.
     pub upstream_key: CancelKey,
     /// Its place in the list of sessions.
@@ -146,6 +152,7 @@ pub(crate) async fn run(open: Open) -> Ended {
         connection,
         server,
         principal,
+        database_user: context.database_user,
         upstream_key: context.upstream_key,
         live: context.live,
         last_record: context.last_record,

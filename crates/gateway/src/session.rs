@@ -26,7 +26,7 @@ pub(crate) async fn serve(accepted: Accepted) {
         Err(Stop::Refused(refused)) => Box::pin(end::refuse(*refused)).await,
         Err(Stop::Cancel(asked)) => Box::pin(cancel::serve(*asked)).await,
         Err(Stop::Silent(why)) => {
-            tracing::debug!(why, "a connection ended before it was a session")
+            tracing::debug!(why, "a connection ended before it was a session");
         }
     }
 }

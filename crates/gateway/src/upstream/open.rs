@@ -119,6 +119,7 @@ fn relayable(
     let latency = opened_at.since(connection.accepted_at);
     let context = Context {
         principal: grant.principal.id,
+        database_user: grant.database_user.clone(),
         recorder: Recorder::new(gateway.log.clone(), server.spec.audit.mode),
         last_record: LastRecord::of(connection.id, actor, &activity, gateway.log.clone()),
         held: Held { _seat: seat, _gauge: gateway.metrics.opened(latency, connection.waited) },
