@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::Log;
-use control::{Control, Keyring, LiveSessions};
+use control::{Keyring, LiveSessions};
 use model::TenantId;
 use runtime::metrics::Registry;
 use runtime::{Clock, Shutdown, Tasks, config};
@@ -55,8 +55,8 @@ pub struct Parts {
     pub log: Log,
     /// Where keys and certificates come from.
     pub keyring: Keyring,
-    /// Where what happens to database users is written.
-    pub control: Control,
+    /// Prepares and withdraws database users.
+    pub provisioner: Provisioner,
     /// Where sessions are listed, and cut.
     pub live: LiveSessions,
     /// The time.
@@ -186,14 +186,13 @@ impl From<Parts> for Shared {
             snapshots,
             log,
             keyring,
-            control,
+            provisioner,
             live,
             clock,
             tasks,
             shutdown,
             metrics,
         } = parts;
-        let provisioner = Provisioner::new(control, keyring.clone(), clock.clone(), tasks.clone());
         let limits = Limits {
             startup_timeout: config.limits.startup_timeout.duration(),
             drain: config.limits.drain.duration(),
