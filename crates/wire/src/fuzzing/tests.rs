@@ -88,7 +88,7 @@ const CLIENT_TYPES: &[u8] = b"QPBDECHSXFdcfp\0";
 const SERVER_TYPES: &[u8] = b"RSKZCENtTDnsI123GHWdcAVv\0";
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_are_a_startup_packet_or_are_refused(data in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -108,6 +108,11 @@ proptest! {
     fn any_server_bytes_read_the_same_however_they_are_split(data in stream(SERVER_TYPES)) {
         pg_backend(&data);
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn any_session_gives_each_statement_an_outcome(
