@@ -1,0 +1,274 @@
+//! What a document must obey.
+
+use model::code::{
+    Code, IMMUTABLE, INVALID, LAST_OWNER, NOT_FOUND, READ_ONLY_KIND, REFERENCE_UNKNOWN, REFERENCED,
+    TEST_STACK_ONLY, TOO_LARGE,
+};
+use model::{Kind, Refusal, Resource};
+use serde_json::{Value, json};
+
+use crate::fixture::{APPROVER, DEV, OWNER, PEM, Plane, document, refused, server};
+
+async fn put(plane: &Plane, kind: &str, name: &str, spec: Value) -> Result<Resource, Refusal> {
+    plane.put(document(kind, name, spec)).await
+}
+
+fn server_with(changes: Value) -> Value {
+    let mut spec = server();
+    for (name, value) in changes.as_object().unwrap() {
+        spec[name] = value.clone();
+    }
+    spec
+}
+
+#[tokio::test]
+async fn documents_that_cannot_be_right_are_refused_by_kind() {
+    let plane = Plane::new().await;
+    let rows: Vec<(&str, &str, Value, &'static Code)> = vec![
+        ("Tenant", "example.com", json!({ "displayName": "T", "domains": ["nodot"] }), &INVALID),
+        ("Tenant", "second", json!({ "displayName": "T" }), &INVALID),
+        ("User", "u", json!({ "displayName": "x".repeat(1025) }), &TOO_LARGE),
+        ("Group", "g", json!({ "members": ["nobody"] }), &REFERENCE_UNKNOWN),
+        ("Application", "a", json!({ "displayName": "A", "certificates": ["x"] }), &INVALID),
+        ("DatabaseServer", "s", server_with(json!({ "port": 0 })), &INVALID),
+        ("DatabaseServer", "s", server_with(json!({ "ca": "x" })), &INVALID),
+        ("DatabaseServer", "s", server_with(json!({ "host": "" })), &INVALID),
+        ("DatabaseServer", "s", server_with(json!({ "host": "169.254.169.254" })), &INVALID),
+        ("DatabaseServer", "s", server_with(json!({ "host": "::ffff:169.254.169.254" })), &INVALID),
+        ("DatabaseServer", "s", server_with(json!({ "host": "0.0.0.0" })), &INVALID),
+        ("DatabaseServer", "s", server_with(json!({ "host": "[fe80::1]" })), &INVALID),
+        ("DatabaseServer", "s", server(), &INVALID), // the database name `orders` is taken
+        ("DatabaseServer", "s", server_with(json!({ "databases": { "only": [""] } })), &INVALID),
+        ("DatabaseRole", "reader", json!({ "server": "orders", "privileges": "reader" }), &INVALID),
+        (
+            "DatabaseRole",
+            "orders.",
+            json!({ "server": "orders", "privileges": "reader" }),
+            &INVALID,
+        ),
+        (
+            "DatabaseRole",
+            "nowhere.reader",
+            json!({ "server": "nowhere", "privileges": "reader" }),
+            &REFERENCE_UNKNOWN,
+        ),
+        (
+            "DatabaseRole",
+            "orders.super",
+            json!({ "server": "orders", "privileges": "superuser" }),
+            &TEST_STACK_ONLY,
+        ),
+        (
+            "DatabaseRole",
+            "orders.copy",
+            json!({ "server": "orders", "privileges": "reader", "replication": true }),
+            &TEST_STACK_ONLY,
+        ),
+        (
+            "DatabaseRole",
+            "orders.own",
+            json!({ "server": "orders", "privileges": { "existingRole": "portcullis_provisioner" } }),
+            &INVALID,
+        ),
+        (
+            "DatabaseRole",
+            "orders.long",
+            json!({ "server": "orders", "privileges": { "existingRole": "x".repeat(64) } }),
+            &INVALID,
+        ),
+        (
+            "RoleAssignment",
+            "twin",
+            json!({ "principal": { "group": "orders-readers" }, "role": "orders.reader" }),
+            &INVALID,
+        ),
+        (
+            "RoleAssignment",
+            "unknown",
+            json!({ "principal": { "application": "orders-apu" }, "role": "orders.reader" }),
+            &REFERENCE_UNKNOWN,
+        ),
+        (
+            "Eligibility",
+            "e",
+            json!({
+                "user": DEV, "group": "orders-readers",
+                "startsAt": "2026-11-25T00:00:00Z", "endsAt": "2026-11-25T00:00:00Z",
+            }),
+            &INVALID,
+        ),
+        (
+            "AccessRules",
+            "second",
+            json!({ "group": "orders-readers", "durationMax": "1h" }),
+            &INVALID,
+        ),
+        (
+            "AccessRules",
+            "orders-readers",
+            json!({ "group": "orders-readers", "durationMax": "0s" }),
+            &INVALID,
+        ),
+        (
+            "AccessRules",
+            "orders-readers",
+            json!({ "group": "orders-readers", "durationMax": "1h", "durationDefault": "2h" }),
+            &INVALID,
+        ),
+        (
+            "AccessRules",
+            "orders-readers",
+            json!({ "group": "orders-readers", "durationMax": "1h", "approvers": [DEV] }),
+            &INVALID,
+        ),
+    ];
+    for (kind, name, spec, code) in rows {
+        let before = plane.control.snapshots().load();
+        let put = put(&plane, kind, name, spec.clone()).await;
+        assert_eq!(refused(put), code, "{kind} {spec}");
+        assert_eq!(*plane.control.snapshots().load(), *before);
+    }
+}
+
+#[tokio::test]
+async fn firewall_ranges_are_of_one_family_in_order_and_unmapped() {
+    let plane = Plane::new().await;
+    let range = |start: &str, end: &str| json!({ "server": "orders", "startIpAddress": start, "endIpAddress": end });
+    for (start, end) in
+        [("10.0.0.9", "10.0.0.1"), ("10.0.0.1", "fd00::1"), ("::ffff:10.0.0.1", "::ffff:10.0.0.9")]
+    {
+        let put = put(&plane, "FirewallRule", "r", range(start, end)).await;
+        assert_eq!(refused(put), &INVALID, "{start} - {end}");
+    }
+    for (start, end) in [("10.0.0.1", "10.0.0.1"), ("fd00::", "fd00::ffff")] {
+        put(&plane, "FirewallRule", "r", range(start, end)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_set_at_creation_never_changes() {
+    let plane = Plane::new().await;
+    let test_stack = server_with(json!({ "testStack": true }));
+    assert_eq!(refused(put(&plane, "DatabaseServer", "orders", test_stack).await), &IMMUTABLE);
+    let other = server_with(json!({ "databases": { "only": ["t"] }, "testStack": true }));
+    put(&plane, "DatabaseServer", "other", other.clone()).await.unwrap();
+    let superuser = json!({ "server": "other", "privileges": "superuser" });
+    put(&plane, "DatabaseRole", "other.super", superuser).await.unwrap();
+    let mut tamed = other;
+    tamed["testStack"] = json!(false);
+    assert_eq!(refused(put(&plane, "DatabaseServer", "other", tamed).await), &IMMUTABLE);
+
+    let id = "6f1f3c86-4c1b-4d3c-8d6c-0d9f2c3b7a11";
+    let application = |id: Option<&str>| json!({ "displayName": "A", "clientId": id });
+    let made = put(&plane, "Application", "a", application(Some(id))).await.unwrap();
+    let Resource::Application(made) = made else { panic!() };
+    assert_eq!(made.status.client_id.unwrap().to_string(), id);
+    let kept = put(&plane, "Application", "a", json!({ "displayName": "B" })).await.unwrap();
+    let Resource::Application(kept) = kept else { panic!() };
+    assert_eq!(kept.status.client_id, made.status.client_id);
+    let other = "00000000-4c1b-4d3c-8d6c-0d9f2c3b7a11";
+    let changed = put(&plane, "Application", "a", application(Some(other))).await;
+    assert_eq!(refused(changed), &IMMUTABLE);
+    assert_eq!(refused(put(&plane, "Application", "b", application(Some(id))).await), &INVALID);
+}
+
+#[tokio::test]
+async fn a_client_id_is_drawn_when_none_is_given() {
+    let plane = Plane::new().await;
+    let state = plane.control.snapshots().load();
+    let application = state.applications.get("orders-api").unwrap();
+    assert!(application.status.client_id.is_some() && application.spec.client_id.is_none());
+}
+
+#[tokio::test]
+async fn what_others_refer_to_stays_and_they_are_named() {
+    let plane = Plane::new().await;
+    let owner = plane.caller(OWNER);
+    let refusal = plane.control.delete(&owner, Kind::Group, "orders-readers").await.unwrap_err();
+    assert_eq!(refusal.code, &REFERENCED);
+    assert_eq!(
+        refusal.message,
+        "`Group/orders-readers` cannot go: `RoleAssignment/readers-read`, `Eligibility/dev-reads`, \
+         `AccessRules/orders-readers` refer to it"
+    );
+    for (kind, name) in [
+        (Kind::User, DEV),
+        (Kind::User, APPROVER),
+        (Kind::DatabaseServer, "orders"),
+        (Kind::DatabaseRole, "orders.reader"),
+    ] {
+        assert_eq!(refused(plane.control.delete(&owner, kind, name).await), &REFERENCED, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_enabled_owner_stays() {
+    let plane = Plane::new().await;
+    let owner = plane.caller(OWNER);
+    assert_eq!(refused(plane.control.delete(&owner, Kind::User, OWNER).await), &LAST_OWNER);
+    let as_owner =
+        |enabled| json!({ "displayName": "O", "controlRole": "owner", "enabled": enabled });
+    assert_eq!(refused(put(&plane, "User", OWNER, as_owner(false)).await), &LAST_OWNER);
+    put(&plane, "User", "second@example.com", as_owner(false)).await.unwrap();
+    assert_eq!(refused(plane.control.delete(&owner, Kind::User, OWNER).await), &LAST_OWNER);
+    put(&plane, "User", "second@example.com", as_owner(true)).await.unwrap();
+    plane.control.delete(&owner, Kind::User, OWNER).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_tenant_stays() {
+    let plane = Plane::new().await;
+    let delete = plane.control.delete(&plane.caller(OWNER), Kind::Tenant, "example.com").await;
+    assert_eq!(refused(delete), &INVALID);
+}
+
+#[tokio::test]
+async fn nobody_writes_what_only_portcullis_writes() {
+    let plane = Plane::new().await;
+    let id = plane.active().await;
+    let owner = plane.caller(OWNER);
+    let activation = Resource::from(plane.activation(id));
+    assert_eq!(refused(plane.control.put(&owner, activation).await), &READ_ONLY_KIND);
+    let delete = plane.control.delete(&owner, Kind::Activation, &id.to_string()).await;
+    assert_eq!(refused(delete), &READ_ONLY_KIND);
+}
+
+#[tokio::test]
+async fn a_status_comes_back_as_it_was_read_or_not_at_all() {
+    let plane = Plane::new().await;
+    let owner = plane.caller(OWNER);
+    let Resource::Application(mut read) =
+        plane.control.get(&owner, Kind::Application, "orders-api").unwrap()
+    else {
+        panic!()
+    };
+    read.spec.display_name = "Renamed".to_owned();
+    let put = plane.control.put(&owner, read.clone().into()).await.unwrap().value;
+    let Resource::Application(mut put) = put else { panic!() };
+    assert_eq!(put.status, read.status);
+    put.status.client_id = Some(model::ApplicationId::random());
+    assert_eq!(refused(plane.control.put(&owner, put.into()).await), &INVALID);
+}
+
+#[tokio::test]
+async fn servers_told_apart_by_tls_name_may_hold_databases_of_one_name() {
+    let plane = Plane::new().await;
+    let named = |name: &str| {
+        json!({
+            "engine": "postgresql", "host": "db2", "port": 5432, "ca": PEM,
+            "databases": { "only": ["orders"] }, "serverNames": [name],
+        })
+    };
+    put(&plane, "DatabaseServer", "second", named("two.example.com")).await.unwrap();
+    let third = put(&plane, "DatabaseServer", "third", named("TWO.example.com")).await;
+    assert_eq!(refused(third), &INVALID);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_with_the_nearest_name() {
+    let plane = Plane::new().await;
+    let owner = plane.caller(OWNER);
+    let refusal = plane.control.delete(&owner, Kind::Group, "orders-reader").await.unwrap_err();
+    assert_eq!(refusal.code, &NOT_FOUND);
+    assert_eq!(refusal.hint.as_deref(), Some("did you mean `orders-readers`?"));
+}
