@@ -8,13 +8,14 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use model::event::{Actor, EventBody, Outcome, Write};
-use model::{Kind, Refusal, Revision, code};
+use model::{Kind, PrincipalId, Refusal, Revision, code};
 use store::{Committed, Transaction};
 
 use crate::caller::Caller;
 use crate::check;
 use crate::control::Control;
 use crate::diff;
+use crate::resources::end_refresh;
 use crate::verb::Verb;
 
 /// `request`, `approve` and `apply` wait so long for every live gateway to act on them (DECISIONS 6).
@@ -143,6 +144,7 @@ impl Control {
         let written = self.store().write(move |transaction| {
             let mut writing = Writing::new(transaction);
             let value = work(&mut writing)?;
+            end_disabled(&mut writing)?;
             check::invariants(&writing.snapshot(), writing.state())?;
             let events = intent.events(writing);
             if !events.is_empty() {
@@ -174,6 +176,19 @@ impl Control {
             tracing::error!(%error, verb = %intent.verb, "a refused write could not be recorded");
         }
     }
+}
+
+/// Whoever was disabled signs in anew once they are enabled again, by whichever way the document was written.
+fn end_disabled(writing: &mut Writing<'_, '_>) -> Result<(), Refusal> {
+    let before = writing.snapshot();
+    let disabled: Vec<PrincipalId> = writing
+        .touched()
+        .filter(|(kind, _)| *kind == Kind::User)
+        .filter_map(|(_, name)| Some((before.users.get(name)?, writing.state().users.get(name)?)))
+        .filter(|(before, after)| before.spec.enabled && !after.spec.enabled)
+        .map(|(_, after)| PrincipalId(after.uid()))
+        .collect();
+    disabled.into_iter().try_for_each(|person| end_refresh(writing, person))
 }
 
 fn unrecorded(error: &audit::AuditError) -> Refusal {
