@@ -117,11 +117,39 @@ async fn every_librarys_form_of_assertion_is_accepted() {
     let unpadded = URL_SAFE_NO_PAD.encode(identity.sha256());
     let standard = STANDARD.encode(identity.sha1());
     let forms = [
-        (identity.sign(&RSA_PKCS1_SHA256, &json!({ "alg": "RS256", "typ": "JWT", "x5t": x5t }), &python), "Python"),
+        (
+            identity.sign(
+                &RSA_PKCS1_SHA256,
+                &json!({ "alg": "RS256", "typ": "JWT", "x5t": x5t }),
+                &python,
+            ),
+            "Python",
+        ),
         (identity.sign(&RSA_PKCS1_SHA256, &with_chain, &setting.claims()), "Python with chain"),
-        (identity.sign(&RSA_PSS_SHA256, &json!({ "typ": "JWT", "alg": "PS256", "x5t#S256": padded }), &setting.changed("exp", json!(now + 1800))), "Python aio"),
-        (identity.sign(&RSA_PSS_SHA256, &json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": unpadded }), &setting.changed("nbf", json!(now + 1))), "Node"),
-        (identity.sign(&RSA_PKCS1_SHA256, &json!({ "alg": "RS256", "typ": "JWT", "x5t": standard }), &setting.changed("exp", json!(now + 300))), "Rust"),
+        (
+            identity.sign(
+                &RSA_PSS_SHA256,
+                &json!({ "typ": "JWT", "alg": "PS256", "x5t#S256": padded }),
+                &setting.changed("exp", json!(now + 1800)),
+            ),
+            "Python aio",
+        ),
+        (
+            identity.sign(
+                &RSA_PSS_SHA256,
+                &json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": unpadded }),
+                &setting.changed("nbf", json!(now + 1)),
+            ),
+            "Node",
+        ),
+        (
+            identity.sign(
+                &RSA_PKCS1_SHA256,
+                &json!({ "alg": "RS256", "typ": "JWT", "x5t": standard }),
+                &setting.changed("exp", json!(now + 300)),
+            ),
+            "Rust",
+        ),
     ];
     for (assertion, library) in forms {
         let answer = setting.present(&assertion).await;
@@ -165,9 +193,17 @@ async fn what_is_wrong_with_an_assertion_is_said_with_entras_number() {
         (usual("exp", json!(now - 301)), 700_024, "expired for more than the skew"),
         (usual("nbf", json!(now + 301)), 700_024, "not valid yet by more than the skew"),
         (usual("exp", json!(now + 86_401)), 700_024, "a life of more than a day"),
-        (usual("aud", json!("https://login.microsoftonline.com/x/v2.0")), 700_023, "another audience"),
+        (
+            usual("aud", json!("https://login.microsoftonline.com/x/v2.0")),
+            700_023,
+            "another audience",
+        ),
         (usual("sub", json!(other)), 700_021, "another subject"),
-        (usual("iss", json!("https://kubernetes.default.svc")), 700_211, "another issuer: federation"),
+        (
+            usual("iss", json!("https://kubernetes.default.svc")),
+            700_211,
+            "another issuer: federation",
+        ),
     ] {
         let answer = setting.present(&assertion).await;
         assert_eq!(answer.refusal(), (401, "invalid_client".to_owned(), number), "{case}");

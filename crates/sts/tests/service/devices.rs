@@ -2,9 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{Answer, CLIENT, DATABASE_SCOPE, DEV, DEVICE_GRANT, Machine, ORIGIN, Sts, claims};
+use crate::fixture::{
+    Answer, CLIENT, DATABASE_SCOPE, DEV, DEVICE_GRANT, Machine, ORIGIN, Sts, claims,
+};
 
-const SCOPE: &str = "https://ossrdbms-aad.database.windows.net/.default offline_access openid profile";
+const SCOPE: &str =
+    "https://ossrdbms-aad.database.windows.net/.default offline_access openid profile";
 
 async fn begin(sts: &Sts) -> Value {
     let fields = [("client_id", CLIENT), ("scope", SCOPE)];
@@ -14,8 +17,12 @@ async fn begin(sts: &Sts) -> Value {
 async fn poll(sts: &Sts, begun: &Value) -> Answer {
     let code = begun["device_code"].as_str().unwrap();
     // As Python sends it: under both names, without a scope.
-    let fields =
-        [("grant_type", DEVICE_GRANT), ("client_id", CLIENT), ("device_code", code), ("code", code)];
+    let fields = [
+        ("grant_type", DEVICE_GRANT),
+        ("client_id", CLIENT),
+        ("device_code", code),
+        ("code", code),
+    ];
     sts.token(&fields).await
 }
 
@@ -103,7 +110,10 @@ async fn no_is_no_and_a_decision_is_made_once() {
     let begun = begin(&sts).await;
     let user_code = begun["user_code"].as_str().unwrap();
     assert_eq!(machine.decide(user_code, false).await.ok(), json!({ "outcome": "denied" }));
-    assert_eq!(poll(&sts, &begun).await.refusal(), (400, "authorization_declined".to_owned(), 70_018));
+    assert_eq!(
+        poll(&sts, &begun).await.refusal(),
+        (400, "authorization_declined".to_owned(), 70_018)
+    );
     sts.forward(31);
     let body = machine.proof(&machine.code(), json!({ "userCode": user_code })).await;
     let again = sts.json("/signin/v1/device", &body).await;
@@ -117,8 +127,7 @@ async fn a_code_dies_after_fifteen_minutes_on_both_sides() {
     let begun = begin(&sts).await;
     sts.forward(900);
     assert_eq!(poll(&sts, &begun).await.refusal(), (400, "expired_token".to_owned(), 70_020));
-    let body =
-        machine.proof(&machine.code(), json!({ "userCode": begun["user_code"] })).await;
+    let body = machine.proof(&machine.code(), json!({ "userCode": begun["user_code"] })).await;
     let answer = sts.json("/signin/v1/device", &body).await;
     assert_eq!(answer.problem(), (404, "PC2003".to_owned()));
 }

@@ -71,7 +71,9 @@ async fn every_answer_carries_the_security_headers_and_is_not_kept() {
         assert_eq!(headers["cache-control"], "no-store", "{path}");
         assert_eq!(headers["x-content-type-options"], "nosniff");
         assert_eq!(headers["x-frame-options"], "DENY");
-        assert!(headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+        assert!(
+            headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'")
+        );
     }
 }
 
@@ -100,7 +102,11 @@ async fn there_are_pages_for_browsers_that_run_nothing() {
     let sts = Sts::new().await;
     for (path, status, text) in [
         ("/device", 200, "portcullis login --device-code"),
-        ("/common/oauth2/v2.0/authorize?client_id=x&redirect_uri=http://evil.test", 400, "not available yet"),
+        (
+            "/common/oauth2/v2.0/authorize?client_id=x&redirect_uri=http://evil.test",
+            400,
+            "not available yet",
+        ),
         ("/common/oauth2/v2.0/logout", 200, "portcullis logout"),
         ("/error?code=7000215", 200, "AADSTS"),
     ] {

@@ -78,8 +78,7 @@ impl Sts {
         let directory = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual(at(START));
         let store = Store::open(&directory.path().join("store.db"), clock.clone()).unwrap();
-        let keyring =
-            Keyring::open(&store, MasterKey::generate().unwrap(), &clock).await.unwrap();
+        let keyring = Keyring::open(&store, MasterKey::generate().unwrap(), &clock).await.unwrap();
         let options = Options {
             directory: directory.path().join("audit"),
             gateway: "test".to_owned(),
@@ -221,8 +220,7 @@ impl Sts {
 
     /// Everything in the audit log.
     pub(crate) fn events(&self) -> Vec<EventBody> {
-        let reader =
-            audit::read::Reader::open(&self.directory.path().join("audit"), 1).unwrap();
+        let reader = audit::read::Reader::open(&self.directory.path().join("audit"), 1).unwrap();
         reader.map(|event| event.unwrap()).map(|event: Event| event.body).collect()
     }
 

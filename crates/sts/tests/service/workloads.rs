@@ -71,7 +71,12 @@ async fn each_refusal_has_entras_status_error_and_number_and_a_record() {
         (with("grant_type", ""), 400, "invalid_request", 900_144),
         (with("grant_type", "password"), 400, "unsupported_grant_type", 70_003),
         (with("scope", ""), 400, "invalid_request", 90_014),
-        (with("scope", "https://ossrdbms-aad.database.windows.net"), 400, "invalid_scope", 1_002_012),
+        (
+            with("scope", "https://ossrdbms-aad.database.windows.net"),
+            400,
+            "invalid_scope",
+            1_002_012,
+        ),
         (with("scope", "https://vault.azure.net/.default"), 400, "invalid_resource", 500_011),
     ] {
         let before = sts.token_events().len();
@@ -142,10 +147,9 @@ async fn v1_takes_a_resource_and_answers_in_texts() {
     let sts = Sts::new().await;
     let (client, secret) = sts.with_secret("orders-api").await;
     let client = client.to_string();
-    for resource in [
-        "https://ossrdbms-aad.database.windows.net",
-        "https://ossrdbms-aad.database.windows.net/",
-    ] {
+    for resource in
+        ["https://ossrdbms-aad.database.windows.net", "https://ossrdbms-aad.database.windows.net/"]
+    {
         let fields = [
             ("grant_type", "client_credentials"),
             ("client_id", client.as_str()),
@@ -153,7 +157,10 @@ async fn v1_takes_a_resource_and_answers_in_texts() {
             ("resource", resource),
         ];
         let answer = sts.form("/example.com/oauth2/token", &fields).await.ok();
-        assert_eq!((&answer["expires_in"], &answer["resource"]), (&json!("3599"), &json!(resource)));
+        assert_eq!(
+            (&answer["expires_in"], &answer["resource"]),
+            (&json!("3599"), &json!(resource))
+        );
         assert_eq!(answer["expires_on"], "1795518000");
         assert_eq!(claims(&answer["access_token"])["aud"], resource);
         sts.verified(answer["access_token"].as_str().unwrap());
