@@ -23,8 +23,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use control::{Control, LiveSessions};
+use control::{Control, Keyring, LiveSessions};
 use model::{Refusal, TenantId, code};
 use runtime::{Clock, Tasks, metrics};
 use store::Snapshots;
@@ -39,6 +40,8 @@ pub use crate::servers::{Adopt, DatabaseServers, Future};
 pub struct Parts {
     /// The write path.
     pub control: Control,
+    /// Keys and authorities.
+    pub keyring: Keyring,
     /// What reads answer from.
     pub snapshots: Snapshots,
     /// The audit log.
@@ -84,7 +87,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .method_not_allowed_fallback(async || Problem::from(unknown_route()))
+        .method_not_allowed_fallback(no_such_route)
         .with_state(Api(Arc::new(parts)))
 }
 
@@ -112,10 +115,15 @@ fn writing() -> Router<Api> {
         .route("/v1/applications/{name}/secrets/{id}", delete(credentials::remove_secret))
         .route("/v1/tokens/revoke", post(credentials::revoke_tokens))
         .route("/v1/databaseservers/{name}/adopt", post(servers::adopt))
+        .route("/v1/authorities/rotate", post(servers::rotate_authority))
 }
 
-/// The answer to an address or method that is none of ours.
-pub fn unknown_route() -> Refusal {
+/// The answer to an address that is none of ours.
+pub async fn no_such_route() -> Response {
+    Problem::from(nothing_here()).into_response()
+}
+
+fn nothing_here() -> Refusal {
     Refusal::new(&code::NOT_FOUND, "there is nothing at this address for this method")
         .hint("docs/reference/api.md lists the routes")
 }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use axum::Json as Answer;
 use axum::extract::{Path, State};
+use control::keyring::RotatedAuthority;
 use control::{Caller, Verb, allowed};
 use model::{Refusal, ServerName, code};
 use serde::Deserialize;
@@ -58,6 +59,22 @@ pub(crate) async fn adopt(
 ) -> Result<Answer<Value>, Problem> {
     authorise(&caller.caller, Verb::AdoptDatabaseUser, "adopt database users")?;
     Ok(Answer(api.servers.adopt(&caller.caller, &server, adopt).await?))
+}
+
+/// Whose authority takes a step of its rotation; the installation's own when no server is named.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Whose {
+    server: Option<ServerName>,
+}
+
+pub(crate) async fn rotate_authority(
+    State(api): State<Api>,
+    caller: Authenticated,
+    Json(Whose { server }): Json<Whose>,
+) -> Result<Answer<RotatedAuthority>, Problem> {
+    let rotated = api.keyring.rotate_authority(&caller.caller, server.as_ref()).await;
+    Ok(Answer(rotated.map_err(Refusal::from)?))
 }
 
 fn authorise(caller: &Caller, verb: Verb, what: &str) -> Result<(), Refusal> {

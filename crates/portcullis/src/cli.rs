@@ -279,6 +279,9 @@ pub(crate) struct Apply {
     /// Check and show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Where files and a change made elsewhere disagree, let the files win
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 /// `portcullis get`.
@@ -491,11 +494,14 @@ pub(crate) enum AuditCommand {
         /// The log's public key, 64 hex digits or a file with them
         #[arg(long, value_name = "KEY", required_unless_present = "config")]
         public_key: Option<String>,
-        /// File with the last known checkpoint
+        /// File with the last checkpoint that was kept elsewhere
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         checkpoint: Option<PathBuf>,
+        /// The gateway whose log it is; the checkpoint's when absent
+        #[arg(long, value_name = "NAME")]
+        gateway: Option<String>,
         /// Take folder, key and checkpoint from this server's configuration and store
-        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["directory", "public_key"])]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["directory", "public_key", "gateway"])]
         config: Option<PathBuf>,
     },
     /// Print the latest signed checkpoint and the public key, to keep elsewhere

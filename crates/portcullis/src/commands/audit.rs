@@ -1,0 +1,160 @@
+//! `portcullis audit`: what happened, from the server; and the proof that the log is whole, offline.
+
+mod proof;
+
+use audit::verify::{DamageKind, Verified};
+use model::event::Event;
+use model::{Lifetime, Timestamp};
+use runtime::Clock;
+use serde_json::Value;
+
+use crate::address::Address;
+use crate::cli::{AuditCommand, AuditSearch, Common, Format};
+use crate::events;
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::remote::Remote;
+use crate::table::pairs;
+use proof::Given;
+
+pub(crate) fn search(common: &Common, search: &AuditSearch) -> Result<(), Failure> {
+    let remote = Remote::open(common, "read the audit log")?;
+    let address = address(search)?;
+    if search.follow {
+        return remote.lines(&address, |line| show_line(common.output, line));
+    }
+    if common.output == Format::Json {
+        return remote.lines(&address, output::line);
+    }
+    let mut events = Vec::new();
+    remote.lines(&address, |line| {
+        events.push(read(line)?);
+        Ok(())
+    })?;
+    if events.is_empty() && common.output == Format::Table {
+        output::note("no event matches; --since 7d looks further back");
+        return Ok(());
+    }
+    output::show_all(common.output, &events, || events::table(&events))
+}
+
+fn address(search: &AuditSearch) -> Result<Address, Failure> {
+    let now = Clock::system().now();
+    let since = when(&search.since, now)?;
+    let until = search.until.as_deref().map(|until| when(until, now)).transpose()?;
+    let session = search.session.map(|session| session.to_string());
+    let types = (!search.types.is_empty()).then(|| search.types.join(","));
+    let address = Address::of(&["v1", "audit"])
+        .with("since", &since.to_string())
+        .maybe("until", until.map(|until| until.to_string()).as_deref())
+        .maybe("actor", search.actor.as_deref())
+        .maybe("server", search.server.as_ref().map(model::ServerName::as_str))
+        .maybe("session", session.as_deref())
+        .maybe("types", types.as_deref())
+        .maybe("text", search.text.as_deref())
+        .with("limit", &search.limit.to_string());
+    Ok(if search.follow { address.with("follow", "true") } else { address })
+}
+
+/// An instant, or so long ago.
+fn when(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    match text.parse::<Lifetime>() {
+        Ok(ago) => Ok(now.minus(ago.duration())),
+        Err(_) => Err(Failure::new(
+            "cannot read the audit log",
+            format!("`{text}` is neither an instant nor a length of time"),
+        )
+        .exit(Exit::Usage)
+        .next("write it like 2026-11-24T10:00:00Z, 30m, 8h or 2d")),
+    }
+}
+
+fn read(line: &str) -> Result<Event, Failure> {
+    serde_json::from_str(line).map_err(|error| {
+        Failure::new("cannot read the audit log", format!("the server sent `{line}`: {error}"))
+            .next("this program may be older than the server")
+    })
+}
+
+fn show_line(format: Format, line: &str) -> Result<(), Failure> {
+    match format {
+        Format::Table => output::line(&events::line(&read(line)?)),
+        Format::Json => output::line(line),
+        Format::Yaml => {
+            let event = read(line)?;
+            output::show(format, &event, String::new)?;
+            output::line("---")
+        }
+    }
+}
+
+pub(crate) fn run(common: &Common, command: &AuditCommand) -> Result<(), Failure> {
+    match command {
+        AuditCommand::Checkpoint => checkpoint(common),
+        AuditCommand::Verify { directory, public_key, checkpoint, gateway, config } => {
+            let known = match (config, directory, public_key) {
+                (Some(config), _, _) => proof::of_server(config, checkpoint.as_deref())?,
+                (None, Some(directory), Some(public_key)) => proof::given(&Given {
+                    directory,
+                    public_key,
+                    gateway: gateway.as_deref(),
+                    checkpoint: checkpoint.as_deref(),
+                })?,
+                (None, _, _) => {
+                    return Err(Failure::new(
+                        "cannot verify the audit log",
+                        "it is not said which",
+                    )
+                    .exit(Exit::Usage)
+                    .next("add --config FILE, or --directory DIR and --public-key KEY"));
+                }
+            };
+            verify(common, &known)
+        }
+    }
+}
+
+fn checkpoint(common: &Common) -> Result<(), Failure> {
+    let remote = Remote::open(common, "read the latest checkpoint")?;
+    let position: Value = remote.get(&Address::of(&["v1", "audit", "checkpoint"]))?;
+    // For people too: it is made to be kept in a file.
+    let format = if common.output == Format::Table { Format::Json } else { common.output };
+    output::show(format, &position, String::new)
+}
+
+fn verify(common: &Common, known: &proof::Known) -> Result<(), Failure> {
+    let verified = known.verify().map_err(|damage| {
+        Failure::new(format!("the audit log is not whole: {damage}"), reason(damage.kind)).next(
+            "keep the folder as it is; compare it with backups and with the checkpoints kept elsewhere",
+        )
+    })?;
+    output::show(common.output, &verified, || {
+        let Verified { records, covered, head, checkpoints } = &verified;
+        let pairs = pairs([
+            ("Records", records.to_string()),
+            ("Covered by a signature", covered.to_string()),
+            ("Checkpoints that agree", checkpoints.to_string()),
+            ("Head", head.clone()),
+        ]);
+        format!("the audit log is whole\n\n{pairs}")
+    })
+}
+
+fn reason(kind: DamageKind) -> &'static str {
+    match kind {
+        DamageKind::Altered => "a record is not what it was when it was written",
+        DamageKind::Missing => "records were taken out",
+        DamageKind::Doubled => "a record was put in a second time",
+        DamageKind::Swapped => "records were put into another order",
+        DamageKind::TailMissing => "the end was cut off",
+        DamageKind::SegmentMissing => "a whole file was taken away",
+        DamageKind::Rewritten => "the chain was computed anew after something was changed",
+        DamageKind::CheckpointForged => "a checkpoint was not signed by this log's key",
+        DamageKind::NoCheckpoint => "nothing signed says how long the log should be",
+        DamageKind::AnotherLog => "it is the log of another gateway, or of another key",
+        DamageKind::Unreadable => "a file cannot be read",
+    }
+}

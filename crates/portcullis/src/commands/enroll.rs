@@ -1,0 +1,97 @@
+//! `portcullis server enroll` and `adopt`. The plan's inputs come from the API, what the server says now from its own
+//! host; nothing is changed without `--apply`.
+
+use std::path::PathBuf;
+
+use gateway::enroll::{self, EnrollInput, Host, HostError};
+use model::ServerName;
+use serde_json::{Value, json};
+
+use crate::address::Address;
+use crate::cli::{Common, Enroll};
+use crate::failure::Failure;
+use crate::output;
+use crate::remote::Remote;
+
+pub(crate) fn run(common: &Common, options: &Enroll) -> Result<(), Failure> {
+    let what = format!("enrol server `{}`", options.server);
+    let host = host(options);
+    if options.undo {
+        let Some(host) = host else { return Err(no_host(&what)) };
+        enroll::undo(&host).map_err(|error| failed(&what, &error))?;
+        return output::line(&format!("server `{}` is as it was before", options.server));
+    }
+    let remote = Remote::open(common, &what)?;
+    let name = options.server.as_str();
+    let mut input: EnrollInput =
+        remote.get(&Address::of(&["v1", "databaseservers", name, "enrollment"]))?;
+    input.additional_authorities = authorities(&options.additional_authority)?;
+    if let Some(host) = &host {
+        let observed = enroll::observe(host, &input.server.spec.maintenance_database)
+            .map_err(|error| failed(&what, &error))?;
+        input.observed = Some(observed);
+    }
+    let plan = enroll::plan(&input).map_err(|refusal| Failure::refused(cannot(&what), &refusal))?;
+    output::show(common.output, &plan, || plan.to_string())?;
+    let Some(host) = host else { return Ok(()) };
+    if !options.apply {
+        output::note("nothing was changed; repeat with --apply to apply this");
+        return Ok(());
+    }
+    enroll::apply(&plan, &host).map_err(|error| failed(&what, &error))?;
+    output::note("applied; --undo takes it back");
+    if options.close_local_door {
+        let observed = enroll::observe(&host, &input.server.spec.maintenance_database)
+            .map_err(|error| failed(&what, &error))?;
+        input.observed = Some(observed);
+        enroll::close_local_door(&input, &host).map_err(|error| failed(&what, &error))?;
+        output::note("the Unix socket is closed too");
+    }
+    Ok(())
+}
+
+fn host(options: &Enroll) -> Option<Host> {
+    let (data_directory, socket_directory) =
+        options.data_directory.clone().zip(options.socket_directory.clone())?;
+    Some(Host {
+        data_directory,
+        socket_directory,
+        os_user: options.os_user.clone(),
+        superuser: options.superuser.clone(),
+    })
+}
+
+fn authorities(files: &[PathBuf]) -> Result<Vec<String>, Failure> {
+    let read = |file: &PathBuf| {
+        std::fs::read_to_string(file)
+            .map_err(|error| Failure::new(format!("cannot read `{}`", file.display()), error))
+    };
+    files.iter().map(read).collect()
+}
+
+fn cannot(what: &str) -> String {
+    format!("cannot {what}")
+}
+
+fn failed(what: &str, error: &HostError) -> Failure {
+    Failure::new(cannot(what), error)
+}
+
+fn no_host(what: &str) -> Failure {
+    Failure::new(cannot(what), "it is not said where the server is on this host")
+        .next("add --data-directory and --socket-directory")
+}
+
+pub(crate) fn adopt(
+    common: &Common,
+    server: &ServerName,
+    user: &str,
+    principal: &str,
+) -> Result<(), Failure> {
+    let remote = Remote::open(common, format!("adopt database user `{user}`"))?;
+    let address = Address::of(&["v1", "databaseservers", server.as_str(), "adopt"]);
+    let adopted: Value = remote.post(&address, &json!({ "user": user, "principal": principal }))?;
+    output::show(common.output, &adopted, || {
+        format!("database user `{user}` on `{server}` is managed for {principal} from now on\n")
+    })
+}

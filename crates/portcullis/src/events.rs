@@ -1,0 +1,306 @@
+//! Audit events for people: who, what, where, which values, how many rows, how long, with what outcome.
+
+use std::collections::HashMap;
+
+use model::event::{Actor, Event, EventBody, Outcome, Parameter, Statement, StatementOutcome};
+use model::{SessionId, Timestamp};
+
+use crate::table::Table;
+
+/// Longer texts are cut in tables; `-o json` has all of it.
+const SQL_CHARACTERS_MAX: usize = 120;
+const VALUE_CHARACTERS_MAX: usize = 40;
+
+/// One line of the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) time: String,
+    pub(crate) who: String,
+    pub(crate) event: String,
+    pub(crate) on: String,
+    pub(crate) what: String,
+    pub(crate) rows: String,
+    pub(crate) took: String,
+    pub(crate) outcome: String,
+}
+
+const HEADING: &[&str] = &["TIME", "WHO", "EVENT", "ON", "WHAT", "ROWS", "TOOK", "OUTCOME"];
+
+/// The events as a table; a statement and its outcome share a line.
+pub(crate) fn table(events: &[Event]) -> String {
+    let mut outcomes: HashMap<(SessionId, u64), &StatementOutcome> = HashMap::new();
+    for event in events {
+        if let EventBody::StatementOutcome(outcome) = &event.body {
+            outcomes.insert((outcome.session, outcome.number), outcome);
+        }
+    }
+    let mut table = Table::new(HEADING);
+    for event in events {
+        let row = match &event.body {
+            EventBody::Statement(statement) => {
+                let outcome = outcomes.remove(&(statement.session, statement.number));
+                statement_row(event.time, statement, outcome)
+            }
+            EventBody::StatementOutcome(outcome) => {
+                // Its statement stands above, or lies before what was asked for.
+                if outcomes.remove(&(outcome.session, outcome.number)).is_none() {
+                    continue;
+                }
+                outcome_row(event.time, outcome)
+            }
+            _ => row(event),
+        };
+        table.row(cells(row));
+    }
+    table.render()
+}
+
+/// One event as one line, for `--follow`.
+pub(crate) fn line(event: &Event) -> String {
+    let row = match &event.body {
+        EventBody::Statement(statement) => statement_row(event.time, statement, None),
+        EventBody::StatementOutcome(outcome) => outcome_row(event.time, outcome),
+        _ => row(event),
+    };
+    let cells: Vec<String> = cells(row).into_iter().filter(|cell| !cell.is_empty()).collect();
+    crate::table::visible(&cells.join("  "))
+}
+
+fn cells(row: Row) -> [String; 8] {
+    let Row { time, who, event, on, what, rows, took, outcome } = row;
+    [time, who, event, on, what, rows, took, outcome]
+}
+
+fn statement_row(at: Timestamp, statement: &Statement, outcome: Option<&StatementOutcome>) -> Row {
+    let mut row = Row {
+        time: milliseconds(at),
+        who: statement.actor.name.clone(),
+        event: "statement".into(),
+        on: format!("{}/{}", statement.server, statement.database),
+        what: with_parameters(&statement.sql, &statement.parameters),
+        ..Row::default()
+    };
+    if let Some(outcome) = outcome {
+        (row.rows, row.took, row.outcome) = outcome_cells(outcome);
+    }
+    row
+}
+
+fn outcome_row(at: Timestamp, outcome: &StatementOutcome) -> Row {
+    let (rows, took, text) = outcome_cells(outcome);
+    Row {
+        time: milliseconds(at),
+        event: "outcome".into(),
+        what: format!("statement {} of session {}", outcome.number, outcome.session),
+        rows,
+        took,
+        outcome: text,
+        ..Row::default()
+    }
+}
+
+fn outcome_cells(outcome: &StatementOutcome) -> (String, String, String) {
+    let text = match (&outcome.error, &outcome.note) {
+        (Some(error), _) => format!("{}: {}", error.sqlstate, error.message),
+        (None, Some(note)) => note.clone(),
+        (None, None) => outcome.tags.join("; "),
+    };
+    (outcome.rows.to_string(), duration(outcome.duration_us), text)
+}
+
+fn row(event: &Event) -> Row {
+    let base = Row { time: milliseconds(event.time), ..Row::default() };
+    match &event.body {
+        EventBody::Started { version, unknown_outcomes } => Row {
+            event: "started".into(),
+            what: format!("version {version}, {unknown_outcomes} statements without an outcome"),
+            ..base
+        },
+        EventBody::Stopped => Row { event: "stopped".into(), ..base },
+        EventBody::SessionRefused { actor, source, server, database, code, message, .. } => Row {
+            who: actor.name.clone(),
+            event: "refused".into(),
+            on: place(server.as_ref().map(ToString::to_string), database.as_deref()),
+            what: format!("connection from {source}"),
+            outcome: format!("{code}: {message}"),
+            ..base
+        },
+        EventBody::SessionOpened(opened) => Row {
+            who: opened.actor.name.clone(),
+            event: "opened".into(),
+            on: format!("{}/{}", opened.server, opened.database),
+            what: format!(
+                "from {} as {} with {}",
+                opened.source,
+                opened.database_user,
+                joined(&opened.roles)
+            ),
+            ..base
+        },
+        EventBody::SessionEnded(ended) => Row {
+            who: ended.actor.name.clone(),
+            event: "ended".into(),
+            what: format!("{} statements", ended.statements),
+            outcome: match &ended.code {
+                Some(code) => format!("{}, {code}", ended.reason),
+                None => ended.reason.clone(),
+            },
+            ..base
+        },
+        EventBody::SessionCut(cut) => Row {
+            who: cut.actor.name.clone(),
+            event: "cut".into(),
+            on: cut.server.to_string(),
+            what: format!("{}: {}", cut.code, cut.message),
+            took: format!(
+                "{:.1} ms",
+                cut.client_closed_at.since(cut.cause_at).as_secs_f64() * 1000.0
+            ),
+            ..base
+        },
+        other => directory_row(other, base),
+    }
+}
+
+fn directory_row(body: &EventBody, base: Row) -> Row {
+    match body {
+        EventBody::DatabaseUserWithdrawn { server, actor, user, left_behind, .. } => Row {
+            who: actor.name.clone(),
+            event: "userWithdrawn".into(),
+            on: server.to_string(),
+            what: format!("{user} cannot log in"),
+            outcome: left_behind.join("; "),
+            ..base
+        },
+        EventBody::DatabaseUserChanged { server, actor, user, roles, test_stack } => Row {
+            who: actor.name.clone(),
+            event: "userChanged".into(),
+            on: server.to_string(),
+            what: format!("{user} is a member of {}", joined(roles)),
+            outcome: if *test_stack { "test stack".into() } else { String::new() },
+            ..base
+        },
+        EventBody::Drift { server, finding } => {
+            Row { event: "drift".into(), on: server.to_string(), what: finding.clone(), ..base }
+        }
+        EventBody::Write(write) => Row {
+            who: write.actor.name.clone(),
+            event: write.verb.clone(),
+            on: write.subject.clone(),
+            what: joined(write.changes.keys()),
+            outcome: outcome_text(&write.outcome),
+            ..base
+        },
+        EventBody::ActivationChanged(changed) => Row {
+            who: changed.actor.name.clone(),
+            event: changed.step.clone(),
+            on: changed.group.clone(),
+            what: match &changed.note {
+                Some(note) => format!("for {}: {note}", changed.user),
+                None => format!("for {}", changed.user),
+            },
+            outcome: outcome_text(&changed.outcome),
+            ..base
+        },
+        other => credential_row(other, base),
+    }
+}
+
+fn credential_row(body: &EventBody, base: Row) -> Row {
+    match body {
+        EventBody::SignIn { actor, source, step, outcome } => Row {
+            who: actor.name.clone(),
+            event: step.clone(),
+            what: source.map(|source| format!("from {source}")).unwrap_or_default(),
+            outcome: outcome_text(outcome),
+            ..base
+        },
+        EventBody::Token { actor, grant, audience, outcome, .. } => Row {
+            who: actor.name.clone(),
+            event: "token".into(),
+            on: audience.clone(),
+            what: grant.clone(),
+            outcome: outcome_text(outcome),
+            ..base
+        },
+        EventBody::AuditRead { actor, query } => {
+            Row { who: actor.name.clone(), event: "auditRead".into(), what: query.clone(), ..base }
+        }
+        EventBody::Installation { actor, action, subject, .. } => {
+            let Actor { name, .. } = actor;
+            Row { who: name.clone(), event: action.clone(), on: subject.clone(), ..base }
+        }
+        // The other events are in `row` and `directory_row`.
+        _ => base,
+    }
+}
+
+fn outcome_text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Succeeded => "ok".to_owned(),
+        Outcome::Refused { code, message } => format!("{code}: {message}"),
+    }
+}
+
+fn with_parameters(sql: &str, parameters: &[Parameter]) -> String {
+    let sql = shortened(&sql.split_whitespace().collect::<Vec<_>>().join(" "), SQL_CHARACTERS_MAX);
+    if parameters.is_empty() {
+        return sql;
+    }
+    let values: Vec<String> = parameters
+        .iter()
+        .enumerate()
+        .map(|(index, value)| format!("${}={}", index + 1, parameter(value)))
+        .collect();
+    format!("{sql} [{}]", values.join(", "))
+}
+
+fn parameter(value: &Parameter) -> String {
+    match value {
+        Parameter::Null => "NULL".to_owned(),
+        Parameter::Text(text) => format!("'{}'", shortened(text, VALUE_CHARACTERS_MAX)),
+        Parameter::Binary(hex) => format!("\\x{}", shortened(hex, VALUE_CHARACTERS_MAX)),
+        Parameter::Truncated { start, bytes, .. } => {
+            format!("'{}' ({bytes} bytes)", shortened(start, VALUE_CHARACTERS_MAX))
+        }
+        Parameter::Redacted { bytes, .. } => format!("({bytes} bytes, redacted)"),
+    }
+}
+
+fn shortened(text: &str, characters_max: usize) -> String {
+    if text.chars().count() <= characters_max {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(characters_max).collect();
+    format!("{start}…")
+}
+
+fn place(server: Option<String>, database: Option<&str>) -> String {
+    match (server, database) {
+        (Some(server), Some(database)) => format!("{server}/{database}"),
+        (Some(server), None) => server,
+        (None, Some(database)) => database.to_owned(),
+        (None, None) => String::new(),
+    }
+}
+
+fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn milliseconds(at: Timestamp) -> String {
+    let text = at.to_string();
+    let (seconds, fraction) = text.trim_end_matches('Z').split_once('.').unwrap_or((&text, ""));
+    let fraction: String = fraction.chars().chain("000".chars()).take(3).collect();
+    format!("{}.{fraction}Z", seconds.trim_end_matches('Z'))
+}
+
+fn duration(micros: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    #[expect(clippy::as_conversions, reason = "three digits are shown")]
+    let milliseconds = micros as f64 / 1000.0;
+    if milliseconds < 1000.0 {
+        return format!("{milliseconds:.2} ms");
+    }
+    format!("{:.2} s", milliseconds / 1000.0)
+}

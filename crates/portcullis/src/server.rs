@@ -1,0 +1,227 @@
+//! `portcullis server`: builds every part, in order, by name; runs until it is told to stop; stops in order.
+
+mod database_servers;
+mod https;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use control::{KeepKeys, Reconciler, reconcile};
+use gateway::Gateway;
+use gateway::provision::Provisioner;
+use model::TenantId;
+use model::event::EventBody;
+use runtime::metrics::Registry;
+use runtime::{Config, Environment, Shutdown, telemetry, tls};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_rustls::TlsAcceptor;
+use tracing::{info, warn};
+
+use crate::documents;
+use crate::failure::Failure;
+use crate::installation::{self, Installation};
+use database_servers::FromGateway;
+use https::Https;
+
+/// After sessions have had their time to drain, everything else ends within this.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// HTTP/1.1 only: every client speaks it, and its server is small.
+const ALPN: &[&[u8]] = &[b"http/1.1"];
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(config: &Path) -> Result<(), Failure> {
+    let config = installation::config(config)?;
+    telemetry::start(config.log.format, Environment::read().log.as_deref())
+        .map_err(|error| failed(&error))?;
+    installation::block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    let shutdown = Shutdown::new();
+    let installation = Installation::open(config, shutdown.clone()).await?;
+    let started = start(&installation).await;
+    if started.is_ok() {
+        stop_requested(&shutdown).await?;
+    }
+    stop(installation, &shutdown).await?;
+    started
+}
+
+async fn start(installation: &Installation) -> Result<(), Failure> {
+    let tenant = tenant(installation)?;
+    begin(installation).await?;
+    seed(installation).await?;
+    installation.write_authority()?;
+    reconcilers(installation);
+    let metrics = Registry::new();
+    let provisioner = provisioner(installation);
+    let gateway = start_gateway(installation, tenant, (&provisioner, &metrics))?;
+    let https = start_https(installation, tenant, (provisioner, metrics)).await?;
+    for (listener, address) in gateway.addresses() {
+        info!(listener, %address, "answers");
+    }
+    info!(https = %https, origin = installation.config.origin, "portcullis is ready");
+    Ok(())
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new("cannot start the server", error)
+}
+
+fn tenant(installation: &Installation) -> Result<TenantId, Failure> {
+    let snapshot = installation.store.snapshots().load();
+    let tenant = snapshot.tenant().map(|tenant| TenantId(tenant.uid()));
+    tenant.ok_or_else(|| {
+        failed(&"the installation has no tenant yet")
+            .next("create it with `portcullis init --config FILE --tenant … --domain … --owner …`")
+    })
+}
+
+/// The log's first words: what was done while nobody could record it, then that the process began.
+async fn begin(installation: &Installation) -> Result<(), Failure> {
+    let Installation { control, log, opened, .. } = installation;
+    control.announce().await.map_err(|refusal| failed(&refusal))?;
+    let started = EventBody::Started {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        unknown_outcomes: opened.unknown_outcomes,
+    };
+    let receipt = log.append(&[started]).map_err(|error| failed(&error))?;
+    log.durable(receipt).await.map_err(|error| failed(&error))
+}
+
+/// Applies the configured folder once in the life of the installation.
+async fn seed(installation: &Installation) -> Result<(), Failure> {
+    let Some(folder) = &installation.config.seed else { return Ok(()) };
+    let cannot = format!("cannot apply the folder `{}` for the first time", folder.display());
+    let manifests = documents::read_all(std::slice::from_ref(folder))?
+        .into_iter()
+        .map(|document| control::Manifest::read(document.value))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Failure::new(&cannot, error))?;
+    let seeded = installation.control.seed(manifests).await;
+    match seeded.map_err(|refusal| Failure::refused(&cannot, &refusal))? {
+        Some(applied) => info!(documents = applied.len(), "the example folder was applied"),
+        None => info!("the example folder was applied before; only `portcullis apply` acts now"),
+    }
+    Ok(())
+}
+
+fn reconcilers(installation: &Installation) {
+    let Installation { control, keyring, .. } = installation;
+    reconcile_forever(installation, reconcile::Expiry::new(control.clone()));
+    reconcile_forever(installation, reconcile::Forget::new(control.clone()));
+    reconcile_forever(installation, KeepKeys::new(control, keyring.clone()));
+}
+
+fn reconcile_forever(installation: &Installation, reconciler: impl Reconciler) {
+    let Installation { tasks, store, clock, .. } = installation;
+    let (snapshots, clock) = (store.snapshots(), clock.clone());
+    let shutdown = tasks.shutdown().clone();
+    let name = reconciler.name();
+    drop(tasks.spawn(name, reconcile::run(reconciler, snapshots, clock, shutdown)));
+}
+
+/// Brings database users to what the directory says, from here on.
+fn provisioner(installation: &Installation) -> Provisioner {
+    let Installation { control, keyring, clock, tasks, .. } = installation;
+    Provisioner::new(control.clone(), keyring.clone(), clock.clone(), tasks.clone())
+}
+
+fn start_gateway(
+    installation: &Installation,
+    tenant: TenantId,
+    (provisioner, metrics): (&Provisioner, &Registry),
+) -> Result<Gateway, Failure> {
+    let Installation { config, clock, tasks, store, keyring, log, live, .. } = installation;
+    Gateway::start(gateway::Parts {
+        config: config.gateway.clone(),
+        issuer: issuer(installation, tenant),
+        tenant,
+        snapshots: store.snapshots(),
+        log: log.clone(),
+        keyring: keyring.clone(),
+        provisioner: provisioner.clone(),
+        live: live.clone(),
+        clock: clock.clone(),
+        tasks: tasks.clone(),
+        shutdown: tasks.shutdown().clone(),
+        metrics: metrics.clone(),
+    })
+    .map_err(|error| failed(&error))
+}
+
+/// Token service and API on one origin; the address where it listens.
+async fn start_https(
+    installation: &Installation,
+    tenant: TenantId,
+    (provisioner, metrics): (Provisioner, Registry),
+) -> Result<SocketAddr, Failure> {
+    let Installation { config, clock, tasks, store, keyring, log, live, control, .. } =
+        installation;
+    let token_service = sts::router(sts::State {
+        control: control.clone(),
+        log: log.clone(),
+        keyring: keyring.clone(),
+        clock: clock.clone(),
+        origin: config.origin.clone(),
+        lifetimes: config.token,
+    })
+    .map_err(|error| failed(&error))?;
+    let api = api::router(api::Parts {
+        control: control.clone(),
+        keyring: keyring.clone(),
+        snapshots: store.snapshots(),
+        log: log.clone(),
+        clock: clock.clone(),
+        live: live.clone(),
+        servers: Arc::new(FromGateway::new(installation, provisioner)),
+        issuer: issuer(installation, tenant),
+        tenant,
+        metrics,
+        tasks: tasks.clone(),
+    });
+    let router = Router::new().merge(token_service).merge(api).fallback(api::no_such_route);
+    let certificate = keyring.https_certificate();
+    let tls = tls::server_config(&certificate, ALPN).map_err(|error| failed(&error))?;
+    let listen = config.http.listen;
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        failed(&format!("it cannot listen on {listen}: {error}")).next("change `http.listen`")
+    })?;
+    let address = listener.local_addr().map_err(|error| failed(&error))?;
+    let https = Https { tls: TlsAcceptor::from(tls), router, tasks: tasks.clone() };
+    drop(tasks.spawn("https", https::serve(listener, https)));
+    Ok(address)
+}
+
+/// `iss` of our tokens (identity.md: tokens of one tenant, v2.0 form).
+fn issuer(installation: &Installation, tenant: TenantId) -> String {
+    format!("{}/{tenant}/v2.0", installation.config.origin)
+}
+
+async fn stop_requested(shutdown: &Shutdown) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| failed(&error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| failed(&error))?;
+    tokio::select! {
+        _ = terminate.recv() => info!("asked to stop (SIGTERM)"),
+        _ = interrupt.recv() => info!("asked to stop (SIGINT)"),
+        () = shutdown.requested() => {}
+    }
+    Ok(())
+}
+
+/// Sessions drain first, then everything else ends, and the last word goes to the audit log.
+async fn stop(installation: Installation, shutdown: &Shutdown) -> Result<(), Failure> {
+    shutdown.request();
+    let drain = installation.config.gateway.limits.drain.duration();
+    let stuck = installation.tasks.join_all(drain + STOP_GRACE).await;
+    if !stuck.is_empty() {
+        warn!(tasks = ?stuck, "ended by force");
+    }
+    installation.close().await?;
+    info!("stopped");
+    Ok(())
+}

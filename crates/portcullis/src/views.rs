@@ -1,0 +1,189 @@
+//! What a table shows of each kind.
+
+use model::kind::activation::ActivationState;
+use model::kind::database_role::Privileges;
+use model::kind::database_user::DatabaseUserState;
+use model::kind::revocation::RevokedTokens;
+use model::kind::role_assignment::Assignee;
+use model::kind::server::{Databases, PublicNetworkAccess};
+use model::{Kind, Resource, Timestamp};
+
+/// The heading of a kind's table.
+pub(crate) fn columns(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Tenant => &["NAME", "DISPLAY NAME", "DOMAINS", "ID"],
+        Kind::User => &["NAME", "DISPLAY NAME", "ENABLED", "CONTROL ROLE"],
+        Kind::Group => &["NAME", "MEMBERS", "DESCRIPTION"],
+        Kind::Application => &["NAME", "DISPLAY NAME", "ENABLED", "CLIENT ID"],
+        Kind::DatabaseServer => &["NAME", "ADDRESS", "DATABASES", "PUBLIC ACCESS", "FINDINGS"],
+        Kind::DatabaseRole => &["NAME", "SERVER", "PRIVILEGES", "DATABASES"],
+        Kind::RoleAssignment => &["NAME", "PRINCIPAL", "ROLE"],
+        Kind::Eligibility => &["NAME", "USER", "GROUP", "FROM", "UNTIL"],
+        Kind::AccessRules => &["NAME", "GROUP", "LONGEST", "JUSTIFICATION", "APPROVERS"],
+        Kind::FirewallRule => &["NAME", "SERVER", "FROM", "TO"],
+        Kind::Activation => {
+            &["ID", "USER", "GROUP", "STATE", "FOR", "UNTIL", "DECIDED BY", "BECAUSE"]
+        }
+        Kind::DatabaseUser => &["NAME", "SERVER", "USER", "STATE", "ROLES", "LEFT BEHIND"],
+        Kind::SigningKey => &["KID", "SIGNS FROM", "VERIFIES UNTIL"],
+        Kind::Revocation => &["NAME", "TOKENS", "KEPT UNTIL", "REASON"],
+    }
+}
+
+/// The cells of one document, in the order of the heading.
+pub(crate) fn cells(resource: &Resource) -> Vec<String> {
+    let name = resource.name().to_owned();
+    match resource {
+        Resource::Tenant(document) => {
+            let spec = &document.spec;
+            let domains = spec.domains.join(", ");
+            vec![name, spec.display_name.clone(), domains, document.uid().to_string()]
+        }
+        Resource::User(document) => {
+            let spec = &document.spec;
+            let role = spec.control_role.to_string();
+            vec![name, spec.display_name.clone(), yes_no(spec.enabled), role]
+        }
+        Resource::Group(document) => {
+            let spec = &document.spec;
+            vec![name, joined(&spec.members), spec.description.clone().unwrap_or_default()]
+        }
+        Resource::Application(document) => {
+            let spec = &document.spec;
+            let client_id = document.status.client_id.or(spec.client_id);
+            vec![name, spec.display_name.clone(), yes_no(spec.enabled), optional(client_id)]
+        }
+        Resource::DatabaseServer(document) => {
+            let spec = &document.spec;
+            let databases = match &spec.databases {
+                Databases::Any => "any".to_owned(),
+                Databases::Only(names) => joined(names),
+            };
+            let access = match spec.public_network_access {
+                PublicNetworkAccess::Disabled => "disabled",
+                PublicNetworkAccess::Enabled => "enabled",
+            };
+            let address = format!("{}:{}", spec.host, spec.port);
+            vec![name, address, databases, access.to_owned(), count(&document.status.findings)]
+        }
+        Resource::DatabaseRole(document) => {
+            let spec = &document.spec;
+            let privileges = privileges(&spec.privileges);
+            vec![name, spec.server.to_string(), privileges, joined(&spec.databases)]
+        }
+        Resource::RoleAssignment(document) => {
+            let principal = match &document.spec.principal {
+                Assignee::Group(group) => format!("group {group}"),
+                Assignee::Application(application) => format!("application {application}"),
+            };
+            vec![name, principal, document.spec.role.to_string()]
+        }
+        other => more_cells(name, other),
+    }
+}
+
+fn more_cells(name: String, resource: &Resource) -> Vec<String> {
+    match resource {
+        Resource::Eligibility(document) => {
+            let spec = &document.spec;
+            let (from, until) = (optional(spec.starts_at), optional(spec.ends_at));
+            vec![name, spec.user.to_string(), spec.group.to_string(), from, until]
+        }
+        Resource::AccessRules(document) => {
+            let spec = &document.spec;
+            let justification = format!("{:?}", spec.justification).to_lowercase();
+            let longest = spec.duration_max.to_string();
+            vec![name, spec.group.to_string(), longest, justification, joined(&spec.approvers)]
+        }
+        Resource::FirewallRule(document) => {
+            let spec = &document.spec;
+            let (from, to) = (spec.start_ip_address, spec.end_ip_address);
+            vec![name, spec.server.to_string(), from.to_string(), to.to_string()]
+        }
+        Resource::Activation(document) => {
+            let (spec, status) = (&document.spec, &document.status);
+            vec![
+                name,
+                spec.user.to_string(),
+                spec.group.to_string(),
+                state(status.state).to_owned(),
+                spec.duration.to_string(),
+                optional(status.active_until.map(seconds)),
+                optional(status.decided_by.as_ref()),
+                spec.justification.clone().unwrap_or_default(),
+            ]
+        }
+        Resource::DatabaseUser(document) => {
+            let (spec, status) = (&document.spec, &document.status);
+            let state = match status.state {
+                DatabaseUserState::Planned => "planned",
+                DatabaseUserState::Enabled => "enabled",
+                DatabaseUserState::Revoking => "revoking",
+                DatabaseUserState::Disabled => "disabled",
+            };
+            let (roles, left) = (joined(&status.roles), count(&status.left_behind));
+            vec![name, spec.server.to_string(), spec.user.clone(), state.to_owned(), roles, left]
+        }
+        Resource::SigningKey(document) => {
+            let spec = &document.spec;
+            vec![name, seconds(spec.signs_from), seconds(spec.verifies_until)]
+        }
+        Resource::Revocation(document) => {
+            let spec = &document.spec;
+            let tokens = match &spec.tokens {
+                RevokedTokens::Token(token) => format!("token {token}"),
+                RevokedTokens::IssuedBefore { principal, before } => {
+                    format!("of {principal}, issued before {}", seconds(*before))
+                }
+            };
+            let reason = spec.reason.clone().unwrap_or_default();
+            vec![name, tokens, seconds(spec.keep_until), reason]
+        }
+        // The other kinds are in `cells`.
+        _ => vec![name],
+    }
+}
+
+/// The state as people read it.
+pub(crate) fn state(state: ActivationState) -> &'static str {
+    match state {
+        ActivationState::Requested => "requested",
+        ActivationState::Denied => "denied",
+        ActivationState::Cancelled => "cancelled",
+        ActivationState::Active => "active",
+        ActivationState::Expired => "expired",
+        ActivationState::Revoked => "revoked",
+        ActivationState::Deactivated => "deactivated",
+    }
+}
+
+fn privileges(privileges: &Privileges) -> String {
+    match privileges {
+        Privileges::Reader => "reader".to_owned(),
+        Privileges::Writer => "writer".to_owned(),
+        Privileges::Admin => "admin".to_owned(),
+        Privileges::ExistingRole(role) => format!("role {role}"),
+        Privileges::Superuser => "superuser (test stack)".to_owned(),
+    }
+}
+
+/// Without fractions of a second: enough for a table.
+pub(crate) fn seconds(at: Timestamp) -> String {
+    Timestamp::from_seconds(at.seconds()).to_string()
+}
+
+fn yes_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn count<T>(items: &[T]) -> String {
+    if items.is_empty() { String::new() } else { items.len().to_string() }
+}
+
+fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
