@@ -157,9 +157,11 @@ impl Installation {
         audit::read::Reader::open(&directory, 1)
             .unwrap()
             .map(|event| -> Event { event.unwrap() })
-            .filter_map(|event| match event.body {
-                EventBody::Installation { action, subject, .. } => Some((action, subject)),
-                _ => None,
+            .filter_map(|event| {
+                let EventBody::Installation { action, subject, .. } = event.body else {
+                    return None;
+                };
+                Some((action, subject))
             })
             .collect()
     }
@@ -253,9 +255,10 @@ async fn a_sealed_key_moved_to_another_record_does_not_open() {
     // The attacker knows what the record must look like, but the seal names another.
     let moved = SealedKey { purpose: Purpose::Handles, ..audit_key };
     let master = &installation.keyring.0.master;
-    let altered = |sealed: &SealedKey| match sealed.open(master, &handles).unwrap_err() {
-        KeyringError::Sealed { key, cause } => (key, cause),
-        other => panic!("{other}"),
+    let altered = |sealed: &SealedKey| {
+        let refused = sealed.open(master, &handles).unwrap_err();
+        let KeyringError::Sealed { key, cause } = refused else { panic!("{refused}") };
+        (key, cause)
     };
     assert_eq!(altered(&moved), (handles.clone(), SealError::Altered));
     let brought_back = SealedKey { sealed_at: handle_key.sealed_at + 1, ..handle_key };
@@ -373,7 +376,7 @@ async fn the_next_signing_key_is_published_a_day_before_it_signs_and_the_former_
     installation.hand.set(due);
     installation.round().await;
     let snapshot = installation.snapshot();
-    let next = snapshot.signing_keys.iter().find(|key| key.name() != first).unwrap().clone();
+    let next = snapshot.signing_keys.iter().find(|key| key.name() != first).unwrap();
     assert_eq!(next.spec.signs_from, due.plus(DAY));
     let former = snapshot.signing_keys.get(&first).unwrap();
     assert_eq!(former.spec.verifies_until, next.spec.signs_from.plus(TOKEN_LIFETIME_MAX));
