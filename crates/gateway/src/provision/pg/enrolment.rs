@@ -37,7 +37,7 @@ SELECT json_build_object(
           FROM pg_auth_members m JOIN pg_roles o ON o.oid = m.roleid
           WHERE m.member = r.oid GROUP BY o.rolname) g)) ORDER BY r.rolname)
     FROM pg_roles r WHERE r.rolname !~ '^pg_'
-      AND coalesce(shobj_description(r.oid, 'pg_authid'), '') !~ '^portcullis:'),
+      AND coalesce(shobj_description(r.oid, 'pg_authid'), '') !~ '^portcullis(-role)?:'),
   'passwordProbe', to_regprocedure('portcullis.users_with_password()') IS NOT NULL,
   'admissionProbe', EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) a, pg_roles r
     WHERE c.oid = 'pg_hba_file_rules'::regclass AND r.oid = a.grantee
@@ -88,7 +88,7 @@ SELECT coalesce(json_agg(json_build_object(
     WHERE g.rolname = 'portcullis_owner' AND a.is_grantable AND a.privilege_type IN ('CREATE', 'USAGE')),
   'creators', (SELECT coalesce(json_agg(r.rolname ORDER BY r.rolname), '[]') FROM pg_roles r
     WHERE NOT r.rolsuper AND r.rolname !~ '^(pg_|portcullis_)'
-      AND coalesce(shobj_description(r.oid, 'pg_authid'), '') !~ '^portcullis:'
+      AND coalesce(shobj_description(r.oid, 'pg_authid'), '') !~ '^portcullis(-role)?:'
       AND EXISTS (SELECT FROM creators c WHERE c.oid = s.oid AND pg_has_role(r.oid, c.creator, 'USAGE'))),
   'superuserOwners', (SELECT coalesce(json_agg(o.rolname ORDER BY o.rolname), '[]') FROM owners o
     WHERE o.oid = s.oid AND o.rolsuper),

@@ -1,0 +1,282 @@
+//! What is on the server that no resource explains.
+
+use std::collections::BTreeSet;
+
+use access::database_user::PROVISIONER;
+use serde::Deserialize;
+use tokio_postgres::types::Type;
+
+use super::connection::{Connection, Trouble};
+
+/// Findings of one kind are cut at so many; the last one says how many more there are.
+const FINDINGS_MAX: usize = 20;
+
+/// A login user of ours, as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) user: String,
+    pub(crate) oid: Option<u32>,
+    /// Whether it may log in.
+    pub(crate) enabled: bool,
+    /// The server's roles that it should be a member of.
+    pub(crate) roles: BTreeSet<String>,
+    /// Whether it should be a superuser: on test stacks only.
+    pub(crate) superuser: bool,
+}
+
+/// The server as a whole.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Observed {
+    /// Everyone who can log in or carries our mark.
+    pub(crate) users: Vec<User>,
+    /// Login users with a password; absent when the provisioner may not know.
+    pub(crate) passwords: Option<BTreeSet<String>>,
+    /// Admission rules other than `hostssl … cert`; absent when the provisioner may not know.
+    pub(crate) admission: Option<Vec<String>>,
+    /// Databases that everyone may connect to.
+    pub(crate) open_databases: Vec<String>,
+    /// Members of our roles that we did not make: role and member.
+    pub(crate) strangers: Vec<(String, String)>,
+    /// Privileges that users of ours hold themselves: user and database.
+    pub(crate) direct: Vec<(String, String)>,
+}
+
+/// A role that can log in, or one of ours.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "columns of the server's catalogs")]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) oid: u32,
+    pub(crate) login: bool,
+    /// Whether it is the server's own superuser.
+    pub(crate) bootstrap: bool,
+    pub(crate) superuser: bool,
+    /// CREATEROLE, CREATEDB, REPLICATION or BYPASSRLS.
+    pub(crate) attributes: bool,
+    pub(crate) member_of: BTreeSet<String>,
+}
+
+const OBSERVE: &str = "\
+SELECT json_build_object(
+  'users', (SELECT coalesce(json_agg(json_build_object('name', r.rolname, 'oid', r.oid::int8, 'login', r.rolcanlogin,
+      'bootstrap', r.oid = 10, 'superuser', r.rolsuper,
+      'attributes', r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls,
+      'member_of', (SELECT coalesce(json_agg(DISTINCT g.rolname), '[]') FROM pg_auth_members m
+        JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid)) ORDER BY r.rolname), '[]')
+    FROM pg_roles r WHERE r.rolcanlogin OR r.rolname = ANY($1)),
+  'open_databases', (SELECT coalesce(json_agg(d.datname ORDER BY d.datname), '[]') FROM pg_database d
+    WHERE d.datallowconn AND EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+      WHERE a.grantee = 0 AND a.privilege_type = 'CONNECT')),
+  'strangers', (SELECT coalesce(json_agg(json_build_array(g.rolname, u.rolname)), '[]') FROM pg_auth_members m
+    JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
+    WHERE u.rolname <> $2 AND NOT u.rolname = ANY($1)
+      AND (g.rolname = ANY($1) OR shobj_description(g.oid, 'pg_authid') ~ '^portcullis')),
+  'direct', (SELECT coalesce(json_agg(DISTINCT jsonb_build_array(r.rolname, d.datname)), '[]') FROM pg_shdepend s
+    JOIN pg_roles r ON s.refclassid = 'pg_authid'::regclass AND s.refobjid = r.oid
+    JOIN pg_database d ON d.oid = CASE WHEN s.classid = 'pg_database'::regclass THEN s.objid ELSE s.dbid END
+    WHERE s.deptype = 'a' AND r.rolname = ANY($1)))::text";
+
+const PASSWORDS: &str = "\
+SELECT coalesce(json_agg(u), '[]')::text FROM portcullis.users_with_password() u";
+
+const ADMISSION: &str = "\
+SELECT coalesce(json_agg(format('line %s of pg_hba.conf: %s', h.line_number,
+    coalesce(h.error, concat_ws(' ', h.type, array_to_string(h.database, ','), array_to_string(h.user_name, ','),
+      h.address, h.netmask, h.auth_method))) ORDER BY h.line_number), '[]')::text
+FROM pg_hba_file_rules h JOIN pg_roles boss ON boss.oid = 10
+WHERE h.error IS NOT NULL OR NOT (h.type = 'hostssl' AND h.auth_method IN ('cert', 'reject')
+  OR h.type = 'local' AND h.user_name = ARRAY[boss.rolname::text] AND h.auth_method = 'peer')";
+
+/// What the server says of these users and of everyone else who can log in.
+pub(crate) async fn observe(
+    connection: &Connection,
+    users: &[String],
+) -> Result<Observed, Trouble> {
+    let parameters: [super::connection::Parameter<'_>; 2] =
+        [(&users, Type::TEXT_ARRAY), (&PROVISIONER, Type::TEXT)];
+    let everyone = connection.ask("list who can log in", OBSERVE, &parameters).await;
+    let mut observed: Observed = everyone?;
+    // Without these two the server was not enrolled by the present version; that is a finding, not a failure.
+    observed.passwords = connection.ask("list users with a password", PASSWORDS, &[]).await.ok();
+    observed.admission = connection.ask("list admission rules", ADMISSION, &[]).await.ok();
+    Ok(observed)
+}
+
+/// What no resource explains, in words that stay the same while it stands.
+pub(crate) fn findings(observed: &Observed, known: &[Known]) -> Vec<String> {
+    let mut all = Vec::new();
+    all.extend(some(users(observed, known)));
+    all.extend(some(passwords(observed, known)));
+    let strangers = observed.strangers.iter();
+    all.extend(some(
+        strangers.map(|(role, member)| format!("`{member}` was made a member of `{role}` by hand")),
+    ));
+    let direct = observed.direct.iter();
+    all.extend(some(direct.map(|(user, database)| {
+        format!("database user `{user}` holds privileges of its own in `{database}`")
+    })));
+    let open = observed.open_databases.iter();
+    all.extend(some(
+        open.map(|database| format!("every role may connect to database `{database}`")),
+    ));
+    match &observed.admission {
+        Some(lines) => all.extend(some(lines.iter().map(|line| format!("another way in: {line}")))),
+        None => all.push(
+            "admission rules cannot be read: run `portcullis server enroll` again".to_owned(),
+        ),
+    }
+    all
+}
+
+fn some(findings: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut findings: Vec<String> = findings.into_iter().collect();
+    let more = findings.len().saturating_sub(FINDINGS_MAX);
+    if more > 0 {
+        findings.truncate(FINDINGS_MAX);
+        findings.push(format!("and {more} more of this kind"));
+    }
+    findings
+}
+
+fn users(observed: &Observed, known: &[Known]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for user in &observed.users {
+        let name = &user.name;
+        let Some(known) = known.iter().find(|known| known.user == *name) else {
+            if user.login && !user.bootstrap && name != PROVISIONER {
+                findings.push(format!("login user `{name}` was not made by Portcullis"));
+            }
+            continue;
+        };
+        if known.oid.is_some_and(|oid| oid != user.oid) {
+            findings.push(format!("database user `{name}` was dropped and made again by hand"));
+        }
+        if user.login && !known.enabled {
+            findings.push(format!("database user `{name}` can log in although it should not"));
+        }
+        if (user.superuser || user.attributes) && !known.superuser {
+            findings.push(format!("database user `{name}` was given attributes by hand"));
+        }
+        let extra = user.member_of.difference(&known.roles);
+        findings.extend(
+            extra.map(|role| {
+                format!("database user `{name}` was made a member of `{role}` by hand")
+            }),
+        );
+    }
+    findings
+}
+
+fn passwords(observed: &Observed, known: &[Known]) -> Vec<String> {
+    let Some(with_password) = &observed.passwords else {
+        return vec![
+            "passwords cannot be looked for: run `portcullis server enroll` again".to_owned(),
+        ];
+    };
+    let ours = known.iter().filter(|known| with_password.contains(&known.user));
+    ours.map(|known| format!("database user `{}` has a password", known.user)).collect()
+}
+
+/// What users of ours did in one database.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct InDatabase {
+    /// Functions that run with the rights of a user of ours.
+    definers: Vec<(String, String)>,
+    /// Objects on which a user of ours granted something: user and object.
+    granted: Vec<(String, String)>,
+}
+
+const OBSERVE_DATABASE: &str = "\
+WITH ours AS (SELECT oid, rolname FROM pg_roles WHERE rolname = ANY($1))
+SELECT json_build_object(
+  'definers', (SELECT coalesce(json_agg(json_build_array(o.rolname, p.oid::regprocedure::text)), '[]')
+    FROM pg_proc p JOIN ours o ON o.oid = p.proowner WHERE p.prosecdef),
+  'granted', (SELECT coalesce(json_agg(DISTINCT jsonb_build_array(o.rolname, c.oid::regclass::text)), '[]')
+    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a JOIN ours o ON o.oid = a.grantor
+    WHERE a.grantee <> c.relowner AND a.grantee NOT IN (SELECT r.oid FROM pg_roles r
+      WHERE shobj_description(r.oid, 'pg_authid') ~ '^portcullis')))::text";
+
+/// What users of ours did in the connection's database.
+pub(crate) async fn in_database(
+    connection: &Connection,
+    users: &[String],
+) -> Result<InDatabase, Trouble> {
+    connection
+        .ask("say what users made in a database", OBSERVE_DATABASE, &[(&users, Type::TEXT_ARRAY)])
+        .await
+}
+
+impl InDatabase {
+    /// In words.
+    pub(crate) fn findings(&self, database: &str) -> Vec<String> {
+        let definers = self.definers.iter().map(|(user, function)| {
+            format!("function {function} in `{database}` runs with the rights of `{user}` (SECURITY DEFINER)")
+        });
+        let granted = self.granted.iter().map(|(user, object)| {
+            format!("database user `{user}` granted rights on {object} in `{database}` to others")
+        });
+        [some(definers), some(granted)].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(user: &str, enabled: bool) -> Known {
+        Known {
+            user: user.to_owned(),
+            oid: Some(100),
+            enabled,
+            roles: BTreeSet::from(["portcullis_orders.reader".to_owned()]),
+            superuser: false,
+        }
+    }
+
+    fn observed(users: &serde_json::Value) -> Observed {
+        serde_json::from_value(serde_json::json!({
+            "users": users, "passwords": ["ada"], "admission": ["line 3 of pg_hba.conf: host all all trust"],
+            "open_databases": ["postgres"], "strangers": [["portcullis_orders.reader", "eve"]],
+            "direct": [["ada", "orders"]],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn everything_done_by_hand_is_found_and_named() {
+        let users = serde_json::json!([
+            {"name": "postgres", "oid": 10, "login": true, "bootstrap": true, "superuser": true, "attributes": true, "member_of": []},
+            {"name": "portcullis_provisioner", "oid": 11, "login": true, "bootstrap": false, "superuser": false, "attributes": true, "member_of": []},
+            {"name": "ada", "oid": 101, "login": true, "bootstrap": false, "superuser": false, "attributes": true,
+             "member_of": ["portcullis_orders.reader", "pg_read_all_data"]},
+            {"name": "eve", "oid": 102, "login": true, "bootstrap": false, "superuser": false, "attributes": false, "member_of": []},
+        ]);
+        assert_eq!(
+            findings(&observed(&users), &[known("ada", false)]),
+            [
+                "database user `ada` was dropped and made again by hand",
+                "database user `ada` can log in although it should not",
+                "database user `ada` was given attributes by hand",
+                "database user `ada` was made a member of `pg_read_all_data` by hand",
+                "login user `eve` was not made by Portcullis",
+                "database user `ada` has a password",
+                "`eve` was made a member of `portcullis_orders.reader` by hand",
+                "database user `ada` holds privileges of its own in `orders`",
+                "every role may connect to database `postgres`",
+                "another way in: line 3 of pg_hba.conf: host all all trust",
+            ]
+        );
+    }
+
+    #[test]
+    fn many_findings_of_a_kind_are_counted_instead_of_listed() {
+        let users: Vec<_> = (0..30)
+            .map(|n| {
+                serde_json::json!({"name": format!("u{n}"), "oid": n + 20, "login": true, "bootstrap": false,
+                    "superuser": false, "attributes": false, "member_of": []})
+            })
+            .collect();
+        let found = findings(&observed(&users.into()), &[]);
+        assert!(found.contains(&"and 10 more of this kind".to_owned()), "{found:?}");
+    }
+}

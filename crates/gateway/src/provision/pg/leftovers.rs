@@ -1,0 +1,99 @@
+//! What a user leaves behind when its last role ends: owned objects go to the schema's owner, privileges of its own
+//! go, prepared transactions are named.
+
+use serde::Deserialize;
+use tokio_postgres::types::Type;
+
+use super::connection::{Connection, Trouble};
+use super::enrolment::OWNER_ROLE;
+use super::quote::ident;
+
+/// Longer lists are cut; the objects have moved all the same.
+pub(crate) const NAMED_MAX: usize = 50;
+
+/// Where a user has something.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// Databases in which it owns objects or holds privileges. The maintenance database stands for what belongs to the
+    /// whole server.
+    pub(crate) databases: Vec<String>,
+    /// Prepared transactions, as `name in database`.
+    pub(crate) prepared: Vec<String>,
+}
+
+const PLACES: &str = "\
+SELECT json_build_object(
+  'databases', (SELECT coalesce(json_agg(DISTINCT coalesce(d.datname, current_database())), '[]')
+    FROM pg_shdepend s LEFT JOIN pg_database d ON d.oid = s.dbid
+    WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = $1 AND s.deptype <> 'i'
+      AND s.classid <> 'pg_auth_members'::regclass),
+  'prepared', (SELECT coalesce(json_agg(format('%s in %s', p.gid, p.database)), '[]')
+    FROM pg_prepared_xacts p JOIN pg_roles r ON r.rolname = p.owner WHERE r.oid = $1))::text";
+
+/// Where the user has something.
+pub(crate) async fn places(connection: &Connection, oid: u32) -> Result<Places, Trouble> {
+    connection.ask("say what a user owns", PLACES, &[(&oid, Type::OID)]).await
+}
+
+/// One owned object that goes to its schema's owner.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+struct Owned {
+    /// As `ALTER` names the type.
+    r#type: String,
+    /// As the server itself writes and quotes it.
+    identity: String,
+    /// The schema's owner; `portcullis_owner` where that is a superuser.
+    owner: String,
+    /// Whether it moves by itself: the rest goes with `REASSIGN OWNED`.
+    movable: bool,
+}
+
+const OWNED: &str = "\
+SELECT coalesce(json_agg(json_build_object('type', i.type, 'identity', i.identity,
+    'owner', CASE WHEN o.rolsuper OR o.rolname IS NULL THEN $2 ELSE o.rolname END,
+    'movable', o.rolname IS NOT NULL AND i.type IN ('table', 'view', 'materialized view', 'foreign table',
+      'sequence', 'function', 'procedure', 'aggregate', 'type', 'domain')) ORDER BY i.type = 'sequence', i.identity),
+    '[]')::text
+FROM pg_shdepend s
+JOIN pg_database d ON d.datname = current_database()
+CROSS JOIN LATERAL pg_identify_object(s.classid, s.objid, s.objsubid) i
+LEFT JOIN pg_namespace n ON quote_ident(n.nspname) = i.schema
+LEFT JOIN pg_roles p ON p.oid = n.nspowner
+LEFT JOIN pg_roles o ON o.oid = CASE WHEN p.rolname = 'pg_database_owner' THEN d.datdba ELSE p.oid END
+WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = $1 AND s.deptype = 'o' AND s.dbid IN (d.oid, 0)
+  AND NOT EXISTS (SELECT FROM pg_depend l WHERE l.classid = s.classid AND l.objid = s.objid
+    AND s.classid = 'pg_class'::regclass AND l.deptype IN ('a', 'i') AND l.refclassid = 'pg_class'::regclass)";
+
+/// Moves what the user owns in this database and takes its privileges there, as one; what was moved, in words. The
+/// provisioner must hold the user's rights meanwhile.
+pub(crate) async fn hand_over(
+    connection: &Connection,
+    user: &str,
+    oid: u32,
+) -> Result<Vec<String>, Trouble> {
+    let parameters: [super::connection::Parameter<'_>; 2] =
+        [(&oid, Type::OID), (&OWNER_ROLE, Type::TEXT)];
+    let owned: Vec<Owned> =
+        connection.ask("say what a user owns in a database", OWNED, &parameters).await?;
+    let mut sql = String::new();
+    for object in owned.iter().filter(|object| object.movable) {
+        // An identity comes from the server, quoted by it; a view is a view also when it is materialized.
+        let Owned { r#type, identity, owner, movable: _ } = object;
+        let statement =
+            ["ALTER ", &r#type.to_uppercase(), " ", identity, " OWNER TO ", &ident(owner), ";\n"];
+        sql.push_str(&statement.concat());
+    }
+    if owned.iter().any(|object| !object.movable) {
+        let statement = ["REASSIGN OWNED BY ", &ident(user), " TO ", &ident(OWNER_ROLE), ";\n"];
+        sql.push_str(&statement.concat());
+    }
+    sql.push_str(&["DROP OWNED BY ", &ident(user), ";\n"].concat());
+    connection.run("move what a user leaves behind", &sql).await?;
+    Ok(owned.into_iter().map(|object| format!("{object}")).collect())
+}
+
+impl std::fmt::Display for Owned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} went to {}", self.r#type, self.identity, self.owner)
+    }
+}

@@ -1,0 +1,99 @@
+//! SQL for the server's roles that stand for database roles.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use access::database_user::PROVISIONER;
+use serde::Deserialize;
+use tokio_postgres::types::Type;
+
+use super::connection::{Connection, Trouble};
+use super::quote::{ident, literal};
+
+/// The server as a whole, as far as database roles go.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Observed {
+    /// Databases that can be connected to, templates excepted.
+    pub(crate) databases: Vec<String>,
+    /// Roles that are asked for by name, and those that carry our mark.
+    pub(crate) roles: Vec<Role>,
+    /// Databases in which a role of ours holds something.
+    pub(crate) held_in: Vec<String>,
+    /// Roles that must never be handed on: superusers and their like, and whoever can become one.
+    pub(crate) dangerous: BTreeSet<String>,
+}
+
+/// A role.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Role {
+    pub(crate) name: String,
+    pub(crate) mark: Option<String>,
+    /// Whether it can log in or holds any attribute.
+    pub(crate) plain: bool,
+    pub(crate) member_of: BTreeSet<String>,
+}
+
+const OBSERVE: &str = "\
+WITH RECURSIVE ours AS (
+  SELECT r.oid, r.rolname, shobj_description(r.oid, 'pg_authid') AS mark, NOT (r.rolcanlogin OR r.rolsuper OR
+    r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls) AS plain
+  FROM pg_roles r WHERE r.rolname = ANY($1) OR shobj_description(r.oid, 'pg_authid') ~ '^portcullis-role:'),
+dangerous (oid) AS (
+  SELECT r.oid FROM pg_roles r
+  WHERE r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls
+  UNION SELECT m.member FROM pg_auth_members m JOIN dangerous d ON d.oid = m.roleid)
+SELECT json_build_object(
+  'databases', (SELECT coalesce(json_agg(d.datname ORDER BY d.datname), '[]') FROM pg_database d
+    WHERE d.datallowconn AND NOT d.datistemplate),
+  'roles', (SELECT coalesce(json_agg(json_build_object('name', o.rolname, 'mark', o.mark, 'plain', o.plain,
+      'member_of', (SELECT coalesce(json_agg(DISTINCT g.rolname), '[]') FROM pg_auth_members m
+        JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = o.oid))), '[]') FROM ours o),
+  'held_in', (SELECT coalesce(json_agg(DISTINCT d.datname), '[]') FROM pg_shdepend s
+    JOIN ours o ON s.refclassid = 'pg_authid'::regclass AND s.refobjid = o.oid
+    JOIN pg_database d ON d.oid = CASE WHEN s.classid = 'pg_database'::regclass THEN s.objid ELSE s.dbid END),
+  'dangerous', (SELECT coalesce(json_agg(r.rolname), '[]') FROM pg_roles r JOIN dangerous d ON d.oid = r.oid))::text";
+
+/// What the server says about these roles, and about all that carry our mark.
+pub(crate) async fn observe(
+    connection: &Connection,
+    names: &[String],
+) -> Result<Observed, Trouble> {
+    connection.ask("list roles", OBSERVE, &[(&names, Type::TEXT_ARRAY)]).await
+}
+
+/// Makes a role that nobody logs in as. The provisioner is a member, so that it can act for it.
+pub(crate) fn create(name: &str, mark: &str) -> String {
+    let name = ident(name);
+    format!(
+        "CREATE ROLE {name} NOLOGIN INHERIT NOCREATEDB NOCREATEROLE ADMIN {};\nCOMMENT ON ROLE {name} IS {};\n",
+        ident(PROVISIONER),
+        literal(mark)
+    )
+}
+
+/// Makes a role a member of exactly these.
+pub(crate) fn memberships(
+    name: &str,
+    member_of: &BTreeSet<String>,
+    wanted: &BTreeSet<String>,
+) -> String {
+    let mut sql = Vec::new();
+    for extra in member_of.difference(wanted) {
+        sql.push(format!("REVOKE {} FROM {};\n", ident(extra), ident(name)));
+    }
+    for missing in wanted.difference(member_of) {
+        sql.push(format!("GRANT {} TO {};\n", ident(missing), ident(name)));
+    }
+    sql.concat()
+}
+
+/// Removes a role that holds nothing any more.
+pub(crate) fn drop(name: &str) -> String {
+    format!("DROP ROLE {};\n", ident(name))
+}
+
+impl Observed {
+    /// By name.
+    pub(crate) fn by_name(&self) -> BTreeMap<&str, &Role> {
+        self.roles.iter().map(|role| (role.name.as_str(), role)).collect()
+    }
+}

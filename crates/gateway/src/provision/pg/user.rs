@@ -1,0 +1,265 @@
+//! SQL for one login user.
+
+use std::collections::BTreeSet;
+
+use access::database_user::PROVISIONER;
+use serde::Deserialize;
+use tokio_postgres::types::Type;
+
+use super::connection::{Connection, Trouble};
+use super::quote::{ident, literal};
+use crate::provision::plan::Attributes;
+
+/// A role as the server has it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "columns of the server's catalogs")]
+pub(crate) struct ObservedUser {
+    pub(crate) oid: u32,
+    pub(crate) login: bool,
+    pub(crate) superuser: bool,
+    pub(crate) replication: bool,
+    pub(crate) create_role: bool,
+    pub(crate) create_db: bool,
+    pub(crate) bypass_rls: bool,
+    /// The comment on it.
+    pub(crate) mark: Option<String>,
+    pub(crate) memberships: Vec<ObservedMembership>,
+}
+
+/// Membership of a role, once for each who granted it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct ObservedMembership {
+    pub(crate) role: String,
+    pub(crate) grantor: String,
+}
+
+const OBSERVE: &str = "\
+SELECT coalesce((SELECT json_build_object('oid', r.oid::int8, 'login', r.rolcanlogin, 'superuser', r.rolsuper,
+    'replication', r.rolreplication, 'create_role', r.rolcreaterole, 'create_db', r.rolcreatedb,
+    'bypass_rls', r.rolbypassrls, 'mark', shobj_description(r.oid, 'pg_authid'),
+    'memberships', (SELECT coalesce(json_agg(json_build_object('role', g.rolname, 'grantor', o.rolname)), '[]')
+      FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles o ON o.oid = m.grantor
+      WHERE m.member = r.oid))
+  FROM pg_roles r WHERE r.rolname = $1), 'null')::text";
+
+/// A role of this name, when there is one.
+pub(crate) async fn observe(
+    connection: &Connection,
+    user: &str,
+) -> Result<Option<ObservedUser>, Trouble> {
+    connection.ask("describe a user", OBSERVE, &[(&user, Type::TEXT)]).await
+}
+
+/// What a login user must be.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) user: &'a str,
+    /// The comment by which it is known to be ours.
+    pub(crate) mark: &'a str,
+    /// Names of the server's roles; exactly these.
+    pub(crate) roles: BTreeSet<String>,
+    pub(crate) attributes: Attributes,
+    /// Sessions at a time; absent: no bound.
+    pub(crate) connections_max: Option<u32>,
+}
+
+/// The statements that make a login user what it must be.
+pub(crate) fn enable(
+    wanted: &Wanted<'_>,
+    observed: Option<&ObservedUser>,
+    connection: &Connection,
+) -> String {
+    let user = ident(wanted.user);
+    let limit = wanted.connections_max.map_or(-1, i64::from);
+    let mut sql = match observed {
+        None => {
+            format!(
+                "CREATE ROLE {user} LOGIN INHERIT NOCREATEDB NOCREATEROLE PASSWORD NULL CONNECTION LIMIT {limit};\n\
+                 COMMENT ON ROLE {user} IS {};\n",
+                literal(wanted.mark)
+            )
+        }
+        Some(_) => format!(
+            "ALTER ROLE {user} LOGIN INHERIT NOCREATEDB NOCREATEROLE PASSWORD NULL CONNECTION LIMIT {limit} \
+             VALID UNTIL 'infinity';\n"
+        ),
+    };
+    if connection.superuser {
+        sql.push_str(&attributes(wanted.user, wanted.attributes));
+    }
+    let memberships = observed.map(|observed| observed.memberships.as_slice()).unwrap_or_default();
+    for held in memberships.iter().filter(|held| !wanted.roles.contains(&held.role)) {
+        sql.push_str(&revoke(wanted.user, held, connection.version));
+    }
+    for role in &wanted.roles {
+        sql.push_str(&grant(wanted.user, role, connection.version));
+    }
+    sql
+}
+
+/// The statements that end a login user's rights: no login, no password, no membership, no settings of its own.
+pub(crate) fn disable(user: &str, observed: &ObservedUser, connection: &Connection) -> String {
+    let name = ident(user);
+    let mut sql = format!(
+        "ALTER ROLE {name} NOLOGIN NOCREATEDB NOCREATEROLE PASSWORD NULL;\nALTER ROLE {name} RESET ALL;\n"
+    );
+    if connection.superuser {
+        sql.push_str(&attributes(user, Attributes::default()));
+    }
+    for held in &observed.memberships {
+        sql.push_str(&revoke(user, held, connection.version));
+    }
+    sql
+}
+
+/// The statements that take some roles away and give others.
+pub(crate) fn change(
+    user: &str,
+    observed: &ObservedUser,
+    wanted: &BTreeSet<String>,
+    connection: &Connection,
+) -> String {
+    let gone = observed.memberships.iter().filter(|held| !wanted.contains(&held.role));
+    let mut sql: Vec<String> = gone.map(|held| revoke(user, held, connection.version)).collect();
+    let held: BTreeSet<&String> = observed.memberships.iter().map(|held| &held.role).collect();
+    let new = wanted.iter().filter(|role| !held.contains(role));
+    sql.extend(new.map(|role| grant(user, role, connection.version)));
+    sql.concat()
+}
+
+/// Only a superuser may speak of these attributes at all, and only a test stack's provisioner is one.
+pub(crate) fn attributes(user: &str, attributes: Attributes) -> String {
+    let word = |set: bool, word: &str| if set { word.to_owned() } else { format!("NO{word}") };
+    format!(
+        "ALTER ROLE {} {} {} NOBYPASSRLS;\n",
+        ident(user),
+        word(attributes.superuser, "SUPERUSER"),
+        word(attributes.replication, "REPLICATION")
+    )
+}
+
+/// By INHERIT and never through `SET ROLE`: from PostgreSQL 16 on the server itself can be told so.
+pub(crate) fn grant(user: &str, role: &str, version: u32) -> String {
+    let options = if version >= 160_000 { " WITH INHERIT TRUE, SET FALSE" } else { "" };
+    format!("GRANT {} TO {}{options};\n", ident(role), ident(user))
+}
+
+fn revoke(user: &str, held: &ObservedMembership, version: u32) -> String {
+    let by = if version >= 160_000 {
+        format!(" GRANTED BY {} CASCADE", ident(&held.grantor))
+    } else {
+        String::new()
+    };
+    format!("REVOKE {} FROM {}{by};\n", ident(&held.role), ident(user))
+}
+
+/// Lets the provisioner act on what a user owns, for a moment. A superuser needs no membership.
+pub(crate) fn enter(user: &str, connection: &Connection) -> String {
+    match (connection.superuser, connection.version >= 160_000) {
+        (true, _) => String::new(),
+        (false, true) => {
+            format!(
+                "GRANT {} TO {} WITH INHERIT TRUE, SET TRUE;\n",
+                ident(user),
+                ident(PROVISIONER)
+            )
+        }
+        (false, false) => format!("GRANT {} TO {};\n", ident(user), ident(PROVISIONER)),
+    }
+}
+
+/// Takes [`enter`] back.
+pub(crate) fn leave(user: &str, connection: &Connection) -> String {
+    match (connection.superuser, connection.version >= 160_000) {
+        (true, _) => String::new(),
+        (false, true) => {
+            let (user, provisioner) = (ident(user), ident(PROVISIONER));
+            format!("REVOKE {user} FROM {provisioner} GRANTED BY {provisioner};\n")
+        }
+        (false, false) => format!("REVOKE {} FROM {};\n", ident(user), ident(PROVISIONER)),
+    }
+}
+
+/// Which backends of a user have to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Backends {
+    /// All of them.
+    All,
+    /// Those that began before this instant of the server's own clock, as it wrote it.
+    Before(String),
+}
+
+const NOW: &str = "SELECT to_json(clock_timestamp()::text)::text";
+
+/// The server's own clock.
+pub(crate) async fn server_now(connection: &Connection) -> Result<String, Trouble> {
+    connection.ask("tell the time", NOW, &[]).await
+}
+
+const TERMINATE: &str = "\
+SELECT to_json(count(*) FILTER (WHERE pg_terminate_backend(pid)))::text FROM pg_stat_activity
+WHERE usesysid = $1 AND ($2 = '' OR backend_start < $2::timestamptz)";
+
+const COUNT: &str = "\
+SELECT to_json(count(*))::text FROM pg_stat_activity
+WHERE usesysid = $1 AND ($2 = '' OR backend_start < $2::timestamptz)";
+
+/// Ends backends; how many were told to.
+pub(crate) async fn terminate(
+    connection: &Connection,
+    oid: u32,
+    which: &Backends,
+) -> Result<u64, Trouble> {
+    backends(connection, "end backends", TERMINATE, (oid, which)).await
+}
+
+/// How many backends are left.
+pub(crate) async fn count(
+    connection: &Connection,
+    oid: u32,
+    which: &Backends,
+) -> Result<u64, Trouble> {
+    backends(connection, "count backends", COUNT, (oid, which)).await
+}
+
+async fn backends(
+    connection: &Connection,
+    attempt: &'static str,
+    question: &str,
+    (oid, which): (u32, &Backends),
+) -> Result<u64, Trouble> {
+    let before = match which {
+        Backends::All => "",
+        Backends::Before(instant) => instant.as_str(),
+    };
+    connection.ask(attempt, question, &[(&oid, Type::OID), (&before, Type::TEXT)]).await
+}
+
+const TERMINATE_ONE: &str = "\
+SELECT to_json(coalesce(bool_or(pg_terminate_backend(pid)), false))::text FROM pg_stat_activity
+WHERE pid = $1 AND usename = $2";
+const CANCEL_ONE: &str = "\
+SELECT to_json(coalesce(bool_or(pg_cancel_backend(pid)), false))::text FROM pg_stat_activity
+WHERE pid = $1 AND usename = $2";
+
+/// Ends one backend, if it is this user's.
+pub(crate) async fn terminate_one(
+    connection: &Connection,
+    user: &str,
+    pid: i32,
+) -> Result<bool, Trouble> {
+    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+        [(&pid, Type::INT4), (&user, Type::TEXT)];
+    connection.ask("end a backend", TERMINATE_ONE, &parameters).await
+}
+
+/// Stops the statement that one backend runs, if it is this user's.
+pub(crate) async fn cancel_one(
+    connection: &Connection,
+    user: &str,
+    pid: i32,
+) -> Result<bool, Trouble> {
+    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+        [(&pid, Type::INT4), (&user, Type::TEXT)];
+    connection.ask("cancel a statement", CANCEL_ONE, &parameters).await
+}

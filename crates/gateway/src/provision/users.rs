@@ -1,0 +1,492 @@
+//! Login users: made at the first login, changed with their roles, withdrawn when the last role ends.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::Grant;
+use control::{Verb, Writing};
+use model::event::{Actor, EventBody};
+use model::kind::database_user::{DatabaseUser, DatabaseUserState, DatabaseUserStatus};
+use model::kind::server::DatabaseServer;
+use model::{
+    DatabaseRoleName, Document, PrincipalId, PrincipalKind, Refusal, Snapshot, Timestamp, code,
+};
+
+use super::names;
+use super::pg::connection::{Connection, Trouble};
+use super::pg::leftovers::{self, NAMED_MAX};
+use super::pg::user::{self, Backends, ObservedUser, Wanted};
+use super::plan::{self, Change, UserStep};
+use super::server::Server;
+
+/// A backend that was told to end is gone long before; what is not by then is tried again.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// A login that took a role away waits so long for the sessions that still use it.
+const LOSS_GONE_WITHIN: Duration = Duration::from_secs(3);
+/// Between two looks at the server's list of backends.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A backend shows up in the server's list only at the end of its login: the list is looked at once more.
+const SECOND_LOOK_AFTER: Duration = Duration::from_millis(250);
+
+/// Whether the recorded state already is what a login needs.
+pub(crate) fn is_prepared(snapshot: &Snapshot, name: &str, grant: &Grant) -> Result<bool, Refusal> {
+    let Some(known) = snapshot.database_users.get(name) else { return Ok(false) };
+    if known.spec.principal != grant.principal.id {
+        return Err(taken(&grant.database_user));
+    }
+    let status = &known.status;
+    Ok(status.state == DatabaseUserState::Enabled
+        && status.oid.is_some()
+        && status.roles == grant.roles)
+}
+
+fn taken(user: &str) -> Refusal {
+    let message = format!("a database user `{user}` exists that Portcullis did not make for you");
+    Refusal::new(&code::DATABASE_USER_EXISTS, message)
+}
+
+impl Server {
+    /// Makes the login user a member of exactly the granted roles, creating it if need be.
+    pub(crate) async fn prepare(
+        &self,
+        server: &Document<DatabaseServer>,
+        grant: &Grant,
+    ) -> Result<(), Trouble> {
+        let name = names::document(&self.name, &grant.database_user);
+        let turn = self.turn(&grant.database_user);
+        let _turn = turn.lock().await;
+        let snapshot = self.control.snapshots().load();
+        if is_prepared(&snapshot, &name, grant)? {
+            return Ok(());
+        }
+        let known = snapshot.database_users.get(&name).cloned();
+        if let Some(known) = &known
+            && known.status.state == DatabaseUserState::Revoking
+        {
+            self.finish_withdrawal(server, known).await?;
+        }
+        self.ensure_roles(server, &grant.roles).await?;
+        let connection = self.standing(server).await?;
+        let observed = user::observe(&connection, &grant.database_user).await?;
+        if let Some(observed) = &observed {
+            fit_for_use(known.as_deref(), observed, &connection, &grant.database_user)?;
+        }
+        let record = match known {
+            Some(known) => known,
+            // Recorded before it is made: what a crash leaves behind is known to be ours.
+            None => Arc::new(self.record_planned(grant).await?),
+        };
+        let oid = self.enable(server, grant, (&record, observed.as_ref(), &connection)).await?;
+        let lost = plan::change(&record.status.roles, grant.roles.clone()).lost;
+        if !lost.is_empty() {
+            self.end_sessions_before_now(&connection, oid, LOSS_GONE_WITHIN).await?;
+        }
+        self.record_enabled(&record, oid, grant.roles.clone()).await?;
+        Ok(())
+    }
+
+    async fn enable(
+        &self,
+        server: &Document<DatabaseServer>,
+        grant: &Grant,
+        (record, observed, connection): (
+            &Document<DatabaseUser>,
+            Option<&ObservedUser>,
+            &Connection,
+        ),
+    ) -> Result<u32, Trouble> {
+        let snapshot = self.control.snapshots().load();
+        let mark = names::mark(record.uid());
+        let wanted = Wanted {
+            user: &grant.database_user,
+            mark: &mark,
+            roles: grant.roles.iter().map(names::role).collect(),
+            attributes: plan::attributes(&grant.roles, &self.name, &snapshot),
+            connections_max: server.spec.sessions.per_principal_max,
+        };
+        let sql = user::enable(&wanted, observed, connection);
+        if let Err(trouble) = connection.run("prepare a user", &sql).await {
+            // A role of ours that someone dropped by hand is made again, once.
+            if !trouble.is_undefined_object() {
+                return Err(trouble);
+            }
+            self.roles.lock().await.clear();
+            self.ensure_roles(server, &grant.roles).await?;
+            connection.run("prepare a user", &sql).await?;
+        }
+        if let Some(observed) = observed {
+            return Ok(observed.oid);
+        }
+        let made = user::observe(connection, &grant.database_user).await?;
+        made.map(|made| made.oid).ok_or(Trouble::Late("show the user that was made"))
+    }
+
+    /// Does what one user needs now, if it still needs it when its turn comes.
+    pub(crate) async fn settle(&self, name: &str) -> Result<(), Trouble> {
+        let snapshot = self.control.snapshots().load();
+        let Some(known) = snapshot.database_users.get(name) else { return Ok(()) };
+        let turn = self.turn(&known.spec.user);
+        let _turn = turn.lock().await;
+        let snapshot = self.control.snapshots().load();
+        let Some(known) = snapshot.database_users.get(name) else { return Ok(()) };
+        let server = self.document(&snapshot)?;
+        match plan::user_step(known, &snapshot, self.dialler.clock.now()) {
+            UserStep::Nothing => Ok(()),
+            UserStep::Withdraw => self.withdraw(&server, known).await,
+            UserStep::Change(change) => self.change(&server, known, change).await,
+        }
+    }
+
+    /// DECISIONS 14, steps 4 to 6. The store's word and the server's deed do not wait for one another.
+    async fn withdraw(
+        &self,
+        server: &Document<DatabaseServer>,
+        known: &Document<DatabaseUser>,
+    ) -> Result<(), Trouble> {
+        let (recorded, done) =
+            tokio::join!(self.record_revoking(known), self.finish_withdrawal(server, known));
+        done?;
+        recorded?;
+        // Whichever came last: the ending is complete.
+        let snapshot = self.control.snapshots().load();
+        match snapshot.database_users.get(known.name()) {
+            Some(now) if now.status.state == DatabaseUserState::Revoking => {
+                Err(Trouble::Late("record an ending"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn finish_withdrawal(
+        &self,
+        server: &Document<DatabaseServer>,
+        known: &Document<DatabaseUser>,
+    ) -> Result<(), Trouble> {
+        let connection = self.standing(server).await?;
+        let name = known.spec.user.as_str();
+        let observed = user::observe(&connection, name).await?;
+        let ours = observed.filter(|observed| is_ours(Some(known), observed));
+        let Some(observed) = ours else {
+            // Dropped by hand, or never made, or someone else's of the same name: nothing here that is ours.
+            let now = self.dialler.clock.now();
+            return self
+                .record_disabled(
+                    known,
+                    Ending { login_disabled_at: now, gone_at: now, left_behind: Vec::new() },
+                )
+                .await;
+        };
+        let sql = user::disable(name, &observed, &connection);
+        connection.run("withdraw a user", &sql).await?;
+        let login_disabled_at = self.dialler.clock.now();
+        let gone_at =
+            self.end_sessions(&connection, observed.oid, (Backends::All, GONE_WITHIN)).await?;
+        let left_behind = self.hand_over(server, known, (&connection, observed.oid)).await?;
+        self.record_disabled(known, Ending { login_disabled_at, gone_at, left_behind }).await
+    }
+
+    /// Undoes what was done to a user by hand: a login that came back is withdrawn again, memberships become the recorded
+    /// ones.
+    pub(crate) async fn restore(
+        &self,
+        server: &Document<DatabaseServer>,
+        user: &str,
+    ) -> Result<(), Trouble> {
+        let turn = self.turn(user);
+        let _turn = turn.lock().await;
+        let snapshot = self.control.snapshots().load();
+        let name = names::document(&self.name, user);
+        let Some(known) = snapshot.database_users.get(&name) else { return Ok(()) };
+        let roles = known.status.roles.clone();
+        match known.status.state {
+            DatabaseUserState::Disabled => self.finish_withdrawal(server, known).await,
+            DatabaseUserState::Enabled => {
+                let change = Change { roles, ..Change::default() };
+                self.change(server, known, change).await
+            }
+            // Someone is at it already.
+            DatabaseUserState::Planned | DatabaseUserState::Revoking => Ok(()),
+        }
+    }
+
+    /// Roles came or went while others stay (DECISIONS 15).
+    async fn change(
+        &self,
+        server: &Document<DatabaseServer>,
+        known: &Document<DatabaseUser>,
+        change: Change,
+    ) -> Result<(), Trouble> {
+        self.ensure_roles(server, &change.gained).await?;
+        let connection = self.standing(server).await?;
+        let name = known.spec.user.as_str();
+        let observed = user::observe(&connection, name).await?;
+        let Some(observed) = observed.filter(|observed| is_ours(Some(known), observed)) else {
+            return Err(Trouble::Refused(taken(name)));
+        };
+        let wanted: BTreeSet<String> = change.roles.iter().map(names::role).collect();
+        let mut sql = user::change(name, &observed, &wanted, &connection);
+        if connection.superuser {
+            let snapshot = self.control.snapshots().load();
+            let attributes = plan::attributes(&change.roles, &self.name, &snapshot);
+            sql.push_str(&user::attributes(name, attributes));
+        }
+        connection.run("change a user's roles", &sql).await?;
+        if !change.lost.is_empty() {
+            self.end_sessions_before_now(&connection, observed.oid, GONE_WITHIN).await?;
+        }
+        self.record_enabled(known, observed.oid, change.roles).await
+    }
+
+    async fn end_sessions_before_now(
+        &self,
+        connection: &Connection,
+        oid: u32,
+        within: Duration,
+    ) -> Result<(), Trouble> {
+        let now = user::server_now(connection).await?;
+        self.end_sessions(connection, oid, (Backends::Before(now), within)).await.map(|_| ())
+    }
+
+    /// Ends backends and returns when they were first seen gone, after a second look.
+    async fn end_sessions(
+        &self,
+        connection: &Connection,
+        oid: u32,
+        (which, within): (Backends, Duration),
+    ) -> Result<Timestamp, Trouble> {
+        let clock = &self.dialler.clock;
+        let deadline = clock.now().plus(within);
+        let mut gone_at = None;
+        loop {
+            user::terminate(connection, oid, &which).await?;
+            let left = user::count(connection, oid, &which).await?;
+            let now = clock.now();
+            match (left, gone_at) {
+                (0, Some(gone_at)) => return Ok(gone_at),
+                (0, None) => {
+                    gone_at = Some(now);
+                    clock.sleep(SECOND_LOOK_AFTER).await;
+                }
+                (_, _) if now >= deadline => {
+                    return Err(Trouble::Late("end every session of a user"));
+                }
+                (_, _) => {
+                    gone_at = None;
+                    clock.sleep(LOOK_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// What the person leaves behind (DECISIONS 12).
+    async fn hand_over(
+        &self,
+        server: &Document<DatabaseServer>,
+        known: &Document<DatabaseUser>,
+        (connection, oid): (&Connection, u32),
+    ) -> Result<Vec<String>, Trouble> {
+        let name = known.spec.user.as_str();
+        let places = leftovers::places(connection, oid).await?;
+        let mut left = Vec::new();
+        if !places.databases.is_empty() {
+            connection.run("enter a user", &user::enter(name, connection)).await?;
+            let moved = self.hand_over_in(server, (name, oid), &places.databases).await;
+            connection.run("leave a user", &user::leave(name, connection)).await?;
+            left = moved?;
+        }
+        let prepared = places.prepared.into_iter();
+        left.extend(
+            prepared.map(|prepared| format!("prepared transaction {prepared} is still open")),
+        );
+        if left.len() > NAMED_MAX {
+            let more = left.len() - NAMED_MAX;
+            left.truncate(NAMED_MAX);
+            left.push(format!("and {more} more"));
+        }
+        Ok(left)
+    }
+
+    async fn hand_over_in(
+        &self,
+        server: &Document<DatabaseServer>,
+        (name, oid): (&str, u32),
+        databases: &[String],
+    ) -> Result<Vec<String>, Trouble> {
+        let mut left = Vec::new();
+        for database in databases {
+            let inside = self.dialler.connect(server, database).await?;
+            let moved = leftovers::hand_over(&inside, name, oid).await?;
+            left.extend(moved.into_iter().map(|moved| format!("{database}: {moved}")));
+        }
+        Ok(left)
+    }
+}
+
+/// How an ending went.
+#[derive(Debug)]
+struct Ending {
+    login_disabled_at: Timestamp,
+    gone_at: Timestamp,
+    left_behind: Vec<String>,
+}
+
+/// Made by us for this record: it carries the record's mark, or is the very role that was recorded.
+fn is_ours(known: Option<&Document<DatabaseUser>>, observed: &ObservedUser) -> bool {
+    known.is_some_and(|known| {
+        known.status.oid == Some(observed.oid)
+            || observed.mark.as_deref() == Some(names::mark(known.uid()).as_str())
+    })
+}
+
+/// Never adopts, and never hands out rights that no database role grants.
+fn fit_for_use(
+    known: Option<&Document<DatabaseUser>>,
+    observed: &ObservedUser,
+    connection: &Connection,
+    name: &str,
+) -> Result<(), Refusal> {
+    if !is_ours(known, observed) {
+        return Err(taken(name));
+    }
+    // A test stack's provisioner sets these to what they must be; elsewhere nobody of ours can.
+    if !connection.superuser && (observed.superuser || observed.replication || observed.bypass_rls)
+    {
+        let message = format!("the database user `{name}` was given attributes by hand");
+        return Err(Refusal::new(&code::PROVISIONING_FAILED, message));
+    }
+    Ok(())
+}
+
+// What is recorded. Every write looks at the document as it is when its turn comes.
+impl Server {
+    async fn record_planned(&self, grant: &Grant) -> Result<Document<DatabaseUser>, Refusal> {
+        let name = names::document(&self.name, &grant.database_user);
+        let spec = DatabaseUser {
+            server: self.name.clone(),
+            principal: grant.principal.id,
+            user: grant.database_user.clone(),
+        };
+        let document = Document::new(name.clone(), spec);
+        let write =
+            move |writing: &mut Writing<'_, '_>| match writing.state().database_users.get(&name) {
+                Some(known) if known.spec == document.spec => Ok(known.as_ref().clone()),
+                Some(known) => Err(taken(&known.spec.user)),
+                None => Ok(writing.put(document)?),
+            };
+        let subject = format!("DatabaseUser/{}", names::document(&self.name, &grant.database_user));
+        Ok(self.control.system(Verb::Provision, subject, write).await?.value)
+    }
+
+    async fn record_enabled(
+        &self,
+        known: &Document<DatabaseUser>,
+        oid: u32,
+        roles: BTreeSet<DatabaseRoleName>,
+    ) -> Result<(), Trouble> {
+        self.update(known, move |status, now| {
+            let left_behind = std::mem::take(&mut status.left_behind);
+            *status = DatabaseUserStatus {
+                state: DatabaseUserState::Enabled,
+                oid: Some(oid),
+                roles,
+                changed_at: Some(now),
+                left_behind,
+            };
+            Some(Told::Changed)
+        })
+        .await
+    }
+
+    async fn record_revoking(&self, known: &Document<DatabaseUser>) -> Result<(), Trouble> {
+        self.update(known, |status, now| {
+            // An ending that was faster than this write stays complete.
+            if status.state != DatabaseUserState::Disabled {
+                status.state = DatabaseUserState::Revoking;
+                status.changed_at = Some(now);
+            }
+            None
+        })
+        .await
+    }
+
+    async fn record_disabled(
+        &self,
+        known: &Document<DatabaseUser>,
+        ending: Ending,
+    ) -> Result<(), Trouble> {
+        self.update(known, move |status, now| {
+            status.state = DatabaseUserState::Disabled;
+            status.roles = BTreeSet::new();
+            status.changed_at = Some(now);
+            status.left_behind.clone_from(&ending.left_behind);
+            Some(Told::Withdrawn(ending))
+        })
+        .await
+    }
+
+    async fn update<F>(&self, known: &Document<DatabaseUser>, change: F) -> Result<(), Trouble>
+    where
+        F: FnOnce(&mut DatabaseUserStatus, Timestamp) -> Option<Told> + Send + 'static,
+    {
+        let (name, subject) = (known.name().to_owned(), format!("DatabaseUser/{}", known.name()));
+        let write = move |writing: &mut Writing<'_, '_>| {
+            let Some(known) = writing.state().database_users.get(&name) else { return Ok(()) };
+            let mut document = known.as_ref().clone();
+            let told = change(&mut document.status, writing.now());
+            if document.status == known.status {
+                return Ok(());
+            }
+            let event = told.map(|told| told.event(&document, writing.state()));
+            writing.put(document)?;
+            if let Some(event) = event {
+                writing.note(event);
+            }
+            Ok::<(), Refusal>(())
+        };
+        self.control.system(Verb::Provision, subject, write).await?;
+        Ok(())
+    }
+}
+
+/// What the audit log is told of a change.
+#[derive(Debug)]
+enum Told {
+    Changed,
+    Withdrawn(Ending),
+}
+
+impl Told {
+    fn event(self, document: &Document<DatabaseUser>, state: &Snapshot) -> EventBody {
+        let DatabaseUser { server, principal, user } = document.spec.clone();
+        let test_stack = state.servers.get(&server).is_some_and(|server| server.spec.test_stack);
+        let actor = actor(principal, &user, state);
+        match self {
+            Self::Changed => EventBody::DatabaseUserChanged {
+                server,
+                actor,
+                user,
+                roles: document.status.roles.clone(),
+                test_stack,
+            },
+            Self::Withdrawn(Ending { login_disabled_at, gone_at, left_behind }) => {
+                EventBody::DatabaseUserWithdrawn {
+                    server,
+                    actor,
+                    user,
+                    login_disabled_at,
+                    backends_gone_at: Some(gone_at),
+                    left_behind,
+                }
+            }
+        }
+    }
+}
+
+/// A principal that was deleted meanwhile is named as its user was.
+fn actor(id: PrincipalId, user: &str, state: &Snapshot) -> Actor {
+    match state.principal(id) {
+        Some(principal) => Actor::from(&principal),
+        None => Actor { id: Some(id), name: user.to_owned(), kind: None::<PrincipalKind> },
+    }
+}
