@@ -49,12 +49,13 @@ fn spec(plane: &Plane, kind: Kind, name: &str) -> Value {
     stored["spec"].clone()
 }
 
-fn dev(spec: Value) -> Option<Value> {
-    let mut whole = json!({ "displayName": DEV, "controlRole": "user" });
-    for (name, value) in spec.as_object().unwrap() {
-        whole[name] = value.clone();
+fn dev(changes: Value) -> Value {
+    let mut spec = json!({ "displayName": DEV, "controlRole": "user" });
+    let Value::Object(changes) = changes else { panic!("an object") };
+    for (name, value) in changes {
+        spec[name] = value;
     }
-    Some(whole)
+    spec
 }
 
 #[tokio::test]
@@ -71,7 +72,7 @@ async fn the_second_time_nothing_changes_and_nothing_is_written() {
 async fn a_changed_file_changes_those_fields_and_the_audit_log_shows_them() {
     let plane = Plane::new().await;
     let before = plane.events().len();
-    let files = files_with(Kind::User, DEV, dev(json!({ "controlRole": "auditor" })));
+    let files = files_with(Kind::User, DEV, Some(dev(json!({ "controlRole": "auditor" }))));
     let applied = apply(&plane, files, NORMAL).await.unwrap();
     assert_eq!(
         changes(&applied),
@@ -92,7 +93,7 @@ async fn fields_that_files_do_not_write_stay() {
     // The file does not speak of `members` or `enabled`.
     let members = json!({ "description": "Reads orders", "members": [DEV] });
     plane.put(document("Group", "orders-readers", members)).await.unwrap();
-    let disabled = dev(json!({ "enabled": false })).unwrap();
+    let disabled = dev(json!({ "enabled": false }));
     plane.put(document("User", DEV, disabled)).await.unwrap();
     let files = files_with(Kind::Group, "orders-readers", Some(json!({ "description": "New" })));
     let applied = apply(&plane, files, NORMAL).await.unwrap();
@@ -108,9 +109,9 @@ async fn fields_that_files_do_not_write_stay() {
 #[tokio::test]
 async fn a_person_disabled_elsewhere_is_not_quietly_enabled_again() {
     let plane = Plane::new().await;
-    let files = || files_with(Kind::User, DEV, dev(json!({ "enabled": true })));
+    let files = || files_with(Kind::User, DEV, Some(dev(json!({ "enabled": true }))));
     apply(&plane, files(), NORMAL).await.unwrap();
-    plane.put(document("User", DEV, dev(json!({ "enabled": false })).unwrap())).await.unwrap();
+    plane.put(document("User", DEV, dev(json!({ "enabled": false })))).await.unwrap();
     let refusal = apply(&plane, files(), NORMAL).await.unwrap_err();
     assert_eq!(refusal.code, &FILE_CONFLICT);
     assert_eq!(
@@ -127,11 +128,11 @@ async fn a_person_disabled_elsewhere_is_not_quietly_enabled_again() {
 async fn a_conflict_is_over_when_the_file_says_what_is() {
     let plane = Plane::new().await;
     let renamed = dev(json!({ "displayName": "Ada" }));
-    plane.put(document("User", DEV, renamed.clone().unwrap())).await.unwrap();
+    plane.put(document("User", DEV, renamed.clone())).await.unwrap();
     assert_eq!(refused(apply(&plane, directory_files(), NORMAL).await), &FILE_CONFLICT);
-    let applied = apply(&plane, files_with(Kind::User, DEV, renamed), NORMAL).await.unwrap();
+    let applied = apply(&plane, files_with(Kind::User, DEV, Some(renamed)), NORMAL).await.unwrap();
     assert_eq!(changes(&applied), []);
-    let again = files_with(Kind::User, DEV, dev(json!({ "displayName": "Ada L." })));
+    let again = files_with(Kind::User, DEV, Some(dev(json!({ "displayName": "Ada L." }))));
     assert_eq!(changes(&apply(&plane, again, NORMAL).await.unwrap()).len(), 1);
 }
 
@@ -254,7 +255,7 @@ async fn pruning_everything_leaves_what_files_never_made() {
 async fn a_rehearsal_says_the_same_and_does_nothing() {
     let plane = Plane::new().await;
     let (before, events) = (plane.control.snapshots().load(), plane.events().len());
-    let files = || files_with(Kind::User, DEV, dev(json!({ "controlRole": "auditor" })));
+    let files = || files_with(Kind::User, DEV, Some(dev(json!({ "controlRole": "auditor" }))));
     let rehearsed = apply(&plane, files(), REHEARSE).await.unwrap();
     assert_eq!(*plane.control.snapshots().load(), *before);
     assert_eq!(plane.events().len(), events);

@@ -7,6 +7,7 @@ use access::activation::Ask;
 use audit::{Log, Options};
 use control::{Caller, Control, InitOptions, LiveSessions, Manifest, Parts};
 use keys::AuditKey;
+use model::document::API_VERSION;
 use model::event::{Event, EventBody};
 use model::kind::activation::Activation;
 use model::{ActivationId, ControlRole, Document, Principal, Resource, Timestamp, code::Code};
@@ -141,7 +142,9 @@ pub(crate) fn first() -> InitOptions {
 
 pub(crate) fn document(kind: &str, name: &str, spec: Value) -> Value {
     let metadata = json!({ "name": name });
-    json!({ "apiVersion": "portcullis.dev/v1", "kind": kind, "metadata": metadata, "spec": spec })
+    let mut document = json!({ "apiVersion": API_VERSION, "kind": kind, "metadata": metadata });
+    document["spec"] = spec;
+    document
 }
 
 pub(crate) fn manifest(kind: &str, name: &str, spec: Value) -> Manifest {

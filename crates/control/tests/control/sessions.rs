@@ -68,15 +68,12 @@ async fn a_cut_is_recorded_reaches_the_session_and_the_first_order_stands() {
     let mut session = open(&plane, &plane.caller(DEV), "orders");
     let (id, owner) = (session.id(), plane.caller(OWNER));
     let before = plane.events().len();
-    let waiting = tokio::spawn(async move {
-        let order = session.cut().await;
-        (session, order)
-    });
     let reason = Some("on the phone".to_owned());
-    let told = plane.control.cut(&owner, Cutting::Session(id), reason.clone()).await.unwrap();
-    assert_eq!(told, [id]);
-    let told = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
-    let (session, order) = told.unwrap();
+    let cutting = plane.control.cut(&owner, Cutting::Session(id), reason.clone());
+    let waiting = tokio::time::timeout(Duration::from_secs(10), session.cut());
+    let (told, order) = tokio::join!(cutting, waiting);
+    assert_eq!(told.unwrap(), [id]);
+    let order = order.unwrap();
     assert_eq!((order.by.name.as_str(), &order.reason), (OWNER, &reason));
     plane.control.cut(&owner, Cutting::Session(id), None).await.unwrap();
     assert_eq!(session.cut_ordered().unwrap().reason, reason);
