@@ -1,9 +1,10 @@
 //! `/v1/activations`: asking for membership, and the steps that follow.
 
 use access::activation::Ask;
+use axum::Json as Answer;
 use axum::extract::{Path, State};
 use model::kind::activation::Activation;
-use model::{ActivationId, Document, GroupName, Lifetime};
+use model::{ActivationId, Document, GroupName, Kind, Lifetime};
 use serde::Deserialize;
 
 use crate::Api;
@@ -11,6 +12,13 @@ use crate::answer::Written;
 use crate::authenticate::Authenticated;
 use crate::body::Json;
 use crate::problem::Problem;
+use crate::resources::{self, List};
+
+/// The same as for every other kind; its address has a second method.
+pub(crate) async fn list(api: State<Api>, caller: Authenticated) -> Result<Answer<List>, Problem> {
+    let plural = Kind::Activation.plural().to_owned();
+    resources::list(api, caller, Path(plural)).await
+}
 
 /// What someone asks for.
 #[derive(Debug, Deserialize)]

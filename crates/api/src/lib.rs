@@ -107,7 +107,7 @@ fn reading() -> Router<Api> {
 fn writing() -> Router<Api> {
     Router::new()
         .route("/v1/{kind}/{name}", axum::routing::put(resources::put).delete(resources::delete))
-        .route("/v1/activations", post(activations::request))
+        .route("/v1/activations", post(activations::request).get(activations::list))
         .route("/v1/activations/{id}/{step}", post(activations::step))
         .route("/v1/sessions/cut", post(sessions::cut))
         .route("/v1/users/{name}/pass", post(credentials::issue_pass))
