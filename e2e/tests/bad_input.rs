@@ -173,7 +173,8 @@ fn a_start_up_message_that_is_too_long_cut_short_or_nameless_ends_the_connection
     let long = "x".repeat(20_000);
     let mut oversized =
         Client::started(&facts.reach, &[("user", "u"), ("options", &long)]).unwrap();
-    assert_says(&oversized.until_closed().unwrap(), &["08P01"]);
+    // As PostgreSQL: whoever declares such a length may be speaking anything, so nothing is answered.
+    assert_eq!(oversized.until_closed().unwrap(), "");
 
     let mut short = Client::secured(&facts.reach).unwrap();
     short.write(&raw::startup(&[("user", "orders-api")])[..12]).unwrap();
