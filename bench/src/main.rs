@@ -1,6 +1,5 @@
 //! `cargo xtask bench pg`: the same work through the naked server, pgbouncer and Portcullis, in turns, so that whatever
-//! else the machine does hits all three alike. What is printed are ratios to the naked server; absolute figures depend
-//! on the machine.
+//! else the machine does hits all three alike. What counts are the ratios; absolute figures depend on the machine.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -8,6 +7,7 @@
 )]
 
 mod pgbouncer;
+mod processor;
 mod route;
 mod workload;
 
@@ -19,14 +19,16 @@ use testkit::stack::{Options, Privileges, Stack};
 
 use pgbouncer::PgBouncer;
 use route::Route;
-use workload::{Measured, WORKLOADS, Workload};
+use workload::{Measured, Protocol, Workload};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let extent = match words.as_slice() {
-        ["pg"] => Extent { rounds: 5, seconds: 5 },
-        ["pg", "--quick"] => Extent { rounds: 2, seconds: 2 },
+        // Nine minutes.
+        ["pg"] => Extent { rounds: 3, seconds: 5, clients: &[1, 8, 64] },
+        // Half a minute: does it run, and is anything far off?
+        ["pg", "--quick"] => Extent { rounds: 1, seconds: 2, clients: &[8] },
         _ => {
             eprintln!("usage: bench pg [--quick]");
             return ExitCode::from(2);
@@ -44,40 +46,68 @@ fn main() -> ExitCode {
 #[derive(Clone, Copy)]
 struct Extent {
     rounds: usize,
+    /// Of one turn.
     seconds: u32,
+    /// Connections at once.
+    clients: &'static [u32],
+}
+
+impl Extent {
+    fn workloads(self) -> Vec<Workload> {
+        let protocols = [Protocol::Simple, Protocol::Extended, Protocol::Prepared];
+        let select = |clients| protocols.map(|protocol| Workload::Select { protocol, clients });
+        let selects = self.clients.iter().copied().flat_map(select);
+        selects.chain([Workload::Connect, Workload::Stream]).collect()
+    }
 }
 
 fn run(extent: Extent) -> Result<()> {
     let options =
         Options { privileges: Privileges::TestStack, fsync: Fsync::On, ..Options::default() };
     println!("Starting PostgreSQL, pgbouncer and Portcullis …");
-    let stack = Stack::start(&options)?;
+    let mut stack = Stack::start(&options)?;
     let pgbouncer = PgBouncer::start(&stack)?;
-    let routes =
-        [Route::naked(&stack)?, Route::pgbouncer(&stack, &pgbouncer), Route::portcullis(&stack)?];
+    let routes = [
+        Route::naked(&stack)?,
+        Route::pgbouncer(&stack, &pgbouncer),
+        Route::portcullis(&mut stack)?,
+    ];
+    let [naked, ..] = &routes;
+    workload::prepare(naked)?;
     println!(
-        "{} rounds of {} s each, in turns: {}\n",
+        "Rounds: {}. Turns of {} s, in another order each round: {}.\n",
         extent.rounds,
         extent.seconds,
         routes.each_ref().map(|route| route.name).join(", ")
     );
-    println!("{:<34}{:>12}{:>16}{:>16}", "", "naked", "pgbouncer", "Portcullis");
-    for workload in WORKLOADS {
+    println!("{:<28}{:>14}{:^32}{:^36}", "", "naked", "throughput", "processor, µs a unit");
+    println!(
+        "{:<28}{:>14}{:>11}{:>11}{:>10}{:>12}{:>12}{:>10}",
+        "", "", "pgbouncer", "Portcullis", "P/b", "pgbouncer", "Portcullis", "P/b"
+    );
+    for workload in extent.workloads() {
         compare(workload, &routes, extent)?;
     }
     println!(
-        "\nnaked: PostgreSQL over TLS, client certificate. pgbouncer: TLS on both sides, session pooling."
-    );
-    println!("Portcullis: TLS on both sides, every statement in the audit log, mode `bounded`.");
-    println!(
-        "Ratios are medians over the rounds of what a round measured against the naked server's turn in it."
+        "
+naked: PostgreSQL over TLS. pgbouncer: TLS on both sides, pooling by session. Portcullis: TLS on both sides, every
+statement in the audit log, mode `bounded`. Throughput is a multiple of the naked server's in the same round; P/b is
+Portcullis' figure over pgbouncer's in the same round. All are medians over the rounds. A unit is a transaction, or a
+megabyte of the stream; processor time is that of the proxy's whole process."
     );
     Ok(())
 }
 
+/// What one round measured.
+struct Round {
+    naked: Measured,
+    pgbouncer: Measured,
+    portcullis: Measured,
+}
+
 /// Every round measures each route once, beginning with another one each time.
-fn compare(workload: &Workload, routes: &[Route; 3], extent: Extent) -> Result<()> {
-    let mut rounds: Vec<[Measured; 3]> = Vec::new();
+fn compare(workload: Workload, routes: &[Route; 3], extent: Extent) -> Result<()> {
+    let mut rounds = Vec::new();
     for round in 0..extent.rounds {
         let mut measured = [None; 3];
         for turn in 0..routes.len() {
@@ -90,19 +120,30 @@ fn compare(workload: &Workload, routes: &[Route; 3], extent: Extent) -> Result<(
         let [Some(naked), Some(pgbouncer), Some(portcullis)] = measured else {
             bail!("a route was left out");
         };
-        rounds.push([naked, pgbouncer, portcullis]);
+        rounds.push(Round { naked, pgbouncer, portcullis });
     }
-    let figure = median(rounds.iter().map(|[naked, ..]| workload.figure(naked)));
-    let ratio = |of: fn(&[Measured; 3]) -> &Measured| {
-        median(rounds.iter().map(|round| {
-            let [naked, ..] = round;
-            workload.figure(of(round)) / workload.figure(naked)
-        }))
-    };
-    let (pgbouncer, portcullis) = (ratio(|round| &round[1]), ratio(|round| &round[2]));
-    let naked = format!("{figure:.1} {}", workload.unit());
-    println!("{:<34}{naked:>12}{pgbouncer:>15.2}×{portcullis:>15.2}×", workload.name);
+    print(workload, &rounds);
     Ok(())
+}
+
+fn print(workload: Workload, rounds: &[Round]) {
+    let over = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure));
+    let naked = format!("{:.0} {}", over(|round| round.naked.rate), workload.unit());
+    let pgbouncer = over(|round| round.pgbouncer.rate / round.naked.rate);
+    let portcullis = over(|round| round.portcullis.rate / round.naked.rate);
+    let between = over(|round| round.portcullis.rate / round.pgbouncer.rate);
+    let processor = |measured: &Measured| measured.processor.unwrap_or(f64::NAN);
+    let cost = |of: fn(&Round) -> &Measured| median(rounds.iter().map(|r| processor(of(r))));
+    let costs = (cost(|round| &round.pgbouncer), cost(|round| &round.portcullis));
+    let cost_between = median(
+        rounds.iter().map(|round| processor(&round.portcullis) / processor(&round.pgbouncer)),
+    );
+    println!(
+        "{:<28}{naked:>14}{pgbouncer:>10.2}×{portcullis:>10.2}×{between:>9.2}×{:>12.1}{:>12.1}{cost_between:>9.2}×",
+        workload.to_string(),
+        costs.0,
+        costs.1,
+    );
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -37,6 +37,11 @@ impl PgBouncer {
             .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
         Ok(Self { port, process, _folder: folder })
     }
+
+    /// `setpriv` becomes the program that it starts, so this is pgbouncer's own.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.identity().pid
+    }
 }
 
 impl Drop for PgBouncer {

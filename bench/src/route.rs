@@ -7,11 +7,14 @@ use testkit::program;
 use testkit::stack::{Credential, Stack};
 
 use crate::pgbouncer::PgBouncer;
+use crate::processor::Processor;
 
 /// One way.
 pub(crate) struct Route {
     pub(crate) name: &'static str,
     environment: Vec<(&'static str, String)>,
+    /// Process id of what stands between client and server.
+    proxy: Option<u32>,
 }
 
 impl Route {
@@ -26,7 +29,7 @@ impl Route {
             ("PGSSLCERT", direct.certificate.display().to_string()),
             ("PGSSLKEY", direct.key.display().to_string()),
         ];
-        Ok(Self { name: "naked", environment })
+        Ok(Self { name: "naked", environment, proxy: None })
     }
 
     pub(crate) fn pgbouncer(stack: &Stack, pgbouncer: &PgBouncer) -> Self {
@@ -36,10 +39,11 @@ impl Route {
             ("PGUSER", "postgres".to_owned()),
             ("PGSSLROOTCERT", stack.postgres.server_ca_file().display().to_string()),
         ];
-        Self { name: "pgbouncer", environment }
+        Self { name: "pgbouncer", environment, proxy: Some(pgbouncer.pid()) }
     }
 
-    pub(crate) fn portcullis(stack: &Stack) -> Result<Self> {
+    pub(crate) fn portcullis(stack: &mut Stack) -> Result<Self> {
+        let proxy = Some(stack.server().identity().pid);
         let owner = stack.facts.owner.as_ref().context("the stack has no superuser")?;
         let environment = vec![
             ("PGHOST", "localhost".to_owned()),
@@ -48,7 +52,12 @@ impl Route {
             ("PGPASSWORD", owner.token(Credential::Secret)?),
             ("PGSSLROOTCERT", owner.reach.ca.display().to_string()),
         ];
-        Ok(Self { name: "Portcullis", environment })
+        Ok(Self { name: "Portcullis", environment, proxy })
+    }
+
+    /// What the proxy has computed so far; nothing where there is none.
+    pub(crate) fn processor(&self) -> Result<Option<Processor>> {
+        self.proxy.map(Processor::of).transpose()
     }
 
     /// A client that takes this way.

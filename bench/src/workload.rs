@@ -1,129 +1,228 @@
-//! What is run on each route, and which figure counts.
+//! What is run on each route: pgbench's own read-only script, connecting, and a long stream.
 
-use std::io::Write;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{ChildStdout, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use testkit::{program, wait};
 
+use crate::processor::Processor;
 use crate::route::Route;
+
+/// Rows of `pgbench_accounts` for each unit of pgbench's scale.
+const ROWS_PER_SCALE: u32 = 100_000;
+/// A million rows.
+const SCALE: u32 = 10;
 
 /// What one turn measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
-    /// Transactions in a second.
-    rate: f64,
-    /// Milliseconds of one.
-    latency: f64,
+    /// Units of work in a second.
+    pub(crate) rate: f64,
+    /// Microseconds that the proxy computed for one unit; nothing where there is no proxy.
+    pub(crate) processor: Option<f64>,
 }
 
-/// Which figure counts.
+/// How pgbench sends its statements (`-M`).
 #[derive(Clone, Copy, Debug)]
-enum Figure {
-    /// More is better.
-    Rate,
-    /// Less is better.
-    Latency,
+pub(crate) enum Protocol {
+    Simple,
+    Extended,
+    Prepared,
 }
 
-enum Kind {
-    /// pgbench with this script and these options.
-    PgBench { script: &'static str, options: &'static [&'static str] },
-    /// psql, once and again for the time of a turn.
-    Psql { sql: &'static str },
+impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Simple => "simple",
+            Self::Extended => "extended",
+            Self::Prepared => "prepared",
+        }
+    }
 }
 
-pub(crate) struct Workload {
-    pub(crate) name: &'static str,
-    kind: Kind,
-    figure: Figure,
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Workload {
+    /// `pgbench -S`.
+    Select { protocol: Protocol, clients: u32 },
+    /// The same with a new connection for every transaction (`-C`).
+    Connect,
+    /// `COPY` of a million rows to the client.
+    Stream,
 }
 
-const POINT: &str = "\\set id random(1, 25000)\nselect status from orders where id = :id;\n";
-
-pub(crate) const WORKLOADS: &[Workload] = &[
-    Workload {
-        name: "latency, select 1, simple",
-        kind: Kind::PgBench { script: "select 1;\n", options: &["-M", "simple", "-c", "1"] },
-        figure: Figure::Latency,
-    },
-    Workload {
-        name: "latency, point read, prepared",
-        kind: Kind::PgBench { script: POINT, options: &["-M", "prepared", "-c", "1"] },
-        figure: Figure::Latency,
-    },
-    Workload {
-        name: "rate, point read, prepared, 16",
-        kind: Kind::PgBench { script: POINT, options: &["-M", "prepared", "-c", "16", "-j", "2"] },
-        figure: Figure::Rate,
-    },
-    Workload {
-        name: "rate, 10 000 rows, simple, 4",
-        kind: Kind::PgBench {
-            script: "select * from order_lines where order_id <= 3400;\n",
-            options: &["-M", "simple", "-c", "4", "-j", "2"],
-        },
-        figure: Figure::Rate,
-    },
-    Workload {
-        name: "latency, connect and select 1",
-        kind: Kind::PgBench { script: "select 1;\n", options: &["-C", "-c", "1"] },
-        figure: Figure::Latency,
-    },
-    Workload {
-        name: "time, copy 7 MB out",
-        kind: Kind::Psql {
-            sql: "copy (select l.* from order_lines as l, generate_series(1, 4)) to stdout",
-        },
-        figure: Figure::Latency,
-    },
-];
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Select { protocol, clients } => {
+                write!(f, "-S, {}, {clients} at once", protocol.name())
+            }
+            Self::Connect => f.write_str("-S, a connection each"),
+            Self::Stream => f.write_str("COPY of 1,000,000 rows"),
+        }
+    }
+}
 
 impl Workload {
-    pub(crate) fn run(&self, route: &Route, seconds: u32) -> Result<Measured> {
-        match self.kind {
-            Kind::PgBench { script, options } => pgbench(route, script, options, seconds),
-            Kind::Psql { sql } => psql(route, sql, seconds),
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Select { .. } | Self::Connect => "tps",
+            Self::Stream => "MB/s",
         }
     }
 
-    pub(crate) fn figure(&self, measured: &Measured) -> f64 {
-        match self.figure {
-            Figure::Rate => measured.rate,
-            Figure::Latency => measured.latency,
+    /// One turn of so many seconds, after one that warms up.
+    pub(crate) fn run(self, route: &Route, seconds: u32) -> Result<Measured> {
+        match self {
+            Self::Select { protocol, clients } => {
+                let (clients, threads) = (clients.to_string(), clients.min(2).to_string());
+                let options = ["-M", protocol.name(), "-c", &clients, "-j", &threads];
+                pgbench(route, &options, seconds)
+            }
+            Self::Connect => pgbench(route, &["-C", "-c", "1"], seconds),
+            Self::Stream => stream(route),
         }
-    }
-
-    pub(crate) fn unit(&self) -> &'static str {
-        match self.figure {
-            Figure::Rate => "/s",
-            Figure::Latency => "ms",
-        }
+        .with_context(|| format!("{self}, {}", route.name))
     }
 }
 
-fn pgbench(route: &Route, script: &str, options: &[&str], seconds: u32) -> Result<Measured> {
-    let mut file = tempfile::NamedTempFile::new()?;
-    file.write_all(script.as_bytes())?;
+/// Makes pgbench's tables.
+pub(crate) fn prepare(route: &Route) -> Result<()> {
+    let scale = SCALE.to_string();
     let mut command = route.client("pgbench");
-    command.args(["-n", "-T", &seconds.to_string()]).args(options).arg("-f").arg(file.path());
-    let said = program::run(&mut command)?.expect_success()?;
-    let number = |label: &str| -> Result<f64> {
-        let line = said.lines().find_map(|line| line.strip_prefix(label));
-        let number = line.and_then(|rest| rest.split_whitespace().next());
-        let number = number.with_context(|| format!("no `{label}` in:\n{said}"))?;
-        Ok(number.parse()?)
-    };
-    Ok(Measured { rate: number("tps = ")?, latency: number("latency average = ")? })
+    program::run(command.args(["-i", "-q", "-s", &scale]))?.expect_success()?;
+    Ok(())
 }
 
-fn psql(route: &Route, sql: &str, seconds: u32) -> Result<Measured> {
-    let mut best = f64::INFINITY;
-    let started = wait::now();
-    while started.elapsed().as_secs() < u64::from(seconds) {
-        let turn = wait::now();
-        let mut command = route.client("psql");
-        program::run(command.args(["-X", "-q", "-o", "/dev/null", "-c", sql]))?.expect_success()?;
-        best = best.min(turn.elapsed().as_secs_f64() * 1000.0);
+/// Counts from pgbench's first report to its last: what it takes to connect is in neither rate nor processor time.
+fn pgbench(route: &Route, options: &[&str], seconds: u32) -> Result<Measured> {
+    let mut command = route.client("pgbench");
+    command.args(["-n", "-S", "-P", "1", "-T", &(seconds + 1).to_string()]).args(options);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let stderr = child.stderr.take().context("no output of pgbench's")?;
+    let (mut said, mut window) = (String::new(), Window::default());
+    for line in BufReader::new(stderr).lines() {
+        let line = line?;
+        match Report::parse(&line) {
+            Some(report) => window.add(report, route.processor()?),
+            None => said.extend([line.as_str(), "\n"]),
+        }
     }
-    Ok(Measured { rate: 1000.0 / best, latency: best })
+    ensure!(child.wait()?.success(), "pgbench failed:\n{said}");
+    window.measured().with_context(|| format!("too few reports of pgbench's:\n{said}"))
+}
+
+/// `progress: 2.0 s, 31415.9 tps, lat 0.032 ms stddev 0.007, 0 failed`
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Report {
+    at: f64,
+    rate: f64,
+}
+
+impl Report {
+    fn parse(line: &str) -> Option<Self> {
+        let mut parts = line.strip_prefix("progress: ")?.split(", ");
+        let at = parts.next()?.strip_suffix(" s")?.parse().ok()?;
+        let rate = parts.next()?.strip_suffix(" tps")?.parse().ok()?;
+        Some(Self { at, rate })
+    }
+}
+
+#[derive(Default)]
+struct Window {
+    first: Option<(f64, Option<Processor>)>,
+    last: Option<(f64, Option<Processor>)>,
+    transactions: f64,
+}
+
+impl Window {
+    fn add(&mut self, report: Report, processor: Option<Processor>) {
+        let now = (report.at, processor);
+        match self.last {
+            None => self.first = Some(now),
+            Some((before, _)) => self.transactions += report.rate * (report.at - before),
+        }
+        self.last = Some(now);
+    }
+
+    fn measured(&self) -> Option<Measured> {
+        let ((begin, before), (end, after)) = (self.first?, self.last?);
+        if end <= begin || self.transactions <= 0.0 {
+            return None;
+        }
+        let rate = self.transactions / (end - begin);
+        let processor = spent(before, after).map(|spent| spent / self.transactions);
+        Some(Measured { rate, processor })
+    }
+}
+
+/// Microseconds between two readings.
+fn spent(before: Option<Processor>, after: Option<Processor>) -> Option<f64> {
+    Some(after?.microseconds() - before?.microseconds())
+}
+
+fn stream(route: &Route) -> Result<Measured> {
+    let mut command = route.client("psql");
+    command.args(["-X", "-q", "-c", "copy pgbench_accounts to stdout"]);
+    let before = route.processor()?;
+    let started = wait::now();
+    let counted = count(&mut command)?;
+    let seconds = started.elapsed().as_secs_f64();
+    ensure!(counted.rows == u64::from(SCALE * ROWS_PER_SCALE), "{} rows came", counted.rows);
+    let megabytes = counted.megabytes;
+    let processor = spent(before, route.processor()?).map(|spent| spent / megabytes);
+    Ok(Measured { rate: megabytes / seconds, processor })
+}
+
+#[derive(Default)]
+struct Counted {
+    rows: u64,
+    megabytes: f64,
+}
+
+fn count(command: &mut Command) -> Result<Counted> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let stdout = child.stdout.take().context("no output of psql's")?;
+    let counted = count_lines(stdout)?;
+    ensure!(child.wait()?.success(), "psql failed");
+    Ok(counted)
+}
+
+fn count_lines(mut stdout: ChildStdout) -> Result<Counted> {
+    let mut counted = Counted::default();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let length = stdout.read(&mut buffer)?;
+        let read = buffer.get(..length).unwrap_or_default();
+        if read.is_empty() {
+            return Ok(counted);
+        }
+        let lines = read.split(|byte| *byte == b'\n').skip(1).count();
+        counted.rows += u64::try_from(lines)?;
+        counted.megabytes += f64::from(u32::try_from(length)?) / 1e6;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_read_and_anything_else_is_not() {
+        let line = "progress: 2.0 s, 31415.9 tps, lat 0.032 ms stddev 0.007, 0 failed";
+        assert_eq!(Report::parse(line), Some(Report { at: 2.0, rate: 31_415.9 }));
+        assert_eq!(Report::parse("pgbench: error: connection failed"), None);
+    }
+
+    #[test]
+    fn the_first_second_is_warm_up_and_counts_for_nothing() {
+        let mut window = Window::default();
+        for (at, rate) in [(1.0, 10.0), (2.0, 100.0), (4.0, 400.0)] {
+            window.add(Report { at, rate }, None);
+        }
+        let measured = window.measured().unwrap();
+        assert!((measured.rate - 300.0).abs() < 1e-9, "{measured:?}");
+        assert!(Window::default().measured().is_none());
+    }
 }
