@@ -1,7 +1,7 @@
 //! The published snapshot: readers never wait, and can tell how sure they may be of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -16,10 +16,19 @@ pub struct Snapshots {
     shared: Arc<Shared>,
 }
 
+/// Whether a snapshot shows other documents than the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Documents {
+    Changed,
+    Same,
+}
+
 #[derive(Debug)]
 struct Shared {
     current: ArcSwap<Snapshot>,
     changes: watch::Sender<Arc<Snapshot>>,
+    /// The last revision that touched a document: what gateways are asked to act on.
+    documents_at: AtomicU64,
     verified_at: AtomicI64,
     acknowledgements: Acknowledgements,
 }
@@ -28,6 +37,7 @@ impl Snapshots {
     pub(crate) fn new(first: Snapshot, verified_at: Timestamp) -> Self {
         let first = Arc::new(first);
         let shared = Shared {
+            documents_at: AtomicU64::new(first.revision.0),
             current: ArcSwap::new(Arc::clone(&first)),
             changes: watch::Sender::new(first),
             verified_at: AtomicI64::new(verified_at.micros()),
@@ -41,7 +51,8 @@ impl Snapshots {
         self.shared.current.load_full()
     }
 
-    /// Wakes at every snapshot published from now on.
+    /// Wakes at every snapshot from now on in which a document differs. Private records (a token issued, a code used)
+    /// move the revision too, but wake nobody: no decision depends on them.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.shared.changes.subscribe()
     }
@@ -57,19 +68,28 @@ impl Snapshots {
         self.shared.acknowledgements.register(gateway, self.load().revision)
     }
 
-    /// Returns when every registered gateway acts on the revision, or names those that do not after `within`.
+    /// Returns when every registered gateway acts on all documents up to the revision, or names those that do not after
+    /// `within`.
     pub async fn acknowledged(
         &self,
         revision: Revision,
         within: Duration,
     ) -> Result<(), NotAcknowledged> {
-        self.shared.acknowledgements.reached(revision, within).await
+        let documents_at = Revision(self.shared.documents_at.load(Ordering::Acquire));
+        self.shared.acknowledgements.reached(revision.min(documents_at), within).await
     }
 
-    pub(crate) fn publish(&self, snapshot: Snapshot) {
+    pub(crate) fn publish(&self, snapshot: Snapshot, documents: Documents) {
         let snapshot = Arc::new(snapshot);
         self.shared.current.store(Arc::clone(&snapshot));
-        self.shared.changes.send_replace(snapshot);
+        let changed = documents == Documents::Changed;
+        if changed {
+            self.shared.documents_at.store(snapshot.revision.0, Ordering::Release);
+        }
+        self.shared.changes.send_if_modified(|current| {
+            *current = snapshot;
+            changed
+        });
     }
 
     /// Invariant: never moves backwards.

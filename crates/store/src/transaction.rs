@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::record::{self, Record};
 use crate::rows::{self, ChangeRow, Operation, RecordKey};
+use crate::snapshots::Documents;
 
 /// One write in progress. It sees the committed state and its own changes.
 #[derive(Debug)]
@@ -29,6 +30,10 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
+    pub(crate) fn documents(&self) -> Documents {
+        if self.documents.is_empty() { Documents::Same } else { Documents::Changed }
+    }
+
     pub(crate) fn nothing(&self) -> bool {
         self.documents.is_empty() && !self.records
     }

@@ -19,7 +19,7 @@ use crate::lock::Lock;
 use crate::migrate;
 use crate::record::Reader;
 use crate::rows::{self, State};
-use crate::snapshots::Snapshots;
+use crate::snapshots::{Documents, Snapshots};
 use crate::transaction::{Touched, Transaction};
 
 /// Writes that may wait for their turn; whoever comes later waits for a place.
@@ -300,11 +300,12 @@ impl Writer {
             let Snapshot { revision, committed_at, .. } = *transaction.before;
             return Ok(Committed { value, revision, committed_at });
         }
+        let documents = transaction.touched.documents();
         let (after, committed) = finish(transaction, &self.clock).map_err(WriteError::Store)?;
         self.settled(committed).map_err(WriteError::Store)?;
         let (revision, committed_at) = (after.revision, self.clock.now().max(after.committed_at));
         self.signals.high_water.fetch_max(after.committed_at.micros(), Ordering::AcqRel);
-        self.snapshots.publish(Snapshot { committed_at, ..after });
+        self.snapshots.publish(Snapshot { committed_at, ..after }, documents);
         self.snapshots.verified(committed_at);
         Ok(Committed { value, revision, committed_at })
     }
@@ -324,7 +325,7 @@ impl Writer {
             return Ok(());
         }
         tracing::warn!(%shown, stored = %stored.revision, "revisions do not follow; reading all anew");
-        self.snapshots.publish(rows::snapshot(&self.connection)?);
+        self.snapshots.publish(rows::snapshot(&self.connection)?, Documents::Changed);
         self.signals.high_water.fetch_max(stored.high_water.micros(), Ordering::AcqRel);
         Ok(())
     }

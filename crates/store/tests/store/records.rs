@@ -86,6 +86,20 @@ fn a_record_that_cannot_be_read_says_where_and_the_rest_goes_on() {
     assert_eq!(read(&fixture.store, "good"), Some(note("good")));
 }
 
+#[tokio::test]
+async fn a_record_wakes_nobody_and_no_gateway_is_waited_for_because_of_it() {
+    let Fixture { store, directory: _directory, .. } = Fixture::new();
+    let snapshots = store.snapshots();
+    let _slow = snapshots.register("gw-1");
+    let mut watching = snapshots.subscribe();
+    let kept = store.write(|tx| tx.put_record("key", &note("text"), None)).await;
+    let revision = kept.map_err(WriteError::into_inner).unwrap().revision;
+    assert!(!watching.has_changed().unwrap());
+    assert_eq!(snapshots.load().revision, revision);
+    assert_eq!(watching.borrow_and_update().revision, revision);
+    assert_eq!(snapshots.acknowledged(revision, Duration::ZERO).await, Ok(()));
+}
+
 #[test]
 fn records_take_a_revision_and_survive_reopening() {
     let fixture = Fixture::new();
