@@ -53,15 +53,10 @@ impl Damage {
         let lines: Vec<Vec<u8>> =
             text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
         ensure!(lines.len() >= 4, "the last segment has too few records to damage");
-        let before = segments.iter().rev().nth(1);
-        let previous = match before {
-            Some(segment) => last_hash(&fs::read(segment)?)?,
-            None => vec![0; 32],
-        };
-        Ok(fs::write(last, self.damaged(lines, previous)?.concat())?)
+        Ok(fs::write(last, self.damaged(lines)?.concat())?)
     }
 
-    fn damaged(self, mut lines: Vec<Vec<u8>>, previous: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+    fn damaged(self, mut lines: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
         let middle = lines.len() / 2;
         match self {
             Self::FlippedByte => {
@@ -77,7 +72,7 @@ impl Damage {
             }
             Self::TailCut => lines.truncate(middle),
             Self::LastSegmentMissing => {}
-            Self::ChainRecomputed => return recomputed(&lines, middle, previous),
+            Self::ChainRecomputed => return recomputed(lines, middle),
         }
         Ok(lines)
     }
@@ -111,11 +106,12 @@ pub fn segments(log: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// A forger who knows the format: changes a record and makes every later hash fit.
-fn recomputed(lines: &[Vec<u8>], middle: usize, mut previous: Vec<u8>) -> Result<Vec<Vec<u8>>> {
-    let mut forged = Vec::new();
-    for (number, line) in lines.iter().enumerate() {
-        let text = std::str::from_utf8(line)?.trim_end();
-        let (_, record) = text.split_once(' ').context("a record without its hash")?;
+fn recomputed(mut lines: Vec<Vec<u8>>, middle: usize) -> Result<Vec<Vec<u8>>> {
+    let before = middle.checked_sub(1).and_then(|before| lines.get(before));
+    let (hash, _) = parts(before.context("no record before the middle")?)?;
+    let mut previous = unhex(hash)?;
+    for (number, line) in lines.iter_mut().enumerate().skip(middle) {
+        let (_, record) = parts(line)?;
         let record = if number == middle {
             record.replacen("\"time\":\"2", "\"time\":\"1", 1)
         } else {
@@ -125,24 +121,24 @@ fn recomputed(lines: &[Vec<u8>], middle: usize, mut previous: Vec<u8>) -> Result
         hash.update(&previous);
         hash.update(record.as_bytes());
         previous = hash.finish().as_ref().to_vec();
-        forged.push(format!("{} {record}\n", hex(&previous)).into_bytes());
+        *line = format!("{} {record}\n", hex(&previous)).into_bytes();
     }
-    Ok(forged)
+    Ok(lines)
 }
 
-fn last_hash(segment: &[u8]) -> Result<Vec<u8>> {
-    let text = std::str::from_utf8(segment)?;
-    let line = text.lines().next_back().context("an empty segment")?;
-    let (hash, _) = line.split_once(' ').context("a record without its hash")?;
-    (0..hash.len())
-        .step_by(2)
-        .map(|at| {
-            let pair = hash.get(at..at + 2).context("half a byte")?;
-            Ok(u8::from_str_radix(pair, 16)?)
-        })
-        .collect()
+/// A record's hash and its JSON.
+fn parts(line: &[u8]) -> Result<(&str, &str)> {
+    let text = std::str::from_utf8(line)?.trim_end();
+    text.split_once(' ').context("a record without its hash")
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>> {
+    let pairs = (0..text.len()).step_by(2);
+    pairs
+        .map(|at| Ok(u8::from_str_radix(text.get(at..at + 2).context("half a byte")?, 16)?))
+        .collect()
 }

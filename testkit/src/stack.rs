@@ -172,10 +172,9 @@ impl Facts {
     pub fn audit(&self, arguments: &[&str]) -> Result<Vec<Value>> {
         let mut words = vec!["audit", "-o", "json", "--limit", "10000"];
         words.extend(arguments);
-        match self.auditor.run(&words)?.json()? {
-            Value::Array(events) => Ok(events),
-            other => bail!("not a list of events: {other}"),
-        }
+        // One event a line.
+        let text = self.auditor.must(&words)?;
+        text.lines().map(|line| serde_json::from_str(line).context(line.to_owned())).collect()
     }
 }
 
@@ -228,7 +227,7 @@ impl Stack {
         let Enrolled { admin, dev, approver, auditor, api, owner } = people;
         let facts = Facts {
             folder: folder.to_owned(),
-            reach,
+            reach: admin.reach.clone(),
             dev,
             approver,
             auditor,
@@ -422,6 +421,7 @@ impl<'a> Parts<'a> {
             Ok(admin)
         })?;
         reach.tenant = tenant(&owner_of_all)?;
+        ensure!(!reach.tenant.is_empty(), "the tenant has no id");
         let admin = Person { reach: reach.clone(), ..owner_of_all };
         if self.options.enrolment == Enrolment::Applied {
             self.timed("enrolment of the server", || enroll(&admin, postgres))?;

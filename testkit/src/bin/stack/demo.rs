@@ -157,7 +157,7 @@ fn auditor(stage: &mut Stage, cast: &Cast, stack: &Stack) -> Result<()> {
     );
     let approvals = stage.run(&cast.auditor, "portcullis audit --actor approver@example.com")?;
     stage.claim("and the approval", approvals.stdout.contains("have a look"));
-    let whole = stage.run(&cast.operator, "portcullis audit verify --config portcullis.yaml")?;
+    let whole = stage.run(&cast.operator, "portcullis audit verify --config $CONFIG")?;
     stage.claim("the log is whole", whole.ok());
     stage.say("Now somebody falsifies a copy of it, in seven ways.");
     let key = cast.audit_key()?;

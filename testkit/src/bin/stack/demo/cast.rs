@@ -1,7 +1,7 @@
 //! Who acts in the demo, and from which terminal.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -125,10 +125,11 @@ fn operator(stack: &Stack) -> Actor {
         ("PATH", path(&stack.facts.reach)),
         ("PGHOST", stack.postgres.socket_directory().display().to_string()),
         ("PGPORT", stack.postgres.port().to_string()),
+        ("CONFIG", stack.facts.configuration().display().to_string()),
         ("PGDATA", stack.postgres.data_directory().display().to_string()),
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
-    Actor { name: "operator", environment, folder: stack.facts.folder.clone() }
+    Actor { name: "operator", environment, folder: PathBuf::from("/") }
 }
 
 fn client(reach: &Reach, user: &str) -> Vec<(String, String)> {
