@@ -2,13 +2,18 @@
 //! known and before a credential is asked for. Cancel requests take the second step too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::kind::server::DatabaseServer;
 use model::{Document, Refusal};
 
-use crate::dialect::Started;
+use crate::dialect::{self, First, Started};
 use crate::listener::{self, Accepted};
 use crate::outcome::Stop;
+use crate::tls;
+
+/// How long a connection that reaches no server may take to be told so.
+const TURN_AWAY_WITHIN: Duration = Duration::from_secs(2);
 
 /// A connection whose server is known, and which may reach it.
 #[derive(Debug)]
@@ -27,7 +32,29 @@ pub(crate) async fn admit(accepted: Accepted) -> Result<Accepted, Stop> {
     let listener = &connection.door.name;
     match access::network::listener_allows(listener, connection.source, &snapshot) {
         Ok(()) => Ok(accepted),
-        Err(refusal) => Err(Stop::refused_plain(accepted.connection, accepted.stream, refusal)),
+        Err(refusal) => Err(turn_away(accepted, refusal).await),
+    }
+}
+
+/// The verdict stands before a byte is read. Clients show a reason only when it comes inside TLS, so they are let that
+/// far, shortly, and no further: nothing that they say is looked at.
+async fn turn_away(mut accepted: Accepted, refusal: Refusal) -> Stop {
+    let connection = &mut accepted.connection;
+    connection.deadline = connection.gateway.clock.now().plus(TURN_AWAY_WITHIN);
+    let hello = match dialect::first(accepted).await {
+        Ok(First::Tls(hello)) => hello,
+        Ok(First::Cancel(_)) => {
+            return Stop::Silent("a cancel request from an address that reaches no server");
+        }
+        Err(Stop::Refused(mut refused)) => {
+            refused.denied = refusal.into();
+            return Stop::Refused(refused);
+        }
+        Err(stop) => return stop,
+    };
+    match tls::accept(*hello).await {
+        Ok(secured) => Stop::refused(secured.connection, secured.client, refusal),
+        Err(stop) => stop,
     }
 }
 
