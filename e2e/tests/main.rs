@@ -15,4 +15,5 @@ mod operator;
 mod races;
 mod store;
 mod support;
+mod token_service;
 mod workload;
