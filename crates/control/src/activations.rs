@@ -1,15 +1,20 @@
 //! Membership that is asked for: the intents around the pure life cycle of `access::activation`. Each is one
 //! transaction, so of two approvers, or of two requests, exactly one is first.
 
+use std::time::Duration;
+
 use access::activation::{self, Ask, By, Step, Taken};
 use model::event::{ActivationChanged, Actor, EventBody, Outcome};
 use model::kind::activation::{Activation, ActivationState};
-use model::{ActivationId, Document, Kind, Refusal, Timestamp, UserName, code};
+use model::{ActivationId, Document, Kind, Refusal, Snapshot, Timestamp, UserName, code};
 
 use crate::caller::Caller;
 use crate::control::Control;
 use crate::verb::Verb;
 use crate::write::{Done, Writing};
+
+/// More within an hour is not a person asking.
+const REQUESTS_PER_HOUR_MAX: usize = 60;
 
 impl Control {
     /// Asks for membership of a group, for the caller.
@@ -26,6 +31,7 @@ impl Control {
                 let message = "nobody asks for someone else";
                 return Err(Refusal::new(&code::FORBIDDEN, message));
             }
+            not_too_often(&ask.user, writing.state(), writing.now())?;
             let activation = activation::request(&ask, id, writing.state(), writing.now())?;
             let activation = writing.put(activation)?;
             note(writing, &activation, "request", actor);
@@ -121,6 +127,21 @@ impl Control {
         let expired = self.system(Verb::Expire, Kind::Activation.name(), work).await?;
         Ok(expired.value)
     }
+}
+
+/// Each request stays in the directory for a while: who asks and cancels in a loop would fill it.
+fn not_too_often(user: &UserName, state: &Snapshot, now: Timestamp) -> Result<(), Refusal> {
+    let since = now.minus(Duration::from_hours(1));
+    let asked = state
+        .activations
+        .iter()
+        .filter(|asked| asked.spec.user == *user && asked.spec.requested_at > since)
+        .count();
+    if asked < REQUESTS_PER_HOUR_MAX {
+        return Ok(());
+    }
+    let message = format!("`{user}` has asked {asked} times within an hour");
+    Err(Refusal::new(&code::RATE_LIMITED, message))
 }
 
 fn verb(step: Step) -> Verb {

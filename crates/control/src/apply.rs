@@ -4,6 +4,8 @@
 mod merge;
 mod plan;
 
+use std::collections::BTreeSet;
+
 use model::{Kind, Refusal, Resource, code};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -221,15 +223,18 @@ fn carry_out_one(
 
 /// The rules hold for everything that was touched, and nothing speaks of what has gone.
 fn whole(plan: &Plan, state: &model::Snapshot) -> Result<(), Refusal> {
+    let mut gone = BTreeSet::new();
     for Action { before, after, applied, .. } in &plan.actions {
         match (before, after) {
             (before, Some(after)) if applied.change != AppliedChange::Unchanged => {
                 rules::check(before.as_ref(), after, state)?;
                 check::resolved(after, state)?;
             }
-            (Some(before), None) => check::unreferenced(before.kind(), before.name(), state)?,
+            (Some(before), None) => {
+                gone.insert((before.kind(), before.name().to_owned()));
+            }
             (_, Some(_)) | (None, None) => {}
         }
     }
-    Ok(())
+    check::unreferenced(&gone, state)
 }

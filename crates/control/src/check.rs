@@ -1,5 +1,7 @@
 //! What must hold between documents, whoever writes them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use model::kind::role_assignment::Assignee;
 use model::{ControlRole, Kind, Refusal, Resource, Snapshot, code, suggest};
 
@@ -102,20 +104,25 @@ pub(crate) fn resolved(resource: &Resource, state: &Snapshot) -> Result<(), Refu
     Ok(())
 }
 
-/// Nothing in this state speaks of a document that has gone.
-pub(crate) fn unreferenced(kind: Kind, name: &str, state: &Snapshot) -> Result<(), Refusal> {
-    let speaks_of_it = |resource: &Resource| {
-        references(resource).iter().any(|found| found.kind == kind && found.name == name)
-    };
-    let mut referrers: Vec<String> = Kind::ALL
-        .iter()
-        .flat_map(|kind| state.list(*kind))
-        .filter(speaks_of_it)
-        .map(|resource| format!("`{}/{}`", resource.kind(), resource.name()))
-        .collect();
-    if referrers.is_empty() {
+/// Nothing in this state speaks of any document that has gone.
+pub(crate) fn unreferenced(
+    gone: &BTreeSet<(Kind, String)>,
+    state: &Snapshot,
+) -> Result<(), Refusal> {
+    let mut referrers: BTreeMap<(Kind, String), Vec<String>> = BTreeMap::new();
+    if gone.is_empty() {
         return Ok(());
     }
+    for resource in Kind::ALL.iter().flat_map(|kind| state.list(*kind)) {
+        for Reference { field: _, kind, name } in references(&resource) {
+            let key = (kind, name.to_owned());
+            if gone.contains(&key) {
+                let referrer = format!("`{}/{}`", resource.kind(), resource.name());
+                referrers.entry(key).or_default().push(referrer);
+            }
+        }
+    }
+    let Some(((kind, name), mut referrers)) = referrers.pop_first() else { return Ok(()) };
     let more = referrers.len().saturating_sub(REFERRERS_NAMED_MAX);
     referrers.truncate(REFERRERS_NAMED_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -1,5 +1,7 @@
 //! Documents one at a time: read, put, delete.
 
+use std::collections::BTreeSet;
+
 use model::document::WrittenBy;
 use model::kind::application::Application;
 use model::{
@@ -70,7 +72,7 @@ impl Control {
         let subject = format!("{kind}/{name}");
         let work = move |writing: &mut Writing<'_, '_>| {
             let deleted = take_out(writing, &asking, kind, &name)?;
-            check::unreferenced(kind, &name, writing.state())?;
+            check::unreferenced(&BTreeSet::from([(kind, name)]), writing.state())?;
             Ok(deleted)
         };
         let committed = self.write(caller, Verb::Delete, subject, work).await?;

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use control::Verb;
+use control::credentials::{Hash, RefreshFamily};
 use model::code::{
     ALREADY_ACTIVE, ALREADY_DECIDED, DURATION_TOO_LONG, FORBIDDEN, JUSTIFICATION_REQUIRED,
-    NOT_AN_APPROVER, NOT_ELIGIBLE, NOT_FOUND, OWN_REQUEST, TOO_LARGE,
+    NOT_AN_APPROVER, NOT_ELIGIBLE, NOT_FOUND, OWN_REQUEST, RATE_LIMITED, TOO_LARGE,
 };
 use model::event::{EventBody, Outcome};
 use model::kind::activation::ActivationState;
-use model::{ActivationId, Kind, Lifetime, PrincipalId};
+use model::{ActivationId, ApplicationId, Kind, Lifetime, PrincipalId};
 use serde_json::json;
 
 use crate::fixture::{APPROVER, AUDITOR, DEV, OWNER, Plane, ask, at, document, refused};
@@ -145,6 +147,46 @@ async fn of_two_activations_racing_one_begins() {
         assert_eq!(refused(late), &ALREADY_ACTIVE);
     }
     assert_eq!(plane.control.snapshots().load().activations.len(), 1);
+}
+
+#[tokio::test]
+async fn who_asks_and_cancels_in_a_loop_is_slowed_down() {
+    let plane = Plane::new().await;
+    let dev = plane.caller(DEV);
+    for round in 0..60 {
+        let id = plane.request(&format!("round {round}")).await.unwrap();
+        plane.control.cancel(&dev, id, None).await.unwrap();
+    }
+    assert_eq!(refused(plane.request("one more").await), &RATE_LIMITED);
+    plane.forward(60);
+    plane.request("later").await.unwrap();
+}
+
+#[tokio::test]
+async fn disabling_a_person_ends_their_refresh_tokens_and_keeps_those_of_others() {
+    let plane = Plane::new().await;
+    let (dev, auditor) = (plane.caller(DEV).principal.id, plane.caller(AUDITOR).principal.id);
+    let family = |principal: PrincipalId| RefreshFamily {
+        principal,
+        client: ApplicationId::random(),
+        current: Hash::of(b"token"),
+        signed_in_at: at("2026-11-24T09:00:00Z"),
+        methods: Vec::new(),
+        session: uuid::Uuid::nil(),
+        expires_at: at("2026-12-24T09:00:00Z"),
+    };
+    let kept = plane.control.system(Verb::SignIn, "test", move |writing| {
+        writing.put_record("dev", &family(dev), None)?;
+        Ok(writing.put_record("auditor", &family(auditor), None)?)
+    });
+    kept.await.unwrap();
+    let disabled = json!({ "displayName": "D", "enabled": false });
+    plane.put(document("User", DEV, disabled)).await.unwrap();
+    let families = plane.control.store().read(|reader| {
+        let families = reader.records::<RefreshFamily>()?;
+        Ok(families.into_iter().map(|(key, _)| key).collect::<Vec<_>>())
+    });
+    assert_eq!(families.unwrap(), ["auditor"]);
 }
 
 #[tokio::test]
