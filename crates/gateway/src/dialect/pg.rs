@@ -14,6 +14,8 @@ pub(crate) mod first;
 pub(crate) mod login;
 pub(crate) mod say;
 pub(crate) mod start;
+#[cfg(test)]
+mod tests;
 
 /// How reading a first packet can fail.
 #[derive(Debug, thiserror::Error)]
