@@ -242,7 +242,7 @@ pub(crate) struct Login {
     /// Approve a sign-in on another device that shows this code
     #[arg(long, value_name = "CODE")]
     pub device_code: Option<String>,
-    /// Approve or deny it without asking
+    /// Approve or deny it without asking; without a terminal to ask on, it is approved
     #[arg(long, value_enum, requires = "device_code")]
     pub decision: Option<DeviceDecision>,
 }
