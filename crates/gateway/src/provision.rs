@@ -4,6 +4,7 @@
 //! Logins call [`Provisioner::prepare`]; everything else happens by itself, on every change of the snapshot, at every
 //! deadline and every minute, until what is on the server is what the snapshot says.
 
+mod adopt;
 mod drift;
 mod names;
 pub(crate) mod pg;
@@ -19,7 +20,10 @@ use std::time::Duration;
 use access::Grant;
 use control::{Control, Keyring};
 use model::kind::server::DatabaseServer;
-use model::{Document, PrincipalId, Refusal, Revision, ServerName, Snapshot, Timestamp, code};
+use model::{
+    DatabaseRoleName, Document, PrincipalId, Refusal, Revision, ServerName, Snapshot, Timestamp,
+    code,
+};
 use runtime::{Clock, Tasks};
 
 use pg::connection::{Dialler, Trouble};
@@ -275,8 +279,8 @@ async fn watch_roles(server: Arc<Server>) {
 struct Inputs {
     server: Option<DatabaseServer>,
     roles: BTreeMap<String, Option<Revision>>,
-    /// Login users that may create objects are among them.
-    users: BTreeSet<String>,
+    /// Login users and their roles: some may create objects, which others must be able to read.
+    users: BTreeMap<String, BTreeSet<DatabaseRoleName>>,
 }
 
 impl Inputs {
@@ -287,10 +291,7 @@ impl Inputs {
             roles: plan::roles_of(&server.name, snapshot)
                 .map(|role| (role.name().to_owned(), role.metadata.revision))
                 .collect(),
-            users: users
-                .filter(|user| user.status.oid.is_some())
-                .map(|user| user.spec.user.clone())
-                .collect(),
+            users: users.map(|user| (user.spec.user.clone(), user.status.roles.clone())).collect(),
         }
     }
 }

@@ -177,13 +177,65 @@ impl Server {
                 )
                 .await;
         };
-        let sql = user::disable(name, &observed, &connection);
-        connection.run("withdraw a user", &sql).await?;
+        let rolled_back = self.disable(server, known, (&observed, &connection)).await?;
         let login_disabled_at = self.dialler.clock.now();
         let gone_at =
             self.end_sessions(&connection, observed.oid, (Backends::All, GONE_WITHIN)).await?;
-        let left_behind = self.hand_over(server, known, (&connection, observed.oid)).await?;
+        let mut left_behind = rolled_back;
+        let handed_over = self.hand_over(server, known, (&connection, observed.oid)).await;
+        left_behind.extend(match handed_over {
+            Err(trouble) if trouble.is_locked_out() => {
+                let rolled_back = self.roll_back_prepared(server, known, observed.oid).await?;
+                let moved = self.hand_over(server, known, (&connection, observed.oid)).await?;
+                [rolled_back, moved].concat()
+            }
+            other => other?,
+        });
         self.record_disabled(known, Ending { login_disabled_at, gone_at, left_behind }).await
+    }
+
+    /// Ends sessions, login and memberships. A prepared transaction of the user's can hold a lock on the user; it does
+    /// not hold up the ending, it is rolled back. Returns what was.
+    async fn disable(
+        &self,
+        server: &Document<DatabaseServer>,
+        known: &Document<DatabaseUser>,
+        (observed, connection): (&ObservedUser, &Connection),
+    ) -> Result<Vec<String>, Trouble> {
+        let name = known.spec.user.as_str();
+        let sql = user::disable(name, observed, connection);
+        match connection.run("withdraw a user", &sql).await {
+            Err(trouble) if trouble.is_locked_out() => {
+                let revoked = user::revoke_all(name, observed, connection);
+                connection.run("withdraw a user's roles", &revoked).await?;
+                let rolled_back = self.roll_back_prepared(server, known, observed.oid).await?;
+                let rest = ObservedUser { memberships: Vec::new(), ..observed.clone() };
+                let sql = user::disable(name, &rest, connection);
+                connection.run("withdraw a user", &sql).await?;
+                Ok(rolled_back)
+            }
+            done => done.map(|()| Vec::new()),
+        }
+    }
+
+    async fn roll_back_prepared(
+        &self,
+        server: &Document<DatabaseServer>,
+        known: &Document<DatabaseUser>,
+        oid: u32,
+    ) -> Result<Vec<String>, Trouble> {
+        let name = known.spec.user.as_str();
+        let connection = self.standing(server).await?;
+        let prepared = leftovers::places(&connection, oid).await?.prepared;
+        let mut told = Vec::new();
+        connection.run("enter a user", &user::enter(name, &connection)).await?;
+        for prepared in &prepared {
+            let inside = self.dialler.connect(server, &prepared.database).await?;
+            leftovers::roll_back(&inside, name, prepared).await?;
+            told.push(format!("{prepared} held up the ending and was rolled back"));
+        }
+        connection.run("leave a user", &user::leave(name, &connection)).await?;
+        Ok(told)
     }
 
     /// Undoes what was done to a user by hand: a login that came back is withdrawn again, memberships become the recorded
@@ -296,9 +348,7 @@ impl Server {
             left = moved?;
         }
         let prepared = places.prepared.into_iter();
-        left.extend(
-            prepared.map(|prepared| format!("prepared transaction {prepared} is still open")),
-        );
+        left.extend(prepared.map(|prepared| format!("{prepared} is still open")));
         if left.len() > NAMED_MAX {
             let more = left.len() - NAMED_MAX;
             left.truncate(NAMED_MAX);

@@ -2,19 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use gateway::enroll::{self, EnrollInput, Host};
+use gateway::enroll::{self, EnrollInput};
 use model::Document;
 use model::kind::server::DatabaseServer;
 use testkit::postgres::{DirectAccess, DirectLogin, Options, Postgres};
 
-pub(crate) fn host(postgres: &Postgres) -> Host {
-    Host {
-        data_directory: postgres.data_directory(),
-        socket_directory: postgres.socket_directory(),
-        os_user: postgres.os_user().to_owned(),
-        superuser: Some("postgres".to_owned()),
-    }
-}
+use crate::bench::host;
 
 fn server(postgres: &Postgres, test_stack: bool) -> Document<DatabaseServer> {
     let spec = serde_json::json!({

@@ -86,6 +86,12 @@ impl Trouble {
         }
     }
 
+    /// Whether a lock was not to be had in time (SQLSTATE 55P03).
+    pub(crate) fn is_locked_out(&self) -> bool {
+        let locked = tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE;
+        matches!(self, Self::Sql { source, .. } if source.code() == Some(&locked))
+    }
+
     /// Whether the server said that an object does not exist (SQLSTATE 42704).
     pub(crate) fn is_undefined_object(&self) -> bool {
         let undefined = tokio_postgres::error::SqlState::UNDEFINED_OBJECT;

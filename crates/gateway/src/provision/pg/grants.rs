@@ -37,6 +37,9 @@ pub(crate) struct Relation {
     pub(crate) owner: String,
     /// Whether the provisioner can grant on it.
     pub(crate) may: bool,
+    /// Whether its owner is a login user of ours, whose rights the provisioner can take on for a moment.
+    #[serde(default)]
+    pub(crate) ours: bool,
     #[serde(default)]
     pub(crate) held: Vec<Held>,
 }
@@ -171,6 +174,7 @@ SELECT json_build_object(
         JOIN ours ON ours.oid = a.grantee WHERE a.privilege_type = 'USAGE'))), '[]') FROM wanted w),
   'relations', (SELECT coalesce(json_agg(json_build_object('schema', c.nspname, 'name', c.relname, 'class', c.class,
       'owner', o.rolname,
+      'ours', coalesce(shobj_description(o.oid, 'pg_authid'), '') ~ '^portcullis:',
       'may', pg_has_role(current_user, c.relowner, 'USAGE') OR EXISTS (SELECT FROM aclexplode(c.relacl) a
         WHERE a.is_grantable AND a.grantee <> 0 AND pg_has_role(current_user, a.grantee, 'USAGE')),
       'held', (SELECT coalesce(json_agg(json_build_array(ours.rolname, a.privilege_type)), '[]')
@@ -295,15 +299,42 @@ fn relations(observed: &Observed, wanted: &Wanted, plan: &mut Plan) {
             Class::Sequences => "SEQUENCE",
         };
         let name = qualified(&relation.schema, &relation.name);
+        let mut sql = String::new();
         if !extra.is_empty() {
-            let extra = extra.join(", ");
-            plan.statements.push(format!("REVOKE {extra} ON {word} {name} FROM {role};\n"));
+            sql.extend([
+                "REVOKE ",
+                &extra.join(", "),
+                " ON ",
+                word,
+                " ",
+                &name,
+                " FROM ",
+                &role,
+                ";\n",
+            ]);
         }
-        if !missing.is_empty() && relation.may {
-            let missing = missing.join(", ");
-            plan.statements.push(format!("GRANT {missing} ON {word} {name} TO {role};\n"));
-        } else if !missing.is_empty() {
-            *unreachable.entry((&relation.schema, &relation.owner)).or_default() += 1;
+        if !missing.is_empty() {
+            sql.extend([
+                "GRANT ",
+                &missing.join(", "),
+                " ON ",
+                word,
+                " ",
+                &name,
+                " TO ",
+                &role,
+                ";\n",
+            ]);
+        }
+        if sql.is_empty() {
+            continue;
+        }
+        match (relation.may, relation.ours) {
+            (true, _) => plan.statements.push(sql),
+            (false, true) => plan.statements.push(as_one_of_ours(&relation.owner, &sql)),
+            (false, false) => {
+                *unreachable.entry((&relation.schema, &relation.owner)).or_default() += 1;
+            }
         }
     }
     for ((schema, owner), count) in unreachable {
@@ -344,7 +375,7 @@ fn defaults(observed: &Observed, wanted: &Wanted, plan: &mut Plan) {
                 continue;
             }
             if ours {
-                plan.statements.push(change.as_one_of_ours());
+                plan.statements.push(as_one_of_ours(creator, &change.sql()));
             } else if known.is_none_or(|known| known.may) {
                 plan.statements.push(change.sql());
             } else {
@@ -391,15 +422,12 @@ impl DefaultChange<'_> {
         }
         sql
     }
+}
 
-    /// The provisioner takes on the user's rights for the length of this one statement batch.
-    fn as_one_of_ours(&self) -> String {
-        let (creator, provisioner) = (ident(self.creator), ident(PROVISIONER));
-        format!(
-            "GRANT {creator} TO {provisioner};\n{}REVOKE {creator} FROM {provisioner};\n",
-            self.sql()
-        )
-    }
+/// The provisioner takes on a user's rights for the length of these statements, which are one transaction.
+fn as_one_of_ours(user: &str, sql: &str) -> String {
+    let (user, provisioner) = (ident(user), ident(PROVISIONER));
+    format!("GRANT {user} TO {provisioner};\n{sql}REVOKE {user} FROM {provisioner};\n")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::connection::{Connection, Trouble};
 use super::enrolment::OWNER_ROLE;
-use super::quote::ident;
+use super::quote::{ident, literal};
 
 /// Longer lists are cut; the objects have moved all the same.
 pub(crate) const NAMED_MAX: usize = 50;
@@ -17,8 +17,17 @@ pub(crate) struct Places {
     /// Databases in which it owns objects or holds privileges. The maintenance database stands for what belongs to the
     /// whole server.
     pub(crate) databases: Vec<String>,
-    /// Prepared transactions, as `name in database`.
-    pub(crate) prepared: Vec<String>,
+    /// Prepared transactions.
+    pub(crate) prepared: Vec<Prepared>,
+}
+
+/// A prepared transaction.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Prepared {
+    /// Its name.
+    gid: String,
+    /// Where it was prepared; only there can it be ended.
+    pub(crate) database: String,
 }
 
 const PLACES: &str = "\
@@ -27,12 +36,30 @@ SELECT json_build_object(
     FROM pg_shdepend s LEFT JOIN pg_database d ON d.oid = s.dbid
     WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = $1 AND s.deptype <> 'i'
       AND s.classid <> 'pg_auth_members'::regclass),
-  'prepared', (SELECT coalesce(json_agg(format('%s in %s', p.gid, p.database)), '[]')
+  'prepared', (SELECT coalesce(json_agg(json_build_object('gid', p.gid, 'database', p.database)), '[]')
     FROM pg_prepared_xacts p JOIN pg_roles r ON r.rolname = p.owner WHERE r.oid = $1))::text";
 
 /// Where the user has something.
 pub(crate) async fn places(connection: &Connection, oid: u32) -> Result<Places, Trouble> {
     connection.ask("say what a user owns", PLACES, &[(&oid, Type::OID)]).await
+}
+
+/// Rolls a prepared transaction back as the user, whose rights the provisioner must hold meanwhile. Each statement stands
+/// alone: this one cannot be part of a transaction.
+pub(crate) async fn roll_back(
+    connection: &Connection,
+    user: &str,
+    prepared: &Prepared,
+) -> Result<(), Trouble> {
+    let attempt = "roll a prepared transaction back";
+    connection.run(attempt, &["SET ROLE ", &ident(user)].concat()).await?;
+    connection.run(attempt, &["ROLLBACK PREPARED ", &literal(&prepared.gid)].concat()).await
+}
+
+impl std::fmt::Display for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "prepared transaction {} in {}", self.gid, self.database)
+    }
 }
 
 /// One owned object that goes to its schema's owner.
@@ -61,6 +88,7 @@ LEFT JOIN pg_namespace n ON quote_ident(n.nspname) = i.schema
 LEFT JOIN pg_roles p ON p.oid = n.nspowner
 LEFT JOIN pg_roles o ON o.oid = CASE WHEN p.rolname = 'pg_database_owner' THEN d.datdba ELSE p.oid END
 WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = $1 AND s.deptype = 'o' AND s.dbid IN (d.oid, 0)
+  AND s.classid <> 'pg_default_acl'::regclass AND s.classid <> 'pg_auth_members'::regclass
   AND NOT EXISTS (SELECT FROM pg_depend l WHERE l.classid = s.classid AND l.objid = s.objid
     AND s.classid = 'pg_class'::regclass AND l.deptype IN ('a', 'i') AND l.refclassid = 'pg_class'::regclass)";
 

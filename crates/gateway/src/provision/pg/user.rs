@@ -97,19 +97,31 @@ pub(crate) fn enable(
     sql
 }
 
-/// The statements that end a login user's rights: no login, no password, no membership, no settings of its own.
+/// Ends every session of a user and then its rights: no login, no password, no membership, no settings of its own. The
+/// sessions go first, because an open transaction of the user's can hold a lock on the user itself.
 pub(crate) fn disable(user: &str, observed: &ObservedUser, connection: &Connection) -> String {
     let name = ident(user);
+    let oid = observed.oid;
     let mut sql = format!(
-        "ALTER ROLE {name} NOLOGIN NOCREATEDB NOCREATEROLE PASSWORD NULL;\nALTER ROLE {name} RESET ALL;\n"
+        "SET LOCAL lock_timeout = '{DISABLE_LOCK_MILLISECONDS_MAX}ms';\n\
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = {oid};\n\
+         ALTER ROLE {name} NOLOGIN NOCREATEDB NOCREATEROLE PASSWORD NULL;\nALTER ROLE {name} RESET ALL;\n"
     );
     if connection.superuser {
         sql.push_str(&attributes(user, Attributes::default()));
     }
-    for held in &observed.memberships {
-        sql.push_str(&revoke(user, held, connection.version));
-    }
+    sql.push_str(&revoke_all(user, observed, connection));
     sql
+}
+
+/// A lock that a dying session held is free by then; only a prepared transaction holds one for longer.
+const DISABLE_LOCK_MILLISECONDS_MAX: u32 = 1_000;
+
+/// The part of [`disable`] that no lock of the user's can hold up.
+pub(crate) fn revoke_all(user: &str, observed: &ObservedUser, connection: &Connection) -> String {
+    let held = observed.memberships.iter();
+    let revoked: Vec<String> = held.map(|held| revoke(user, held, connection.version)).collect();
+    revoked.concat()
 }
 
 /// The statements that take some roles away and give others.

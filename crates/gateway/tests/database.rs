@@ -1,3 +1,0 @@
-//! Enrolment and database users on a throw-away PostgreSQL.
-
-mod enrolment;

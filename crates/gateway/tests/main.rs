@@ -1,3 +1,0 @@
-//! The gateway's administration of a database server, against a real one.
-
-mod database;
