@@ -203,37 +203,43 @@ struct Session {
 impl Session {
     fn client(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.from_client.extend_from_slice(bytes);
-        let mut buffer = std::mem::take(&mut self.from_client);
-        let mut done = 0_usize;
         if !self.started {
-            match startup::first(&buffer).map_err(|error| error.to_string())? {
-                startup::Step::Packet { length, packet: startup::Packet::Startup(startup) } => {
-                    let replication = startup.replication().map_err(|error| error.to_string())?;
-                    self.tracker = Tracker::new(replication);
-                    self.started = true;
-                    done = length;
-                }
-                startup::Step::Packet { length, .. } => done = length,
-                startup::Step::Need(_) | startup::Step::DirectTls => {}
-            }
+            let length =
+                match startup::first(&self.from_client).map_err(|error| error.to_string())? {
+                    startup::Step::Packet { length, packet: startup::Packet::Startup(startup) } => {
+                        self.tracker =
+                            Tracker::new(startup.replication().map_err(|error| error.to_string())?);
+                        self.started = true;
+                        length
+                    }
+                    startup::Step::Packet { length, .. } => length,
+                    startup::Step::Need(_) | startup::Step::DirectTls => 0,
+                };
+            self.from_client.drain(..length);
         }
-        while self.started {
+        self.read_client()
+    }
+
+    /// As much as there is room for.
+    fn read_client(&mut self) -> Result<(), String> {
+        let buffer = std::mem::take(&mut self.from_client);
+        let mut done = 0_usize;
+        while self.started && self.tracker.has_room() {
             let input = buffer.get(done..).unwrap_or_default();
-            match self.frontend.step(input).map_err(|malformed| malformed.to_string())? {
+            match self.frontend.step(input).map_err(|error| error.to_string())? {
                 frontend::Step::Need(_) => break,
                 frontend::Step::Pass { length } => done = done.saturating_add(length),
                 frontend::Step::Message { length, message } => {
-                    let statement =
-                        self.tracker.client(&message, 7).map_err(|limit| limit.to_string())?;
-                    if let Some(statement) = statement {
+                    if let Some(statement) =
+                        self.tracker.client(&message, 7).map_err(|error| error.to_string())?
+                    {
                         describe(&statement, self.tracker.encoding(), &mut self.transcript.text);
                     }
                     done = done.saturating_add(length);
                 }
             }
         }
-        buffer.drain(..done);
-        self.from_client = buffer;
+        self.from_client = buffer.get(done..).unwrap_or_default().to_vec();
         Ok(())
     }
 
@@ -243,7 +249,8 @@ impl Session {
         let mut done = 0_usize;
         loop {
             let input = buffer.get(done..).unwrap_or_default();
-            match self.backend.step(input).map_err(|malformed| malformed.to_string())? {
+            let crowded = !self.tracker.has_room();
+            match self.backend.step(input).map_err(|error| error.to_string())? {
                 backend::Step::Need(_) => break,
                 backend::Step::Pass { length } => done = done.saturating_add(length),
                 backend::Step::Message { length, rows, message } => {
@@ -252,6 +259,9 @@ impl Session {
                 }
             }
             self.outcomes();
+            if crowded && self.tracker.has_room() {
+                self.read_client()?;
+            }
         }
         buffer.drain(..done);
         self.from_server = buffer;

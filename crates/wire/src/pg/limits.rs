@@ -52,7 +52,7 @@ pub const STATEMENTS_MAX: usize = 16_384;
 /// Portals of one session.
 pub const PORTALS_MAX: usize = 16_384;
 
-/// Messages sent whose replies have not come. A reader stops reading at this many; the server answers at the latest
+/// Messages sent whose replies have not come. A reader stops reading at half of it; the server answers at the latest
 /// every 8 KiB of replies, so it never has to be passed.
 pub const PENDING_MAX: usize = 65_536;
 

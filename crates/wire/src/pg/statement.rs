@@ -122,9 +122,11 @@ impl Tracker {
 
     /// Whether the client may be read on.
     pub fn has_room(&self) -> bool {
-        let crowded = self.pending.len() >= PENDING_MAX.saturating_sub(HEADROOM)
-            || self.budget.used() > TRACKER_BYTES_MAX / 2;
-        !crowded || self.owed == 0
+        if self.pending.len() >= PENDING_MAX.saturating_sub(HEADROOM) {
+            return false;
+        }
+        let answers_come = self.owed > 0 || self.pending.len() > UNFLUSHED_MAX;
+        !(answers_come && self.budget.used() > TRACKER_BYTES_MAX / 2)
     }
 
     /// Transaction status as the server said it last.
@@ -581,8 +583,12 @@ impl Tracker {
     }
 }
 
-/// Messages that a reader may still hand over after it was told to stop: those in one buffer.
-const HEADROOM: usize = PENDING_MAX / 4;
+/// Messages that a reader may still hand over after it was told to stop: those in 128 KiB.
+const HEADROOM: usize = PENDING_MAX / 2;
+
+/// A server that nobody asked to flush keeps at most 8 KiB of answers (`PqSendBufferSize`), five bytes each or more. So
+/// when more messages than this are pending answers are on their way, and waiting for them is safe.
+const UNFLUSHED_MAX: usize = 8 * 1024 / 5;
 
 fn restore<T>(map: &mut HashMap<Name, Arc<T>>, name: Name, former: Option<Arc<T>>) {
     match former {

@@ -566,13 +566,39 @@ fn a_client_that_runs_ahead_is_held_back_while_answers_are_owed() {
     while !session.tracker.has_room() {
         session.server(std::slice::from_ref(&answers));
     }
-    // A unit without Sync or Flush owes nothing: nobody would ever answer, so it ends in an error.
+}
+
+#[test]
+fn a_client_that_sends_neither_sync_nor_flush_is_held_back_too() {
+    // The server's own buffer overflows every 8 KiB, so answers come without being asked for.
     let mut session = Session::new();
-    let refused = (0..=PENDING_MAX).find_map(|_| {
-        assert!(session.tracker.has_room());
-        session.try_client(&describe('P', "")).err()
-    });
+    session.client(&[parse("s", "insert")]);
+    while session.tracker.has_room() {
+        session.client(&[bind("", "s"), execute("")]);
+    }
+    session.server(&[done(b'1'), done(b'2'), complete("INSERT 0 1")]);
+    assert!(session.tracker.has_room());
+    // One that does not heed it ends.
+    let refused = (0..=PENDING_MAX).find_map(|_| session.try_client(&describe('P', "")).err());
     assert_eq!(refused, Some(LimitExceeded::Pending));
+}
+
+#[test]
+fn a_few_large_messages_without_flush_are_read_on() {
+    // Nothing is on its way that would make room: it ends at the hard limit, and never waits for ever.
+    let mut session = Session::new();
+    let large = parse("", &"x".repeat(60_000));
+    let refused = (0..=TRACKER_BYTES_MAX / 60_000).find_map(|_| {
+        assert!(session.tracker.has_room());
+        session.try_client(&large).err()
+    });
+    assert_eq!(refused, Some(LimitExceeded::Bytes));
+    let mut session = Session::new();
+    while session.tracker.has_room() {
+        session.client(&[large.clone(), sync()]);
+    }
+    session.server(&[[done(b'1'), ready(b'I')].concat().repeat(TRACKER_BYTES_MAX / 120_000)]);
+    assert!(session.tracker.has_room());
 }
 
 #[test]
