@@ -304,6 +304,8 @@ fn a_full_disk_ends_access_and_names_the_audit_log() {
     assert_says(&format!("{end:#}"), &["PC1504"]);
     let refused = facts.reach.psql("orders-api", &token, "select 1").unwrap();
     assert_says(&refused.expect_failure(2).unwrap().stderr, &["PC1504"]);
+    let no_token = facts.api.token(Credential::Secret).unwrap_err();
+    assert_says(&format!("{no_token:#}"), &["temporarily unavailable"]);
 }
 
 /// The audit log on a file system of its own with room for little, where this machine lets us make one.

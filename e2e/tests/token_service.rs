@@ -31,7 +31,14 @@ fn python() -> &'static Path {
         }
         must(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")));
         let mut pip = Command::new(&python);
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--requirement",
+        ]);
         must(pip.arg(Path::new(CLIENTS).join("requirements.txt")));
         fs::write(&made, wanted).unwrap();
         python
@@ -169,7 +176,7 @@ fn a_device_code_of_azure_identity_is_approved_too() {
 
 /// What the person is shown on the way.
 fn approve(person: &testkit::stack::Person, user_code: &str) -> String {
-    let mut login = person.portcullis(&["login", "--device-code", user_code, "--decision", "approve"]);
+    let mut login = person.portcullis(&["login", "--device-code", user_code]);
     login.arg("--key-file").arg(person.key_file());
     login.arg("--totp-secret-file").arg(person.totp_secret_file());
     let said = program::run(&mut login).unwrap();

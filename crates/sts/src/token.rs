@@ -170,11 +170,12 @@ impl Attempt {
         let start = |name: &str| -> String {
             form.get(name).unwrap_or_default().chars().take(100).collect()
         };
+        // Nobody has proved anything yet.
         let client = form.get("client_id").unwrap_or_default();
-        let actor = match client.parse() {
-            Ok(id) => client::actor(id, snapshot),
-            Err(_) => Actor::claimed(start("client_id")),
-        };
+        let actor = Actor::claimed(match client.parse() {
+            Ok(id) => client::actor(id, snapshot).name,
+            Err(_) => start("client_id"),
+        });
         let asked = if form.get("scope").is_some() { "scope" } else { "resource" };
         Self { actor, grant: start("grant_type"), audience: start(asked) }
     }
@@ -190,8 +191,6 @@ impl Attempt {
             return failure;
         }
         let actor = actor.unwrap_or_else(|| self.actor.clone());
-        // A credential that did not prove anything makes nobody an actor.
-        let actor = if failure.kind.status == 401 { Actor::claimed(actor.name) } else { actor };
         let event = EventBody::Token {
             actor,
             source: Some(asker.source),
@@ -243,6 +242,11 @@ impl Exchange<'_> {
         let presented = client::presented(self.form, self.headers)?;
         let address = client::Address { tenant: self.tenant, segment: self.segment };
         client::authenticate(self.service, &presented, address, self.snapshot)
+    }
+
+    /// The refusal of a client that has proved itself.
+    fn refused(&self, client: &Client, failure: Failure) -> Refused {
+        Refused::of(Some(client::actor(client.id(), self.snapshot)), failure)
     }
 
     /// Signs for a client whose proof counts once, if it has one.

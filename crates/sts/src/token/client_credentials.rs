@@ -11,7 +11,8 @@ use crate::scope::Asking;
 
 pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
     let (client, one_time) = exchange.client()?;
-    let asked = exchange.asked(Asking::Workload)?;
+    let asked =
+        exchange.asked(Asking::Workload).map_err(|failure| exchange.refused(&client, failure))?;
     let Client::Confidential { application, id, proof } = client else {
         return Err(Failure::new(
             &CREDENTIAL_NEEDED,

@@ -12,7 +12,8 @@ use crate::service::store_failed;
 
 pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
     let (client, one_time) = exchange.client()?;
-    let asked = exchange.asked(Asking::Person)?;
+    let asked =
+        exchange.asked(Asking::Person).map_err(|failure| exchange.refused(&client, failure))?;
     let (presented, next) = RefreshToken::parse(exchange.form.required("refresh_token")?)?;
     let store = exchange.service.store();
     let family = store

@@ -288,3 +288,27 @@ async fn what_is_not_json_or_too_long_is_refused() {
     let name = json!({ "user": "x'); drop table users; --" });
     assert_eq!(sts.json("/signin/v1/challenge", &name).await.problem().0, 400);
 }
+
+#[tokio::test]
+async fn an_unknown_user_takes_about_as_long_as_a_wrong_key() {
+    let sts = Sts::new().await;
+    let _enrolled = Machine::enrolled(&sts, DEV).await;
+    let (thief, unknown) = (Machine::blank(&sts, DEV), Machine::blank(&sts, "nobody@example.com"));
+    let (watch, mut lengths) = (runtime::Clock::system(), [Vec::new(), Vec::new()]);
+    // Interleaved, so that whatever else the machine does falls on both.
+    for _ in 0..25 {
+        for (machine, lengths) in [&thief, &unknown].into_iter().zip(&mut lengths) {
+            let body = machine.proof("000000", json!({})).await;
+            let started = watch.now();
+            assert_eq!(sts.json("/signin/v1/token", &body).await.problem().0, 401);
+            lengths.push(watch.now().since(started));
+        }
+        sts.forward(5);
+    }
+    let [known, unknown] = lengths.map(|mut lengths| {
+        lengths.sort_unstable();
+        lengths[lengths.len() / 2]
+    });
+    let ratio = known.as_secs_f64() / unknown.as_secs_f64();
+    assert!((1.0 / 3.0..3.0).contains(&ratio), "{known:?} and {unknown:?}");
+}

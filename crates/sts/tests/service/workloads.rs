@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use model::event::EventBody;
 use serde_json::json;
 
 use crate::fixture::{CLIENT, DATABASE_SCOPE, ORIGIN, Sts, claims, encoded};
@@ -183,4 +184,25 @@ async fn malformed_requests_are_refused_and_the_next_is_served() {
     assert_eq!(refusal.refusal(), (405, "invalid_request".to_owned(), 900_561));
     let (client, secret) = sts.with_secret("orders-api").await;
     sts.token(&asking(&client.to_string(), &secret)).await.ok();
+}
+
+#[tokio::test]
+async fn only_who_has_proved_it_is_the_actor_of_a_record() {
+    let sts = Sts::new().await;
+    let (client, secret) = sts.with_secret("orders-api").await;
+    let client = client.to_string();
+    sts.token(&asking(&client, "wrong")).await;
+    let mut fields = asking(&client, &secret);
+    fields.retain(|(name, _)| *name != "scope");
+    sts.token(&fields).await;
+    let actors: Vec<_> = sts
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            EventBody::Token { actor, .. } => Some((actor.name, actor.id.is_some())),
+            _ => None,
+        })
+        .collect();
+    let name = "orders-api".to_owned();
+    assert_eq!(actors, [(name.clone(), false), (name, true)]);
 }
