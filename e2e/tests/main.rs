@@ -8,11 +8,14 @@
 
 mod auditor;
 mod bad_input;
+mod client;
 mod clock;
 mod developer;
 mod endings;
 mod operator;
 mod races;
+mod sessions_cut;
+mod sessions_relay;
 mod store;
 mod support;
 mod token_service;

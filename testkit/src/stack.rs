@@ -408,6 +408,7 @@ impl<'a> Parts<'a> {
             port: ports.postgresql,
             oauth_port: ports.oauth,
             database: "orders".to_owned(),
+            environment: Vec::new(),
         };
         Ok((server, reach))
     }

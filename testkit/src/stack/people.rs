@@ -20,6 +20,9 @@ pub struct Reach {
     pub port: u16,
     pub oauth_port: u16,
     pub database: String,
+    /// More environment for every client.
+    #[serde(default)]
+    pub environment: Vec<(String, String)>,
 }
 
 /// Someone with an enrolled key.
@@ -108,7 +111,8 @@ impl Reach {
         command
             .env("PORTCULLIS_URL", &self.url)
             .env("PORTCULLIS_CA", &self.ca)
-            .env("PORTCULLIS_HOME", home);
+            .env("PORTCULLIS_HOME", home)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -128,7 +132,8 @@ impl Reach {
             .env("PGPASSWORD", token)
             .env("PGSSLMODE", "verify-full")
             .env("PGSSLROOTCERT", &self.ca)
-            .env("PGCONNECT_TIMEOUT", "20");
+            .env("PGCONNECT_TIMEOUT", "20")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 }
