@@ -11,6 +11,7 @@ use crate::support::{assert_says, newcomer, shared};
 
 /// Exit codes of the command line.
 const FAILED: i32 = 1;
+const USAGE: i32 = 2;
 const NOT_SIGNED_IN: i32 = 4;
 const UNREACHABLE: i32 = 5;
 
@@ -114,14 +115,14 @@ fn a_workloads_environment_is_checked_before_anything_is_sent() {
         ("AZURE_AUTHORITY_HOST", "http://localhost:1", "AZURE_AUTHORITY_HOST is not an address"),
     ] {
         let said = program::run(token().env(variable, value)).unwrap();
-        let said = said.expect_failure(FAILED).unwrap();
+        let said = said.expect_failure(USAGE).unwrap();
         assert_says(&said.stderr, &[expected]);
         assert!(!said.stderr.contains(&facts.api.secret));
     }
     let mut federated = token();
     federated.env("AZURE_CLIENT_SECRET", "").env("AZURE_FEDERATED_TOKEN_FILE", "/tmp/none");
-    let said = program::run(&mut federated).unwrap().expect_failure(FAILED).unwrap();
+    let said = program::run(&mut federated).unwrap().expect_failure(USAGE).unwrap();
     assert_says(&said.stderr, &["federated credentials are not available in this version"]);
     let said = program::run(token().env("AZURE_CLIENT_SECRET", "wrong")).unwrap();
-    assert_says(&said.text(), &["AADSTS7000215"]);
+    assert_says(&said.expect_failure(NOT_SIGNED_IN).unwrap().stderr, &["AADSTS7000215"]);
 }
