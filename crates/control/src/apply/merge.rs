@@ -130,3 +130,103 @@ fn set(document: &mut Value, pointer: &str, value: Value) {
 fn unescape(name: &str) -> String {
     name.replace("~1", "/").replace("~0", "~")
 }
+
+#[cfg(test)]
+mod tests {
+    use model::Resource;
+    use proptest::prelude::*;
+    use serde_json::{Map, json};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const FIELDS: [&str; 4] = ["a", "b", "c", "d"];
+
+    /// A flat object: which of four fields are there, with small values, so that they often agree.
+    fn object() -> impl Strategy<Value = Value> {
+        prop::collection::btree_map(prop::sample::select(&FIELDS[..]), 0..3_u8, 0..4).prop_map(
+            |fields| {
+                let fields =
+                    fields.into_iter().map(|(name, value)| (name.to_owned(), json!(value)));
+                Value::Object(fields.collect::<Map<_, _>>())
+            },
+        )
+    }
+
+    fn owned(file: &Value) -> Owned {
+        let mut leaves = BTreeMap::new();
+        note(&mut leaves, String::new(), file, Some(file));
+        leaves.remove("");
+        Owned(leaves)
+    }
+
+    fn last(file: &Value, spec: Value) -> LastApplied {
+        let owned = owned(file).0.into_keys().collect();
+        LastApplied { uid: Uuid::nil(), owned, spec }
+    }
+
+    fn at<'a>(document: &'a Value, field: &str) -> Option<&'a Value> {
+        document.get(field)
+    }
+
+    proptest! {
+        #[test]
+        fn every_field_ends_as_the_file_or_as_it_was_or_is_named(
+            before in object(), base in object(), live in object(), file in object()
+        ) {
+            let last = last(&before, base.clone());
+            let changed_elsewhere = |field: &str| at(&live, field) != at(&base, field);
+            match merge(&owned(&file), Some(&last), &live, Conflicts::Refuse) {
+                Ok(merged) => for field in FIELDS {
+                    let wanted = match (at(&file, field), at(&before, field)) {
+                        (Some(value), _) => Some(value),
+                        (None, Some(_)) if !changed_elsewhere(field) => None,
+                        (None, _) => at(&live, field),
+                    };
+                    prop_assert_eq!(at(&merged, field), wanted);
+                    // Never quietly undone: what was changed elsewhere only changes when it agrees anyway.
+                    if changed_elsewhere(field) {
+                        prop_assert_eq!(at(&merged, field), at(&live, field));
+                    }
+                },
+                Err(disagreements) => {
+                    prop_assert!(!disagreements.is_empty());
+                    for Disagreement { pointer, file: wants, live: is } in disagreements {
+                        let field = pointer.trim_start_matches('/');
+                        prop_assert!(changed_elsewhere(field));
+                        prop_assert_eq!(at(&file, field), Some(&wants));
+                        prop_assert_eq!(at(&live, field).cloned().unwrap_or_default(), is.clone());
+                        prop_assert_ne!(wants, is);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn applying_again_changes_nothing_and_overwriting_always_succeeds(
+            before in object(), base in object(), live in object(), file in object()
+        ) {
+            let (files, last_time) = (owned(&file), last(&before, base));
+            let merged = merge(&files, Some(&last_time), &live, Conflicts::Overwrite).unwrap();
+            let now = last(&file, merged.clone());
+            let again = merge(&files, Some(&now), &merged, Conflicts::Refuse);
+            prop_assert_eq!(again.as_ref(), Ok(&merged));
+            prop_assert_eq!(differing(&merged, &merged), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn what_a_file_writes_is_read_in_the_words_of_the_stored_document() {
+        let document = json!({
+            "apiVersion": "portcullis.dev/v1", "kind": "AccessRules", "metadata": { "name": "r" },
+            "spec": { "group": "g", "durationMax": "PT90S", "approvers": [] },
+        });
+        let written = document.get("spec").cloned().unwrap_or_default();
+        let resource = Resource::read(document).unwrap();
+        let leaves = Owned::by(&written, &resource).0;
+        let expected =
+            [("/approvers", Value::Null), ("/durationMax", json!("1m30s")), ("/group", json!("g"))];
+        let expected = expected.map(|(pointer, value)| (pointer.to_owned(), value));
+        assert_eq!(leaves, BTreeMap::from(expected));
+    }
+}

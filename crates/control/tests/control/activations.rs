@@ -66,7 +66,6 @@ async fn who_may_not_take_a_step_is_told_why() {
     let asked = |group: &str, why: &str| control.request(&dev, ask(DEV, group, why));
     assert_eq!(refused(asked("orders-reader", "x").await), &NOT_ELIGIBLE);
     assert_eq!(refused(asked("orders-readers", " ").await), &JUSTIFICATION_REQUIRED);
-    assert_eq!(refused(asked("orders-readers", &"x".repeat(1025)).await), &TOO_LARGE);
     let mut long = ask(DEV, "orders-readers", "x");
     long.duration = Some(Lifetime::from_seconds(1801));
     assert_eq!(refused(control.request(&dev, long).await), &DURATION_TOO_LONG);
@@ -78,14 +77,24 @@ async fn who_may_not_take_a_step_is_told_why() {
 
     let id = plane.request("ticket 7").await.unwrap();
     let approver = plane.caller(APPROVER);
-    let long_note = Some("x".repeat(1025));
-    assert_eq!(refused(control.approve(&approver, id, long_note).await), &TOO_LARGE);
     assert_eq!(refused(control.approve(&dev, id, None).await), &FORBIDDEN);
     assert_eq!(refused(control.cancel(&approver, id, None).await), &FORBIDDEN);
     assert_eq!(refused(control.revoke(&approver, id, None).await), &ALREADY_DECIDED);
     assert_eq!(refused(control.approve(&approver, ActivationId::random(), None).await), &NOT_FOUND);
     control.cancel(&dev, id, None).await.unwrap();
     assert_eq!(refused(control.approve(&approver, id, None).await), &ALREADY_DECIDED);
+}
+
+#[tokio::test]
+async fn teleport_8_3_14_a_reason_has_a_bound() {
+    let plane = Plane::new().await;
+    let (longest, longer) = ("x".repeat(1024), "x".repeat(1025));
+    assert_eq!(refused(plane.request(&longer).await), &TOO_LARGE);
+    let id = plane.request(&longest).await.unwrap();
+    let approver = plane.caller(APPROVER);
+    let approved = plane.control.approve(&approver, id, Some(longer)).await;
+    assert_eq!(refused(approved), &TOO_LARGE);
+    plane.control.approve(&approver, id, Some(longest)).await.unwrap();
 }
 
 #[tokio::test]

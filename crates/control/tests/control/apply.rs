@@ -69,7 +69,7 @@ async fn the_second_time_nothing_changes_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn a_changed_file_changes_those_fields_and_the_audit_log_shows_them() {
+async fn warpgate_2612_a_changed_file_changes_those_fields_and_the_audit_log_shows_them() {
     let plane = Plane::new().await;
     let before = plane.events().len();
     let files = files_with(Kind::User, DEV, Some(dev(json!({ "controlRole": "auditor" }))));

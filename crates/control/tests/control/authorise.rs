@@ -129,7 +129,7 @@ async fn attempt(plane: &Plane, caller: &Caller, verb: Verb) -> Result<(), Refus
 }
 
 #[tokio::test]
-async fn every_intent_asks_the_table_and_records_who_was_turned_away() {
+async fn cve_2026_91167_every_intent_asks_the_table_and_records_who_was_turned_away() {
     for verb in Verb::ALL {
         let plane = Plane::new().await;
         for (name, role) in PEOPLE {

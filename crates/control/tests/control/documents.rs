@@ -1,5 +1,6 @@
 //! What a document must obey.
 
+use control::ApplyOptions;
 use model::code::{
     Code, IMMUTABLE, INVALID, LAST_OWNER, NOT_FOUND, READ_ONLY_KIND, REFERENCE_UNKNOWN, REFERENCED,
     TEST_STACK_ONLY, TOO_LARGE,
@@ -7,7 +8,7 @@ use model::code::{
 use model::{Kind, Refusal, Resource};
 use serde_json::{Value, json};
 
-use crate::fixture::{APPROVER, DEV, OWNER, PEM, Plane, document, refused, server};
+use crate::fixture::{APPROVER, DEV, OWNER, PEM, Plane, document, manifest, refused, server};
 
 async fn put(plane: &Plane, kind: &str, name: &str, spec: Value) -> Result<Resource, Refusal> {
     plane.put(document(kind, name, spec)).await
@@ -35,10 +36,6 @@ fn directory_and_servers() -> Vec<Row> {
         ("DatabaseServer", "s", server_with(json!({ "port": 0 })), &INVALID),
         ("DatabaseServer", "s", server_with(json!({ "ca": "x" })), &INVALID),
         ("DatabaseServer", "s", server_with(json!({ "host": "" })), &INVALID),
-        ("DatabaseServer", "s", server_with(json!({ "host": "169.254.169.254" })), &INVALID),
-        ("DatabaseServer", "s", server_with(json!({ "host": "::ffff:169.254.169.254" })), &INVALID),
-        ("DatabaseServer", "s", server_with(json!({ "host": "0.0.0.0" })), &INVALID),
-        ("DatabaseServer", "s", server_with(json!({ "host": "[fe80::1]" })), &INVALID),
         ("DatabaseServer", "s", server(), &INVALID), // the database name `orders` is taken
         ("DatabaseServer", "s", server_with(json!({ "databases": { "only": [""] } })), &INVALID),
     ]
@@ -149,6 +146,46 @@ async fn documents_that_cannot_be_right_are_refused_by_kind() {
         assert_eq!(refused(put), code, "{kind} {spec}");
         assert_eq!(*plane.control.snapshots().load(), *before);
     }
+}
+
+#[tokio::test]
+async fn teleport_18_7_6_the_gateway_dials_no_metadata_service_and_no_many() {
+    let plane = Plane::new().await;
+    for host in [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "[fe80::1]",
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+        "ff02::1",
+        "255.255.255.255",
+    ] {
+        let spec = server_with(json!({ "host": host }));
+        let refusal = put(&plane, "DatabaseServer", "orders", spec).await.unwrap_err();
+        assert!(refusal.message.contains("no address at which a database can be"), "{refusal}");
+    }
+    for host in ["127.0.0.1", "10.0.0.1", "::1", "[fd00::1]", "db.internal"] {
+        let spec = server_with(json!({ "host": host }));
+        put(&plane, "DatabaseServer", "orders", spec).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn cve_2022_36130_a_reference_is_checked_whoever_writes_it() {
+    let plane = Plane::new().await;
+    // Through the API, through files, and when a document that was right is changed.
+    let assignment =
+        |role: &str| json!({ "principal": { "group": "orders-readers" }, "role": role });
+    let by_api = put(&plane, "RoleAssignment", "x", assignment("pay.reader")).await;
+    assert_eq!(refused(by_api), &REFERENCE_UNKNOWN);
+    let file = vec![manifest("RoleAssignment", "x", assignment("pay.reader"))];
+    let by_file = plane.control.apply(&plane.caller(OWNER), file, ApplyOptions::default()).await;
+    assert_eq!(refused(by_file), &REFERENCE_UNKNOWN);
+    let changed = put(&plane, "RoleAssignment", "readers-read", assignment("pay.reader")).await;
+    assert_eq!(refused(changed), &REFERENCE_UNKNOWN);
+    let moved = json!({ "server": "pay", "privileges": "reader" });
+    assert_eq!(refused(put(&plane, "DatabaseRole", "orders.reader", moved).await), &INVALID);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ fn state(plane: &Plane, id: ActivationId) -> ActivationState {
 }
 
 #[tokio::test]
-async fn an_activation_ends_at_its_deadline_and_not_before() {
+async fn teleport_16_5_11_an_activation_ends_at_its_deadline_and_not_before() {
     let plane = Plane::new().await;
     let id = plane.active().await;
     plane.hand.set(at("2026-11-24T10:29:59.999999Z"));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use control::{Caller, Cutting, LiveSession, SessionInfo, SessionState};
-use model::code::{NOT_FOUND, TOO_LARGE};
+use model::code::{FORBIDDEN, NOT_FOUND, TOO_LARGE};
 use model::event::EventBody;
 use model::{PrincipalId, SessionId};
 
@@ -32,7 +32,7 @@ fn ids(sessions: &[SessionInfo]) -> BTreeSet<SessionId> {
 }
 
 #[tokio::test]
-async fn everyone_sees_their_own_sessions_and_auditors_and_owners_all() {
+async fn cve_2026_63330_everyone_sees_their_own_sessions_and_auditors_and_owners_all() {
     let plane = Plane::new().await;
     let (dev, approver) = (plane.caller(DEV), plane.caller(APPROVER));
     let (of_dev, of_approver) = (open(&plane, &dev, "orders"), open(&plane, &approver, "orders"));
@@ -84,12 +84,15 @@ async fn a_cut_is_recorded_reaches_the_session_and_the_first_order_stands() {
 }
 
 #[tokio::test]
-async fn all_of_a_principal_or_of_a_server_are_cut_together() {
+async fn cve_2026_6667_only_owners_cut_and_all_of_a_principal_or_of_a_server_go_together() {
     let plane = Plane::new().await;
     let (dev, approver) = (plane.caller(DEV), plane.caller(APPROVER));
     let one = open(&plane, &dev, "orders");
     let two = open(&plane, &dev, "pay");
     let three = open(&plane, &approver, "pay");
+    let own = plane.control.cut(&dev, Cutting::Session(one.id()), None).await;
+    assert_eq!(refused(own), &FORBIDDEN);
+    assert!(one.cut_ordered().is_none());
     let owner = plane.caller(OWNER);
     let cut = |which| plane.control.cut(&owner, which, None);
     let of = |sessions: &[&LiveSession]| -> BTreeSet<SessionId> {
