@@ -132,7 +132,7 @@ impl Waiting {
     }
 
     fn line(&mut self) -> String {
-        self.lines.next().expect("the client ended early").unwrap()
+        self.lines.next().unwrap().unwrap()
     }
 
     fn finish(mut self) {

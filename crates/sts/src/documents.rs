@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::discovery::{self, Version};
 use crate::failure::{Failure, INSTANCE_UNKNOWN};
+use crate::limits::Spending;
 use crate::request::Asker;
 use crate::service::Service;
 use crate::{respond, tenant};
@@ -72,7 +73,8 @@ fn answer(
     asker: &Asker,
     document: impl FnOnce() -> Result<Value, Failure>,
 ) -> Response {
-    match service.admit(asker.source).and_then(|()| document()) {
+    // Who guesses credentials may still read keys.
+    match service.spend(asker.source, Spending::Request).and_then(|()| document()) {
         Ok(document) => asker.echo(respond::json(StatusCode::OK, &document)),
         Err(failure) => failure.respond(asker, service.origin(), service.now()),
     }

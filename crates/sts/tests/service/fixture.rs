@@ -214,6 +214,11 @@ impl Sts {
         credential
     }
 
+    /// Store and audit log.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     pub(crate) fn forward(&self, seconds: u64) {
         self.hand.advance(Duration::from_secs(seconds));
     }

@@ -45,6 +45,10 @@ async fn who_guesses_is_throttled_and_another_address_is_not() {
     assert_eq!(throttled.headers["retry-after"], "5");
     assert_eq!(sts.token_events().len(), records, "what is not looked at is not recorded");
     ask("198.51.100.10:1", &secret).await.ok();
+    let mut keys = Request::get("/common/discovery/keys").body(Body::empty()).unwrap();
+    let peer: SocketAddr = "198.51.100.9:4".parse().unwrap();
+    keys.extensions_mut().insert(ConnectInfo(peer));
+    sts.ask(keys).await.ok();
     sts.forward(2);
     ask("198.51.100.9:3", &secret).await.ok();
 }

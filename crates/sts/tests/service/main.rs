@@ -15,4 +15,6 @@ mod people;
 #[cfg(test)]
 mod refresh;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod workloads;
