@@ -15,6 +15,7 @@ mod endings;
 mod operator;
 mod races;
 mod sessions_cut;
+mod sessions_failures;
 mod sessions_relay;
 mod store;
 mod support;
