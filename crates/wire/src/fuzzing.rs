@@ -193,6 +193,8 @@ pub fn replay(mut recording: &[u8]) -> Transcript {
 struct Session {
     started: bool,
     from_client: Vec<u8>,
+    /// Of which so many are dealt with.
+    client_done: usize,
     from_server: Vec<u8>,
     frontend: frontend::Scanner,
     backend: backend::Scanner,
@@ -202,6 +204,7 @@ struct Session {
 
 impl Session {
     fn client(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.from_client.drain(..std::mem::take(&mut self.client_done));
         self.from_client.extend_from_slice(bytes);
         if !self.started {
             let length =
@@ -222,24 +225,21 @@ impl Session {
 
     /// As much as there is room for.
     fn read_client(&mut self) -> Result<(), String> {
-        let buffer = std::mem::take(&mut self.from_client);
-        let mut done = 0_usize;
         while self.started && self.tracker.has_room() {
-            let input = buffer.get(done..).unwrap_or_default();
-            match self.frontend.step(input).map_err(|error| error.to_string())? {
+            let input = self.from_client.get(self.client_done..).unwrap_or_default();
+            let length = match self.frontend.step(input).map_err(|error| error.to_string())? {
                 frontend::Step::Need(_) => break,
-                frontend::Step::Pass { length } => done = done.saturating_add(length),
+                frontend::Step::Pass { length } => length,
                 frontend::Step::Message { length, message } => {
-                    if let Some(statement) =
-                        self.tracker.client(&message, 7).map_err(|error| error.to_string())?
-                    {
+                    let statement = self.tracker.client(&message, 7);
+                    if let Some(statement) = statement.map_err(|error| error.to_string())? {
                         describe(&statement, self.tracker.encoding(), &mut self.transcript.text);
                     }
-                    done = done.saturating_add(length);
+                    length
                 }
-            }
+            };
+            self.client_done = self.client_done.saturating_add(length);
         }
-        self.from_client = buffer.get(done..).unwrap_or_default().to_vec();
         Ok(())
     }
 
