@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use control::{Verb, Writing};
 use model::event::EventBody;
-use model::kind::database_user::DatabaseUserState;
+use model::kind::database_user::{DatabaseUser, DatabaseUserState};
 use model::kind::server::DatabaseServer;
 use model::{Document, Refusal, Snapshot};
 
@@ -13,6 +13,9 @@ use super::pg::connection::Trouble;
 use super::pg::drift::{self, Known};
 use super::plan;
 use super::server::Server;
+
+/// How the finding begins that says why there are no newer ones.
+const UNSEEN: &str = "the server could not be looked at";
 
 impl Server {
     /// Roles, drift and what is pending: looked at, repaired where that is ours to do, reported.
@@ -25,9 +28,16 @@ impl Server {
                 findings.extend(found);
                 version = Some(seen);
             }
-            Err(trouble) => findings.push(format!("the server could not be looked at: {trouble}")),
+            Err(trouble) => {
+                // What stood at the last look is taken to stand still.
+                let known = server.status.findings.iter();
+                findings.extend(known.filter(|known| !known.starts_with(UNSEEN)).cloned());
+                findings.push(format!("{UNSEEN}: {trouble}"));
+            }
         }
         findings.extend(self.pending());
+        let mut once = BTreeSet::new();
+        findings.retain(|finding| once.insert(finding.clone()));
         self.report(findings, version).await
     }
 
@@ -37,12 +47,22 @@ impl Server {
         snapshot: &Snapshot,
     ) -> Result<(Vec<String>, u32), Trouble> {
         let mut findings = self.reconcile_roles(server, snapshot).await?;
-        let known: Vec<Known> =
-            plan::users_of(&self.name, snapshot).map(|user| self.known(user, snapshot)).collect();
-        let users: Vec<String> = known.iter().map(|known| known.user.clone()).collect();
+        let users: Vec<String> =
+            plan::users_of(&self.name, snapshot).map(|user| user.spec.user.clone()).collect();
         let connection = self.standing(server).await?;
         let observed = drift::observe(&connection, &users).await?;
+        // Who was made while the server was looked at is known by now.
+        let after = self.control.snapshots().load();
+        let known: BTreeSet<&str> =
+            plan::users_of(&self.name, &after).map(|user| user.spec.user.as_str()).collect();
         findings.extend(drift::findings(&observed, &known));
+        for user in plan::users_of(&self.name, &after) {
+            let seen = observed.users.iter().find(|seen| seen.name == user.spec.user);
+            let suspect = seen.is_some_and(|seen| !self.suspicions(user, seen, &after).is_empty());
+            if suspect {
+                findings.extend(self.look_again(server, user.name()).await?);
+            }
+        }
         let databases: BTreeSet<&String> =
             plan::roles_of(&self.name, snapshot).flat_map(|role| &role.spec.databases).collect();
         for database in databases.into_iter().filter(|_| !users.is_empty()) {
@@ -51,46 +71,54 @@ impl Server {
                 findings.extend(drift::in_database(&inside, &users).await?.findings(database));
             }
         }
-        self.repair(server, &observed, &known).await;
         Ok((findings, connection.version))
     }
 
-    fn known(
+    /// What differs between a user and its record. While someone is working on the user, nothing can be said.
+    fn suspicions(
         &self,
-        user: &Document<model::kind::database_user::DatabaseUser>,
+        user: &Document<DatabaseUser>,
+        seen: &drift::User,
         snapshot: &Snapshot,
-    ) -> Known {
+    ) -> Vec<String> {
         let status = &user.status;
         let attributes = plan::attributes(&status.roles, &self.name, snapshot);
-        Known {
-            user: user.spec.user.clone(),
+        let known = Known {
             oid: status.oid,
             enabled: match status.state {
-                DatabaseUserState::Planned | DatabaseUserState::Enabled => true,
-                DatabaseUserState::Revoking | DatabaseUserState::Disabled => false,
+                DatabaseUserState::Enabled => true,
+                DatabaseUserState::Disabled => false,
+                DatabaseUserState::Planned | DatabaseUserState::Revoking => return Vec::new(),
             },
             roles: status.roles.iter().map(names::role).collect(),
             superuser: attributes.superuser || attributes.replication,
-        }
+        };
+        drift::of_user(seen, &known)
     }
 
-    /// What is ours to repair: logins that came back, memberships that nobody gave.
-    async fn repair(
+    /// A second look when nobody else is at it: a login in progress is no drift. What is ours to repair is repaired:
+    /// logins that came back, memberships that nobody gave.
+    async fn look_again(
         &self,
         server: &Document<DatabaseServer>,
-        observed: &drift::Observed,
-        known: &[Known],
-    ) {
-        for user in &observed.users {
-            let Some(known) = known.iter().find(|known| known.user == user.name) else { continue };
-            let returned = user.login && !known.enabled;
-            if !returned && (!known.enabled || user.member_of == known.roles) {
-                continue;
-            }
-            if let Err(trouble) = self.restore(server, &user.name).await {
-                tracing::warn!(server = %self.name, user = user.name, %trouble, "drift could not be repaired");
-            }
+        name: &str,
+    ) -> Result<Vec<String>, Trouble> {
+        let known = self.control.snapshots().load().database_users.get(name).cloned();
+        let Some(known) = known else { return Ok(Vec::new()) };
+        let turn = self.turn(&known.spec.user);
+        let _turn = turn.lock().await;
+        let snapshot = self.control.snapshots().load();
+        let Some(known) = snapshot.database_users.get(name) else { return Ok(Vec::new()) };
+        let connection = self.standing(server).await?;
+        let observed = drift::observe(&connection, std::slice::from_ref(&known.spec.user)).await?;
+        let seen = observed.users.iter().find(|seen| seen.name == known.spec.user);
+        let findings = seen.map(|seen| self.suspicions(known, seen, &snapshot)).unwrap_or_default();
+        if !findings.is_empty()
+            && let Err(trouble) = self.restore(server, known).await
+        {
+            tracing::warn!(server = %self.name, user = known.spec.user, %trouble, "drift could not be repaired");
         }
+        Ok(findings)
     }
 
     /// Once a finding: what was reported and still stands is not told to the audit log again.

@@ -239,22 +239,16 @@ impl Server {
     }
 
     /// Undoes what was done to a user by hand: a login that came back is withdrawn again, memberships become the recorded
-    /// ones.
+    /// ones. Whoever calls it has the user's turn.
     pub(crate) async fn restore(
         &self,
         server: &Document<DatabaseServer>,
-        user: &str,
+        known: &Document<DatabaseUser>,
     ) -> Result<(), Trouble> {
-        let turn = self.turn(user);
-        let _turn = turn.lock().await;
-        let snapshot = self.control.snapshots().load();
-        let name = names::document(&self.name, user);
-        let Some(known) = snapshot.database_users.get(&name) else { return Ok(()) };
-        let roles = known.status.roles.clone();
         match known.status.state {
             DatabaseUserState::Disabled => self.finish_withdrawal(server, known).await,
             DatabaseUserState::Enabled => {
-                let change = Change { roles, ..Change::default() };
+                let change = Change { roles: known.status.roles.clone(), ..Change::default() };
                 self.change(server, known, change).await
             }
             // Someone is at it already.
@@ -435,6 +429,10 @@ impl Server {
         roles: BTreeSet<DatabaseRoleName>,
     ) -> Result<(), Trouble> {
         self.update(known, move |status, now| {
+            let enabled = status.state == DatabaseUserState::Enabled;
+            if enabled && status.oid == Some(oid) && status.roles == roles {
+                return None;
+            }
             let left_behind = std::mem::take(&mut status.left_behind);
             *status = DatabaseUserStatus {
                 state: DatabaseUserState::Enabled,

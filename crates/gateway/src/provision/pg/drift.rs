@@ -14,7 +14,6 @@ const FINDINGS_MAX: usize = 20;
 /// A login user of ours, as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
-    pub(crate) user: String,
     pub(crate) oid: Option<u32>,
     /// Whether it may log in.
     pub(crate) enabled: bool,
@@ -102,14 +101,16 @@ pub(crate) async fn observe(
     Ok(observed)
 }
 
-/// What no resource explains, in words that stay the same while it stands.
-pub(crate) fn findings(observed: &Observed, known: &[Known]) -> Vec<String> {
+/// What no resource explains about the server as a whole, in words that stay the same while it stands. `known` is every
+/// user of ours; what was done to each of them is [`of_user`]'s to say.
+pub(crate) fn findings(observed: &Observed, known: &BTreeSet<&str>) -> Vec<String> {
     let mut all = Vec::new();
-    all.extend(some(users(observed, known)));
+    all.extend(some(strangers(observed, known)));
     all.extend(some(passwords(observed, known)));
-    let strangers = observed.strangers.iter();
+    let members = observed.strangers.iter();
+    let members = members.filter(|(_, member)| !known.contains(member.as_str()));
     all.extend(some(
-        strangers.map(|(role, member)| format!("`{member}` was made a member of `{role}` by hand")),
+        members.map(|(role, member)| format!("`{member}` was made a member of `{role}` by hand")),
     ));
     let direct = observed.direct.iter();
     all.extend(some(direct.map(|(user, database)| {
@@ -138,43 +139,51 @@ fn some(findings: impl IntoIterator<Item = String>) -> Vec<String> {
     findings
 }
 
-fn users(observed: &Observed, known: &[Known]) -> Vec<String> {
-    let mut findings = Vec::new();
-    for user in &observed.users {
-        let name = &user.name;
-        let Some(known) = known.iter().find(|known| known.user == *name) else {
-            if user.login && !user.bootstrap && name != PROVISIONER {
-                findings.push(format!("login user `{name}` was not made by Portcullis"));
-            }
-            continue;
-        };
-        if known.oid.is_some_and(|oid| oid != user.oid) {
-            findings.push(format!("database user `{name}` was dropped and made again by hand"));
-        }
-        if user.login && !known.enabled {
-            findings.push(format!("database user `{name}` can log in although it should not"));
-        }
-        if (user.superuser || user.attributes) && !known.superuser {
-            findings.push(format!("database user `{name}` was given attributes by hand"));
-        }
-        let extra = user.member_of.difference(&known.roles);
+fn strangers(observed: &Observed, known: &BTreeSet<&str>) -> Vec<String> {
+    let strange = observed.users.iter().filter(|user| {
+        user.login
+            && !user.bootstrap
+            && user.name != PROVISIONER
+            && !known.contains(user.name.as_str())
+    });
+    strange.map(|user| format!("login user `{}` was not made by Portcullis", user.name)).collect()
+}
+
+/// What was done by hand to one user of ours.
+pub(crate) fn of_user(user: &User, known: &Known) -> Vec<String> {
+    let (name, mut findings) = (&user.name, Vec::new());
+    if known.oid.is_some_and(|oid| oid != user.oid) {
+        findings.push(format!("database user `{name}` was dropped and made again by hand"));
+    }
+    if user.login && !known.enabled {
+        findings.push(format!("database user `{name}` can log in although it should not"));
+    }
+    if (user.superuser || user.attributes) && !known.superuser {
+        findings.push(format!("database user `{name}` was given attributes by hand"));
+    }
+    let extra = user.member_of.difference(&known.roles);
+    findings.extend(
+        extra.map(|role| format!("database user `{name}` was made a member of `{role}` by hand")),
+    );
+    if known.enabled {
+        let missing = known.roles.difference(&user.member_of);
         findings.extend(
-            extra.map(|role| {
-                format!("database user `{name}` was made a member of `{role}` by hand")
+            missing.map(|role| {
+                format!("database user `{name}` lost its membership of `{role}` by hand")
             }),
         );
     }
     findings
 }
 
-fn passwords(observed: &Observed, known: &[Known]) -> Vec<String> {
+fn passwords(observed: &Observed, known: &BTreeSet<&str>) -> Vec<String> {
     let Some(with_password) = &observed.passwords else {
         return vec![
             "passwords cannot be looked for: run `portcullis server enroll` again".to_owned(),
         ];
     };
-    let ours = known.iter().filter(|known| with_password.contains(&known.user));
-    ours.map(|known| format!("database user `{}` has a password", known.user)).collect()
+    let ours = with_password.iter().filter(|user| known.contains(user.as_str()));
+    ours.map(|user| format!("database user `{user}` has a password")).collect()
 }
 
 /// What users of ours did in one database.
@@ -223,9 +232,8 @@ impl InDatabase {
 mod tests {
     use super::*;
 
-    fn known(user: &str, enabled: bool) -> Known {
+    fn known(enabled: bool) -> Known {
         Known {
-            user: user.to_owned(),
             oid: Some(100),
             enabled,
             roles: BTreeSet::from(["portcullis_orders.reader".to_owned()]),
@@ -251,13 +259,20 @@ mod tests {
              "member_of": ["portcullis_orders.reader", "pg_read_all_data"]},
             {"name": "eve", "oid": 102, "login": true, "bootstrap": false, "superuser": false, "attributes": false, "member_of": []},
         ]);
+        let observed = observed(&users);
+        let ada = observed.users.iter().find(|user| user.name == "ada").unwrap();
         assert_eq!(
-            findings(&observed(&users), &[known("ada", false)]),
+            of_user(ada, &known(false)),
             [
                 "database user `ada` was dropped and made again by hand",
                 "database user `ada` can log in although it should not",
                 "database user `ada` was given attributes by hand",
                 "database user `ada` was made a member of `pg_read_all_data` by hand",
+            ]
+        );
+        assert_eq!(
+            findings(&observed, &BTreeSet::from(["ada"])),
+            [
                 "login user `eve` was not made by Portcullis",
                 "database user `ada` has a password",
                 "`eve` was made a member of `portcullis_orders.reader` by hand",
@@ -269,6 +284,18 @@ mod tests {
     }
 
     #[test]
+    fn a_membership_that_someone_took_away_is_found_while_the_user_is_enabled() {
+        let bare = serde_json::json!({"name": "ada", "oid": 100, "login": false, "bootstrap": false,
+            "superuser": false, "attributes": false, "member_of": []});
+        let bare: User = serde_json::from_value(bare).unwrap();
+        assert_eq!(
+            of_user(&bare, &known(true)),
+            ["database user `ada` lost its membership of `portcullis_orders.reader` by hand"]
+        );
+        assert_eq!(of_user(&bare, &known(false)), Vec::<String>::new());
+    }
+
+    #[test]
     fn many_findings_of_a_kind_are_counted_instead_of_listed() {
         let users: Vec<_> = (0..30)
             .map(|n| {
@@ -276,7 +303,7 @@ mod tests {
                     "superuser": false, "attributes": false, "member_of": []})
             })
             .collect();
-        let found = findings(&observed(&users.into()), &[]);
+        let found = findings(&observed(&users.into()), &BTreeSet::new());
         assert!(found.contains(&"and 10 more of this kind".to_owned()), "{found:?}");
     }
 }
