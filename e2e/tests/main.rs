@@ -14,6 +14,7 @@ mod developer;
 mod endings;
 mod operator;
 mod races;
+mod sessions_completeness;
 mod sessions_cut;
 mod sessions_failures;
 mod sessions_relay;

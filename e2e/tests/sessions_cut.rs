@@ -1,5 +1,6 @@
 //! How soon a session is cut, whatever it is doing when its access ends; that a cut never waits for the client; and the
 //! other ends that come from our side. Times are printed: `cargo test -p e2e sessions_cut -- --nocapture`.
+#![expect(clippy::print_stdout, reason = "the measured times are for whoever runs it")]
 
 use std::time::Duration;
 

@@ -167,7 +167,8 @@ fn cve_2025_46801_one_good_login_lets_no_other_password_in() {
     let last = flipped.len() - 10;
     flipped[last] = if flipped[last] == b'A' { b'B' } else { b'A' };
     let flipped = String::from_utf8(flipped).unwrap();
-    for password in [flipped.as_str(), "", "orders-api", &token[..token.len() - 1]] {
+    let shorter = token.get(..token.len() - 1).unwrap();
+    for password in [flipped.as_str(), "", "orders-api", shorter] {
         let said = facts.reach.psql("orders-api", password, "select 1").unwrap();
         assert_eq!(said.code, 2, "{said}");
     }
@@ -222,13 +223,17 @@ fn cve_2024_10978_each_session_has_a_backend_of_its_own() {
 fn teleport_17_7_23_a_server_document_cannot_point_at_instance_metadata() {
     let facts = shared();
     let seed = std::fs::read_to_string(facts.folder.join("seed/2-server.yaml")).unwrap();
-    let pointed: String = seed
-        .lines()
-        .map(|line| match line.trim_start().starts_with("host:") {
-            true => "  host: 169.254.169.254\n".to_owned(),
-            false => format!("{line}\n"),
-        })
-        .collect();
+    let pointed: String =
+        seed.lines()
+            .map(|line| {
+                if line.trim_start().starts_with("host:") {
+                    "  host: 169.254.169.254"
+                } else {
+                    line
+                }
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
     let refused = facts.apply(&pointed).unwrap();
     assert!(!refused.ok());
     // A name that resolves to it is stopped where the gateway dials, which its own tests show.
@@ -294,7 +299,7 @@ fn a_password_that_postgresql_would_not_read_either_is_refused_unread() {
     let mut client =
         Client::started(&facts.reach, &[("user", "u"), ("database", "orders")]).unwrap();
     client.read_until(b'R').unwrap();
-    client.message(b'p', &[b'x'; 70_000]).unwrap();
+    client.message(b'p', &vec![b'x'; 70_000]).unwrap();
     assert_says(&client.until_closed().unwrap(), &["08P01"]);
     // What it would read may be a token of 60,000 bytes, padded here to be a wrong one.
     let long = format!("{}.{}.{}", "a".repeat(20_000), "b".repeat(20_000), "c".repeat(20_000));
