@@ -18,12 +18,21 @@ pub struct Checkpoint {
     pub gateway: String,
     /// The last record that it covers.
     pub sequence: u64,
+    /// The first record of the segment that holds it: names the file.
+    pub segment: u64,
     /// The chain's hash there, in hex.
     pub head: String,
     /// When.
     pub time: Timestamp,
     /// Ed25519 over [`Checkpoint::signed_text`], in hex.
     pub signature: String,
+}
+
+/// What a checkpoint is about.
+pub(crate) struct Position {
+    pub(crate) sequence: u64,
+    pub(crate) segment: u64,
+    pub(crate) head: Hash,
 }
 
 /// The checkpoint was not signed with this key, or not as it stands.
@@ -38,14 +47,14 @@ impl Checkpoint {
     pub(crate) fn sign(
         key: &AuditKey,
         gateway: &str,
-        position: (u64, Hash),
+        position: &Position,
         time: Timestamp,
     ) -> Self {
-        let (sequence, head) = position;
         let mut checkpoint = Self {
             gateway: gateway.to_owned(),
-            sequence,
-            head: HEXLOWER.encode(&head),
+            sequence: position.sequence,
+            segment: position.segment,
+            head: HEXLOWER.encode(&position.head),
             time,
             signature: String::new(),
         };
@@ -56,8 +65,8 @@ impl Checkpoint {
     /// What the signature is over: one line of text, so that any Ed25519 tool can check it.
     pub fn signed_text(&self) -> String {
         format!(
-            "portcullis-checkpoint {} {} {} {}",
-            self.gateway, self.sequence, self.head, self.time
+            "portcullis-checkpoint {} {} {} {} {}",
+            self.gateway, self.sequence, self.segment, self.head, self.time
         )
     }
 

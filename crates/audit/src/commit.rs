@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,9 +12,11 @@ use std::time::Duration;
 use keys::AuditKey;
 use model::Timestamp;
 
+use crate::checkpoint::Position;
 use crate::log::{Demand, Shared, Tail};
+use crate::media::Media;
 use crate::open::CheckpointSink;
-use crate::{AuditError, Checkpoint};
+use crate::{AuditError, Checkpoint, segment};
 
 /// The latest checkpoint is overwritten in place; history and sink get one at most so often.
 const HISTORY_INTERVAL: Duration = Duration::from_secs(1);
@@ -88,8 +91,8 @@ impl Drop for Committer {
 
 impl Work {
     fn run(mut self) {
-        while let Some(position) = self.next() {
-            if let Err(error) = self.commit(&position) {
+        while let Some(pending) = self.next() {
+            if let Err(error) = self.commit(&pending) {
                 let mut tail = self.shared.lock();
                 // The error is kept in the log's state, where every append and every waiter meets it.
                 let _closed = self.shared.fail(&mut tail, &error.to_string());
@@ -102,7 +105,7 @@ impl Work {
     }
 
     /// Waits until there is something to sync: at once when someone waits, else after the interval.
-    fn next(&mut self) -> Option<Position> {
+    fn next(&mut self) -> Option<Pending> {
         let shared = Arc::clone(&self.shared);
         let mut tail = shared.lock();
         loop {
@@ -130,19 +133,21 @@ impl Work {
         if tail.demand == Demand::Now {
             tail.demand = Demand::Interval;
         }
-        let (sequence, head) = (tail.sequence, tail.head);
-        Some(Position { sequence, head, segment: Arc::clone(&tail.segment) })
+        let position =
+            Position { sequence: tail.sequence, segment: tail.segment_first, head: tail.head };
+        let full = std::mem::take(&mut tail.full);
+        Some(Pending { position, full, current: Arc::clone(&tail.segment) })
     }
 
-    fn commit(&mut self, position: &Position) -> io::Result<()> {
-        position.segment.sync().map_err(|error| {
+    fn commit(&mut self, pending: &Pending) -> io::Result<()> {
+        pending.sync(&self.shared.directory).map_err(|error| {
             io::Error::new(error.kind(), format!("records could not be synced: {error}"))
         })?;
+        let position = &pending.position;
         self.shared.progress.send_modify(|progress| progress.durable = position.sequence);
         self.shared.synced.notify_all();
         let now = self.shared.clock.now();
-        let at = (position.sequence, position.head);
-        let checkpoint = Checkpoint::sign(&self.settings.key, &self.shared.gateway, at, now);
+        let checkpoint = Checkpoint::sign(&self.settings.key, &self.shared.gateway, position, now);
         self.write_latest(&checkpoint)?;
         *self.shared.latest.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(checkpoint.clone());
@@ -166,7 +171,7 @@ impl Work {
         let Some(checkpoint) = self.unrecorded.take() else { return Ok(()) };
         let mut line = serde_json::to_vec(&checkpoint).map_err(io::Error::other)?;
         line.push(b'\n');
-        crate::media::Media::append(&self.history, &line)?;
+        self.history.append(&line)?;
         if let Some(sink) = &self.settings.sink {
             sink(&checkpoint);
         }
@@ -186,8 +191,19 @@ fn wait<'a>(
     waited.unwrap_or_else(PoisonError::into_inner).0
 }
 
-struct Position {
-    sequence: u64,
-    head: crate::chain::Hash,
-    segment: Arc<dyn crate::media::Media>,
+/// What is in the files and not known to be on disk.
+struct Pending {
+    position: Position,
+    full: Vec<Arc<dyn Media>>,
+    current: Arc<dyn Media>,
+}
+
+impl Pending {
+    fn sync(&self, directory: &Path) -> io::Result<()> {
+        for full in &self.full {
+            full.sync()?;
+        }
+        self.current.sync()?;
+        if self.full.is_empty() { Ok(()) } else { segment::sync_directory(directory) }
+    }
 }

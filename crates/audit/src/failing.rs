@@ -9,7 +9,7 @@ use keys::AuditKey;
 use model::event::EventBody;
 use runtime::Clock;
 
-use crate::media::{Media, Opener, files};
+use crate::media::{Media, Opener, Storage};
 use crate::{AuditError, Log, Options};
 
 #[derive(Debug, Default)]
@@ -44,9 +44,10 @@ impl Media for Failing {
 fn open(directory: &tempfile::TempDir) -> (Log, Arc<Faults>) {
     let faults = Arc::new(Faults::default());
     let shared = Arc::clone(&faults);
-    let real = files();
+    let files = Storage::files();
+    let segment_bytes_max = files.segment_bytes_max;
     let opener: Opener = Arc::new(move |path| {
-        Ok(Arc::new(Failing { real: real(path)?, faults: Arc::clone(&shared) }))
+        Ok(Arc::new(Failing { real: (files.open)(path)?, faults: Arc::clone(&shared) }))
     });
     let options = Options {
         directory: directory.path().to_owned(),
@@ -56,7 +57,7 @@ fn open(directory: &tempfile::TempDir) -> (Log, Arc<Faults>) {
         sync_interval: Duration::from_millis(10),
         checkpoint_sink: None,
     };
-    (Log::open_on(options, opener).unwrap().0, faults)
+    (Log::open_on(options, Storage { open: opener, segment_bytes_max }).unwrap().0, faults)
 }
 
 #[test]

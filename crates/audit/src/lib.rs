@@ -6,6 +6,8 @@
 //! (with `sequence` and `time`), a newline. The hash is SHA-256(previous hash ‖ JSON), so that a stranger can follow
 //! the chain with `sha256sum`; the first previous hash is the [`chain::genesis`] of this gateway and key. `checkpoint`
 //! holds the latest signed [`Checkpoint`], `checkpoints.log` one a second while there is something new.
+//! `removed-after-<sequence>.bin` holds what a crash or a loss of power left after the last checkpoint and that made no
+//! whole records.
 #![forbid(unsafe_code)]
 
 pub mod chain;

@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::segment::SEGMENT_BYTES_MAX;
+
 /// Something that can be appended to and synced.
 pub(crate) trait Media: Send + Sync + fmt::Debug {
     /// Appends all of it, or fails.
@@ -28,10 +30,21 @@ impl Media for File {
 /// Opens, or creates, the segment at the path.
 pub(crate) type Opener = Arc<dyn Fn(&Path) -> io::Result<Arc<dyn Media>> + Send + Sync>;
 
-/// Opens files that only their owner can read.
-pub(crate) fn files() -> Opener {
-    Arc::new(|path| {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Ok(Arc::new(file))
-    })
+/// Where segments lie, and how large they grow.
+#[derive(Clone)]
+pub(crate) struct Storage {
+    pub(crate) open: Opener,
+    /// A new segment begins once the current one is larger.
+    pub(crate) segment_bytes_max: u64,
+}
+
+impl Storage {
+    /// Files that only their owner can read.
+    pub(crate) fn files() -> Self {
+        let open: Opener = Arc::new(|path| {
+            let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+            Ok(Arc::new(file))
+        });
+        Self { open, segment_bytes_max: SEGMENT_BYTES_MAX }
+    }
 }

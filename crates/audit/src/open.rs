@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 use crate::chain::{self, Hash};
 use crate::log::{Log, Position, Tail};
-use crate::media::{self, Opener};
+use crate::media::Storage;
 use crate::segment::{self, Segment};
 use crate::verify::{Damage, DamageKind};
 use crate::{AuditError, Checkpoint};
@@ -57,37 +58,40 @@ impl std::fmt::Debug for Options {
 pub struct Opened {
     /// Statements of the former process that got the outcome `unknown (gateway stopped)`.
     pub unknown_outcomes: u64,
-    /// Bytes of a write that the former process did not finish, removed from the end.
+    /// Bytes at the end that no checkpoint covered and that did not make whole records: what a crash or a loss of power
+    /// cut short. They were moved into `removed-after-<sequence>.bin`.
     pub torn_bytes: u64,
 }
 
 impl Log {
     /// Opens the log, or makes it. Refuses a log whose end is not what the last checkpoint says.
     pub fn open(options: Options) -> Result<(Self, Opened), AuditError> {
-        Self::open_on(options, media::files())
+        Self::open_on(options, Storage::files())
     }
 
-    pub(crate) fn open_on(options: Options, open: Opener) -> Result<(Self, Opened), AuditError> {
+    pub(crate) fn open_on(
+        options: Options,
+        storage: Storage,
+    ) -> Result<(Self, Opened), AuditError> {
         let directory = options.directory.clone();
         let lock = lock(&directory)?;
         let public_key = options.key.public_key().to_vec();
         let latest = latest_checkpoint(&directory, &public_key)?;
         let end =
             End::find(&directory, chain::genesis(&options.gateway, &public_key), latest.as_ref())?;
-        let path = match &end.segment {
-            Some(segment) => segment.path.clone(),
-            None => segment::path_of(&directory, end.sequence + 1),
-        };
-        let media = (open)(&path).map_err(AuditError::file("open", path))?;
+        let segment_first = end.segment.as_ref().map_or(1, |segment| segment.first_sequence);
+        let path = segment::path_of(&directory, segment_first);
+        let media = (storage.open)(&path).map_err(AuditError::file("open", path))?;
         segment::sync_directory(&directory).map_err(AuditError::file("sync", &directory))?;
         let position = Position {
             sequence: end.sequence,
             head: end.head,
             time: end.time,
+            segment_first,
             segment_bytes: end.bytes,
         };
         let tail = Tail::new(position, media, lock);
-        let log = Self::new(options, tail, latest, open)?;
+        let log = Self::new(options, tail, latest, storage)?;
         let unknown_outcomes = log.settle(&end)?;
         Ok((log, Opened { unknown_outcomes, torn_bytes: end.torn_bytes }))
     }
@@ -147,15 +151,19 @@ fn latest_checkpoint(
     directory: &Path,
     public_key: &[u8],
 ) -> Result<Option<Checkpoint>, AuditError> {
-    let path = directory.join("checkpoint");
-    let all = Checkpoint::read_all(&path).map_err(AuditError::file("read", &path))?;
-    let latest = all.into_iter().next_back();
-    if let Some(checkpoint) = &latest {
+    let mut latest: Option<Checkpoint> = None;
+    for name in ["checkpoints.log", "checkpoint"] {
+        let path = directory.join(name);
+        let all = Checkpoint::read_all(&path).map_err(AuditError::file("read", &path))?;
+        let Some(checkpoint) = all.into_iter().next_back() else { continue };
         checkpoint.verify(public_key).map_err(|invalid| {
             let place =
                 Damage::in_file(DamageKind::CheckpointForged, &path).at(0, invalid.sequence);
             AuditError::Damaged(Box::new(place.said(invalid)))
         })?;
+        if latest.as_ref().is_none_or(|known| known.sequence <= checkpoint.sequence) {
+            latest = Some(checkpoint);
+        }
     }
     Ok(latest)
 }
@@ -184,6 +192,15 @@ struct Glance {
     number: Option<u64>,
 }
 
+/// Where a segment stops to follow from what came before.
+struct Broken {
+    damage: Damage,
+    /// Bytes of whole records before it.
+    whole: u64,
+    /// It is the very end, a line without its newline.
+    torn: bool,
+}
+
 impl End {
     fn find(
         directory: &Path,
@@ -192,7 +209,7 @@ impl End {
     ) -> Result<Self, AuditError> {
         let segments = segment::list(directory).map_err(AuditError::file("list", directory))?;
         let mut end = Self {
-            segment: segments.last().cloned(),
+            segment: None,
             bytes: 0,
             sequence: 0,
             head: genesis,
@@ -201,12 +218,16 @@ impl End {
             open_statements: BTreeSet::new(),
         };
         let first = first_of_last_run(&segments)?;
+        if let Some(before) = first.checked_sub(1).and_then(|before| segments.get(before)) {
+            end.head = last_hash(before)?;
+            end.sequence = segments.get(first).map_or(0, |next| next.first_sequence - 1);
+        }
         for (index, segment) in segments.iter().enumerate().skip(first) {
-            if let Some(before) = index.checked_sub(1).and_then(|before| segments.get(before)) {
-                end.head = last_hash(before)?;
-                end.sequence = segment.first_sequence.saturating_sub(1);
+            let rest = segments.get(index..).unwrap_or_default();
+            if let Some(broken) = end.follow(segment, latest)? {
+                end.remove(directory, rest, (broken, latest))?;
+                break;
             }
-            end.read(segment, index + 1 == segments.len())?;
         }
         match latest {
             Some(latest) if latest.sequence > end.sequence => {
@@ -221,39 +242,78 @@ impl End {
         }
     }
 
-    /// Follows the chain through one segment; cuts a torn write off the end of the last one.
-    fn read(&mut self, segment: &Segment, last: bool) -> Result<(), AuditError> {
+    /// Follows the chain through one segment, up to its end or to where it breaks.
+    fn follow(
+        &mut self,
+        segment: &Segment,
+        latest: Option<&Checkpoint>,
+    ) -> Result<Option<Broken>, AuditError> {
+        let damage = |line: u64, sequence: u64, what: &str| {
+            Damage::in_file(DamageKind::Altered, &segment.path).at(line, sequence).said(what)
+        };
+        if segment.first_sequence != self.sequence + 1 {
+            let damage = damage(0, self.sequence + 1, "records before it are missing");
+            return Ok(Some(Broken { damage, whole: 0, torn: false }));
+        }
         let bytes = fs::read(&segment.path).map_err(AuditError::file("read", &segment.path))?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        if whole < bytes.len() && last {
-            let file = OpenOptions::new().write(true).open(&segment.path);
-            let cut =
-                file.and_then(|file| file.set_len(whole as u64).and_then(|()| file.sync_all()));
-            cut.map_err(AuditError::file("cut", &segment.path))?;
-            self.torn_bytes = (bytes.len() - whole) as u64;
-        }
-        for (index, line) in bytes
-            .get(..whole)
-            .unwrap_or_default()
-            .split_inclusive(|byte| *byte == b'\n')
-            .enumerate()
-        {
-            let broken = |what: &str| {
-                let damage = Damage::in_file(DamageKind::Altered, &segment.path)
-                    .at(index as u64 + 1, self.sequence + 1);
-                AuditError::Damaged(Box::new(damage.said(what)))
+        self.segment = Some(segment.clone());
+        self.bytes = 0;
+        for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let Err(what) = self.record(line, latest) else {
+                self.bytes += line.len() as u64;
+                continue;
             };
-            let (hash, json) =
-                chain::split(line.trim_ascii_end()).ok_or_else(|| broken("it is not a record"))?;
-            if chain::next(&self.head, json) != hash {
-                return Err(broken("its hash does not follow from the record before"));
-            }
-            let glance: Glance =
-                serde_json::from_slice(json).map_err(|error| broken(&error.to_string()))?;
-            (self.head, self.sequence, self.time) = (hash, glance.sequence, glance.time);
-            self.note(&glance);
+            let damage = damage(index as u64 + 1, self.sequence + 1, &what);
+            let torn = !line.ends_with(b"\n");
+            return Ok(Some(Broken { damage, whole: self.bytes, torn }));
         }
-        self.bytes = whole as u64;
+        Ok(None)
+    }
+
+    /// Takes one line in; says why not when it does not follow.
+    fn record(&mut self, line: &[u8], latest: Option<&Checkpoint>) -> Result<(), String> {
+        if !line.ends_with(b"\n") {
+            return Err("its line does not end".to_owned());
+        }
+        let (hash, json) = chain::split(line.trim_ascii_end()).ok_or("it is not a record")?;
+        if chain::next(&self.head, json) != hash {
+            return Err("its hash does not follow from the record before".to_owned());
+        }
+        let glance: Glance = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let signed = latest.filter(|latest| latest.sequence == glance.sequence);
+        if signed.is_some_and(|signed| signed.head_hash() != Some(hash)) {
+            return Err("the chain up to here is not the one that was signed".to_owned());
+        }
+        (self.head, self.sequence, self.time) = (hash, glance.sequence, glance.time);
+        self.note(&glance);
+        Ok(())
+    }
+
+    /// What a crash cut short, or a loss of power left half written, was never on disk for anyone: no checkpoint covers
+    /// it. It is moved aside, so that the log can go on. What a checkpoint covers is damage.
+    fn remove(
+        &mut self,
+        directory: &Path,
+        segments: &[Segment],
+        (broken, latest): (Broken, Option<&Checkpoint>),
+    ) -> Result<(), AuditError> {
+        let last = segments.len() == 1;
+        let never_durable = match latest {
+            Some(latest) => latest.sequence <= self.sequence,
+            None => broken.torn && last,
+        };
+        if !never_durable {
+            return Err(AuditError::Damaged(Box::new(broken.damage)));
+        }
+        let aside = directory.join(format!("removed-after-{:020}.bin", self.sequence));
+        let mut options = OpenOptions::new();
+        let aside_file = options.append(true).create(true).mode(0o600).open(&aside);
+        let mut aside_file = aside_file.map_err(AuditError::file("open", &aside))?;
+        for (index, segment) in segments.iter().enumerate() {
+            let whole = if index == 0 { broken.whole } else { 0 };
+            let moved = move_aside(segment, whole, &mut aside_file);
+            self.torn_bytes += moved.map_err(AuditError::file("cut", &segment.path))?;
+        }
         Ok(())
     }
 
@@ -269,6 +329,20 @@ impl End {
             _ => {}
         }
     }
+}
+
+/// Moves what follows the whole records out of a segment; a segment without any is taken away.
+fn move_aside(segment: &Segment, whole: u64, aside: &mut File) -> io::Result<u64> {
+    let mut file = OpenOptions::new().read(true).write(true).open(&segment.path)?;
+    file.seek(SeekFrom::Start(whole))?;
+    let moved = io::copy(&mut file, aside)?;
+    aside.sync_all()?;
+    file.set_len(whole)?;
+    file.sync_all()?;
+    if whole == 0 && segment.first_sequence > 1 {
+        fs::remove_file(&segment.path)?;
+    }
+    Ok(moved)
 }
 
 /// The segment in which the last process began: statements without an outcome are not older.

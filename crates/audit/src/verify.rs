@@ -79,6 +79,11 @@ impl Damage {
         self
     }
 
+    fn turned(mut self, kind: DamageKind, text: &str) -> Self {
+        (self.kind, self.text) = (kind, text.to_owned());
+        self
+    }
+
     pub(crate) fn said(mut self, text: impl fmt::Display) -> Self {
         self.text = text.to_string();
         self
@@ -119,23 +124,19 @@ pub fn verify(directory: &Path, known: &Known<'_>) -> Result<Verified, Damage> {
         sequence: 0,
         head: chain::genesis(known.gateway, known.public_key),
         signed: &signed,
+        end: None,
     };
     for segment in &segments {
         walk.segment(segment)?;
     }
-    let Some((last, _)) = signed.last_key_value() else {
+    let Some((last, signed_last)) = signed.last_key_value() else {
         let damage = Damage::in_file(DamageKind::NoCheckpoint, directory);
         return Err(
             damage.said("no signed checkpoint covers the log; give one that was kept elsewhere")
         );
     };
     if walk.sequence < *last {
-        let damage = Damage::in_file(DamageKind::TailMissing, directory).at(0, walk.sequence + 1);
-        let text = format!(
-            "the log ends at record {}, a signed checkpoint covers record {last}",
-            walk.sequence
-        );
-        return Err(damage.said(text));
+        return Err(walk.cut_short(directory, (*last, signed_last.segment)));
     }
     Ok(Verified {
         records: walk.sequence,
@@ -146,7 +147,7 @@ pub fn verify(directory: &Path, known: &Known<'_>) -> Result<Verified, Damage> {
 }
 
 /// Every checkpoint that is known, by the record that it covers. A forged one is damage, wherever it lies.
-fn checkpoints(directory: &Path, known: &Known<'_>) -> Result<BTreeMap<u64, Hash>, Damage> {
+fn checkpoints(directory: &Path, known: &Known<'_>) -> Result<BTreeMap<u64, Signed>, Damage> {
     let mut signed = BTreeMap::new();
     let mut take = |checkpoint: &Checkpoint, file: &Path, line: u64| {
         let damage = |kind| Damage::in_file(kind, file).at(line, checkpoint.sequence);
@@ -165,8 +166,9 @@ fn checkpoints(directory: &Path, known: &Known<'_>) -> Result<BTreeMap<u64, Hash
             );
             return Err(damage(DamageKind::CheckpointForged).said(text));
         };
-        match signed.insert(checkpoint.sequence, head) {
-            Some(other) if other != head => {
+        let found = Signed { head, segment: checkpoint.segment };
+        match signed.insert(checkpoint.sequence, found) {
+            Some(other) if other != found => {
                 Err(damage(DamageKind::Rewritten).said("two checkpoints disagree"))
             }
             _ => Ok(()),
@@ -186,10 +188,19 @@ fn checkpoints(directory: &Path, known: &Known<'_>) -> Result<BTreeMap<u64, Hash
     Ok(signed)
 }
 
+/// What a checkpoint says of its record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Signed {
+    head: Hash,
+    segment: u64,
+}
+
 struct Walk<'a> {
     sequence: u64,
     head: Hash,
-    signed: &'a BTreeMap<u64, Hash>,
+    signed: &'a BTreeMap<u64, Signed>,
+    /// The last segment that was there, and its last line.
+    end: Option<(&'a Path, u64)>,
 }
 
 #[derive(Deserialize)]
@@ -197,13 +208,10 @@ struct Numbered {
     sequence: u64,
 }
 
-impl Walk<'_> {
-    fn segment(&mut self, segment: &Segment) -> Result<(), Damage> {
+impl<'a> Walk<'a> {
+    fn segment(&mut self, segment: &'a Segment) -> Result<(), Damage> {
         if segment.first_sequence != self.sequence + 1 {
-            let text = format!("the next segment begins at record {}", segment.first_sequence);
-            return Err(Damage::in_file(DamageKind::SegmentMissing, &segment.path)
-                .at(0, self.sequence + 1)
-                .said(text));
+            return Err(self.gap(segment));
         }
         let unreadable = |error: std::io::Error| {
             Damage::in_file(DamageKind::Unreadable, &segment.path).said(error)
@@ -216,10 +224,64 @@ impl Walk<'_> {
             // The last line may still be being written.
             let Some(whole) = line.strip_suffix(b"\n") else { break };
             let place = Place { file: &segment.path, line: number };
-            self.record(whole, &place)?;
+            if let Err(damage) = self.record(whole, &place) {
+                let ours = damage.kind == DamageKind::AnotherLog
+                    && self.signed_later(&mut lines).map_err(unreadable)?;
+                let altered = "its bytes are not what its hash says";
+                return Err(if ours {
+                    damage.turned(DamageKind::Altered, altered)
+                } else {
+                    damage
+                });
+            }
             line.clear();
         }
+        self.end = Some((&segment.path, number));
         Ok(())
+    }
+
+    /// Whether a later record carries a hash that was signed for it: then the log is ours, and its first record altered.
+    fn signed_later(&self, lines: &mut impl BufRead) -> std::io::Result<bool> {
+        let (mut line, mut sequence) = (Vec::new(), 1);
+        while lines.read_until(b'\n', &mut line)? > 0 {
+            sequence += 1;
+            let hash = chain::split(&line).map(|(hash, _)| hash);
+            let signed = self.signed.get(&sequence);
+            if signed.is_some_and(|signed| Some(signed.head) == hash) {
+                return Ok(true);
+            }
+            line.clear();
+        }
+        Ok(false)
+    }
+
+    /// The next segment does not begin where the one before ends.
+    fn gap(&self, next: &Segment) -> Damage {
+        let expected = self.sequence + 1;
+        let missing = segment::path_of(next.path.parent().unwrap_or(Path::new("")), expected);
+        let text = format!(
+            "records {expected} to {} are missing; the next segment begins at record {}",
+            next.first_sequence.saturating_sub(1),
+            next.first_sequence
+        );
+        Damage::in_file(DamageKind::SegmentMissing, &missing).at(0, expected).said(text)
+    }
+
+    /// The log ends before a record that was signed: its end was cut off, or whole files are gone.
+    fn cut_short(&self, directory: &Path, (last, segment): (u64, u64)) -> Damage {
+        let expected = self.sequence + 1;
+        let text = format!(
+            "the log ends at record {}, a signed checkpoint covers record {last}",
+            self.sequence
+        );
+        let (kind, file, line) = match self.end {
+            Some((file, line)) if segment < expected => {
+                (DamageKind::TailMissing, file.to_owned(), line)
+            }
+            // The record was signed in a segment of which nothing is left.
+            _ => (DamageKind::SegmentMissing, segment::path_of(directory, expected), 0),
+        };
+        Damage::in_file(kind, &file).at(line, expected).said(text)
     }
 
     fn record(&mut self, line: &[u8], place: &Place<'_>) -> Result<(), Damage> {
@@ -238,7 +300,7 @@ impl Walk<'_> {
         }
         (self.sequence, self.head) = (expected, hash);
         match self.signed.get(&expected) {
-            Some(signed) if *signed != hash => Err(damage(DamageKind::Rewritten)
+            Some(signed) if signed.head != hash => Err(damage(DamageKind::Rewritten)
                 .said("the chain up to here is not the one that was signed")),
             _ => Ok(()),
         }
@@ -248,9 +310,9 @@ impl Walk<'_> {
     fn diagnose(&self, found: Option<u64>, damage: impl Fn(DamageKind) -> Damage) -> Damage {
         let expected = self.sequence + 1;
         match found {
-            Some(1) | None if expected == 1 && found.is_some() => {
-                damage(DamageKind::AnotherLog).said("the first record was altered, or the log is another gateway's or of another key")
-            }
+            Some(1) if expected == 1 => damage(DamageKind::AnotherLog).said(
+                "the first record was altered, or the log is another gateway's or of another key",
+            ),
             Some(found) if found == self.sequence => damage(DamageKind::Doubled).said(format_args!("record {found} stands twice")),
             Some(found) if found < expected => {
                 damage(DamageKind::Swapped).said(format_args!("record {found} stands where {expected} belongs"))

@@ -88,7 +88,8 @@ fn a_missing_last_segment_is_named() {
     let fixture = Fixture::with(5);
     std::fs::remove_file(fixture.segment()).unwrap();
     let damage = fixture.verify(None).unwrap_err();
-    assert_eq!((damage.kind, damage.sequence), (DamageKind::TailMissing, 1));
+    assert_eq!((damage.kind, damage.sequence), (DamageKind::SegmentMissing, 1));
+    assert_eq!(damage.file, fixture.segment());
 }
 
 #[test]
@@ -157,4 +158,14 @@ fn records_after_the_last_checkpoint_are_told_apart() {
     std::fs::write(fixture.path().join("checkpoints.log"), history).unwrap();
     let verified = fixture.verify(None).unwrap();
     assert!(verified.covered == 3 && verified.records > 3, "{verified:?}");
+}
+
+#[test]
+fn a_flipped_byte_in_the_first_record_is_told_apart_from_another_log() {
+    let fixture = Fixture::with(5);
+    let mut lines = fixture.lines();
+    lines[0][150] ^= 1;
+    fixture.replace(&lines);
+    let damage = fixture.verify(None).unwrap_err();
+    assert_eq!((damage.kind, damage.line, damage.sequence), (DamageKind::Altered, 1, 1));
 }

@@ -113,23 +113,38 @@ fn write(file: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use audit::{Log, Options};
+    use model::event::EventBody;
+    use runtime::Clock;
+
     use super::*;
 
     #[test]
     fn the_file_outside_is_replaced_as_a_whole_and_readable_as_a_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("checkpoint.json");
-        for sequence in [1, 2] {
-            let checkpoint = Checkpoint {
-                gateway: "gateway-1".into(),
-                sequence,
-                head: "00".repeat(32),
-                time: model::Timestamp::EPOCH,
-                signature: "00".repeat(64),
-            };
-            write(&file, &checkpoint).unwrap();
-            assert_eq!(Checkpoint::read_all(&file).unwrap(), [checkpoint]);
-        }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let (newest, seen) = mpsc::sync_channel(8);
+        let options = Options {
+            directory: folder.path().join("log"),
+            gateway: "gateway-1".to_owned(),
+            key: AuditKey::generate().unwrap(),
+            clock: Clock::system(),
+            sync_interval: Duration::from_millis(1),
+            checkpoint_sink: Some(Box::new(move |checkpoint| {
+                newest.send(checkpoint.clone()).unwrap();
+            })),
+        };
+        let (log, _) = Log::open(options).unwrap();
+        log.append(&[EventBody::Stopped]).unwrap();
+        let checkpoint = seen.recv_timeout(Duration::from_secs(20)).unwrap();
+        let outside = folder.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        let file = outside.join("checkpoint.json");
+        std::fs::write(&file, "older").unwrap();
+        write(&file, &checkpoint).unwrap();
+        assert_eq!(Checkpoint::read_all(&file).unwrap(), [checkpoint]);
+        assert_eq!(std::fs::read_dir(outside).unwrap().count(), 1);
     }
 }
