@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Api;
 use crate::answer::Written;
 use crate::authenticate::Authenticated;
-use crate::body::Json;
+use crate::body::LargeJson;
 use crate::problem::{Problem, invalid};
 
 /// A set of documents.
@@ -33,7 +33,7 @@ pub(crate) struct Outcome {
 pub(crate) async fn apply(
     State(api): State<Api>,
     caller: Authenticated,
-    Json(files): Json<Files>,
+    LargeJson(files): LargeJson<Files>,
 ) -> Result<Written<Outcome>, Problem> {
     let Files { documents, prune, dry_run, conflicts } = files;
     let documents: Vec<Manifest> = documents

@@ -35,12 +35,7 @@ impl Authenticated {
 
     /// The person or workload of that name.
     pub(crate) fn principal_named(&self, name: &str) -> Result<Principal, Refusal> {
-        let user = self.snapshot.users.get(name).map(|user| Principal::user(user));
-        let application = || {
-            let application = self.snapshot.applications.get(name);
-            application.map(|application| Principal::application(application))
-        };
-        user.or_else(application).ok_or_else(|| {
+        self.snapshot.principal_named(name).ok_or_else(|| {
             Refusal::new(&code::NOT_FOUND, format!("there is no person or workload `{name}`"))
         })
     }

@@ -1,8 +1,8 @@
 //! Request bodies and queries: bounded, strict, and refused as problem documents.
 
-use axum::body::Bytes;
+use std::time::Duration;
+
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use model::{Refusal, code};
 use serde::de::DeserializeOwned;
@@ -10,29 +10,49 @@ use serde::de::DeserializeOwned;
 use crate::problem::{Problem, invalid};
 
 /// Larger folders are applied in parts.
-pub(crate) const APPLY_BYTES_MAX: usize = 8 << 20;
+const APPLY_BYTES_MAX: usize = 8 << 20;
 /// Every other body is small.
-pub(crate) const BODY_BYTES_MAX: usize = 256 << 10;
+const BODY_BYTES_MAX: usize = 256 << 10;
+/// A body that trickles in holds a connection of its source, and nothing else.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
 
-/// A JSON body; an empty one reads as `{}`.
+/// A JSON body of at most [`BODY_BYTES_MAX`]; an empty one reads as `{}`.
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(crate) T);
+
+/// A JSON body of at most [`APPLY_BYTES_MAX`].
+#[derive(Debug)]
+pub(crate) struct LargeJson<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                return Problem(Refusal::new(&code::TOO_LARGE, "the body is larger than allowed"));
-            }
-            invalid(format!("the body cannot be read: {rejection}"))
-        })?;
-        let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(bytes)
-            .map(Self)
-            .map_err(|error| invalid(format!("the body is not what is wanted here: {error}")))
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        read(request, BODY_BYTES_MAX).await.map(Self)
     }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LargeJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        read(request, APPLY_BYTES_MAX).await.map(Self)
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request, bytes_max: usize) -> Result<T, Problem> {
+    let reading = axum::body::to_bytes(request.into_body(), bytes_max);
+    let bytes = match tokio::time::timeout(BODY_WITHIN, reading).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(_)) => {
+            let message = format!("the body broke off, or has more than {bytes_max} bytes");
+            return Err(Refusal::new(&code::TOO_LARGE, message).into());
+        }
+        Err(_) => return Err(invalid("the body did not arrive in time")),
+    };
+    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    serde_json::from_slice(bytes)
+        .map_err(|error| invalid(format!("the body is not what is wanted here: {error}")))
 }
 
 /// The query of the address.

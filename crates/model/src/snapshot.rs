@@ -243,6 +243,14 @@ impl Snapshot {
         }
         self.applications.by_uid(id.0).map(|application| Principal::application(application))
     }
+
+    /// The user or application of that name.
+    pub fn principal_named(&self, name: &str) -> Option<Principal> {
+        if let Some(user) = self.users.get(name) {
+            return Some(Principal::user(user));
+        }
+        self.applications.get(name).map(|application| Principal::application(application))
+    }
 }
 
 /// What kind of principal it is; people and workloads differ in how long a session lives.

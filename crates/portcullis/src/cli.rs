@@ -168,6 +168,7 @@ pub(crate) enum ServerCommand {
 
 /// `portcullis server enroll`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub(crate) struct Enroll {
     /// The database server
     pub server: ServerName,
@@ -269,6 +270,7 @@ pub(crate) struct Token {
 
 /// `portcullis apply`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub(crate) struct Apply {
     /// YAML or JSON file, folder of them, or - for standard input; may be repeated
     #[arg(short = 'f', long = "file", value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]

@@ -8,7 +8,7 @@ use model::{SessionId, Timestamp};
 use crate::table::Table;
 
 /// Longer texts are cut in tables; `-o json` has all of it.
-const SQL_CHARACTERS_MAX: usize = 120;
+const TEXT_CHARACTERS_MAX: usize = 100;
 const VALUE_CHARACTERS_MAX: usize = 40;
 
 /// One line of the table.
@@ -119,7 +119,7 @@ fn row(event: &Event) -> Row {
         EventBody::Stopped => Row { event: "stopped".into(), ..base },
         EventBody::SessionRefused { actor, source, server, database, code, message, .. } => Row {
             who: actor.name.clone(),
-            event: "refused".into(),
+            event: "session refused".into(),
             on: place(server.as_ref().map(ToString::to_string), database.as_deref()),
             what: format!("connection from {source}"),
             outcome: format!("{code}: {message}"),
@@ -127,7 +127,7 @@ fn row(event: &Event) -> Row {
         },
         EventBody::SessionOpened(opened) => Row {
             who: opened.actor.name.clone(),
-            event: "opened".into(),
+            event: "session opened".into(),
             on: format!("{}/{}", opened.server, opened.database),
             what: format!(
                 "from {} as {} with {}",
@@ -139,7 +139,7 @@ fn row(event: &Event) -> Row {
         },
         EventBody::SessionEnded(ended) => Row {
             who: ended.actor.name.clone(),
-            event: "ended".into(),
+            event: "session ended".into(),
             what: format!("{} statements", ended.statements),
             outcome: match &ended.code {
                 Some(code) => format!("{}, {code}", ended.reason),
@@ -149,7 +149,7 @@ fn row(event: &Event) -> Row {
         },
         EventBody::SessionCut(cut) => Row {
             who: cut.actor.name.clone(),
-            event: "cut".into(),
+            event: "session cut".into(),
             on: cut.server.to_string(),
             what: format!("{}: {}", cut.code, cut.message),
             took: format!(
@@ -166,7 +166,7 @@ fn directory_row(body: &EventBody, base: Row) -> Row {
     match body {
         EventBody::DatabaseUserWithdrawn { server, actor, user, left_behind, .. } => Row {
             who: actor.name.clone(),
-            event: "userWithdrawn".into(),
+            event: "user withdrawn".into(),
             on: server.to_string(),
             what: format!("{user} cannot log in"),
             outcome: left_behind.join("; "),
@@ -174,7 +174,7 @@ fn directory_row(body: &EventBody, base: Row) -> Row {
         },
         EventBody::DatabaseUserChanged { server, actor, user, roles, test_stack } => Row {
             who: actor.name.clone(),
-            event: "userChanged".into(),
+            event: "user changed".into(),
             on: server.to_string(),
             what: format!("{user} is a member of {}", joined(roles)),
             outcome: if *test_stack { "test stack".into() } else { String::new() },
@@ -187,7 +187,7 @@ fn directory_row(body: &EventBody, base: Row) -> Row {
             who: write.actor.name.clone(),
             event: write.verb.clone(),
             on: write.subject.clone(),
-            what: joined(write.changes.keys()),
+            what: shortened(&joined(write.changes.keys()), TEXT_CHARACTERS_MAX),
             outcome: outcome_text(&write.outcome),
             ..base
         },
@@ -224,7 +224,7 @@ fn credential_row(body: &EventBody, base: Row) -> Row {
             ..base
         },
         EventBody::AuditRead { actor, query } => {
-            Row { who: actor.name.clone(), event: "auditRead".into(), what: query.clone(), ..base }
+            Row { who: actor.name.clone(), event: "audit read".into(), what: query.clone(), ..base }
         }
         EventBody::Installation { actor, action, subject, .. } => {
             let Actor { name, .. } = actor;
@@ -243,7 +243,7 @@ fn outcome_text(outcome: &Outcome) -> String {
 }
 
 fn with_parameters(sql: &str, parameters: &[Parameter]) -> String {
-    let sql = shortened(&sql.split_whitespace().collect::<Vec<_>>().join(" "), SQL_CHARACTERS_MAX);
+    let sql = shortened(&sql.split_whitespace().collect::<Vec<_>>().join(" "), TEXT_CHARACTERS_MAX);
     if parameters.is_empty() {
         return sql;
     }
@@ -303,4 +303,66 @@ fn duration(micros: u64) -> String {
         return format!("{milliseconds:.2} ms");
     }
     format!("{:.2} s", milliseconds / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(text: &str) -> Event {
+        serde_json::from_str(text).unwrap()
+    }
+
+    /// One session: a statement with bind values, one that the database refused, and the cut.
+    fn story() -> Vec<Event> {
+        const SESSION: &str = "0b1c5a52-62a3-4b39-b39f-3f4a10e4d9c1";
+        let ada = r#"{"id":"7c1d5a52-62a3-4b39-b39f-3f4a10e4d9c1","name":"ada@example.com","kind":"user"}"#;
+        [
+            format!(r#"{{"sequence":1,"time":"2026-11-24T10:00:00.1Z","type":"activationChanged","activation":"{SESSION}","actor":{ada},"step":"request","user":"ada@example.com","group":"orders-readers","note":"ticket 4711","outcome":"succeeded"}}"#),
+            format!(r#"{{"sequence":2,"time":"2026-11-24T10:00:01.25Z","type":"sessionOpened","session":"{SESSION}","actor":{ada},"source":"127.0.0.1","server":"orders","database":"orders","databaseUser":"ada@example.com","roles":["orders.reader"],"activations":[],"token":"{SESSION}","backendPid":7,"tls":"TLS 1.3"}}"#),
+            format!(r#"{{"sequence":3,"time":"2026-11-24T10:00:02Z","type":"statement","session":"{SESSION}","number":1,"actor":{ada},"server":"orders","database":"orders","protocol":"extended","sql":"select *\n  from customers where id > $1","parameters":[{{"text":"4990"}},"null"]}}"#),
+            format!(r#"{{"sequence":4,"time":"2026-11-24T10:00:02.1Z","type":"statementOutcome","session":"{SESSION}","number":1,"tags":["SELECT 9"],"rows":9,"durationUs":1500}}"#),
+            format!(r#"{{"sequence":5,"time":"2026-11-24T10:00:03Z","type":"statement","session":"{SESSION}","number":2,"actor":{ada},"server":"orders","database":"orders","protocol":"simple","sql":"delete from orders"}}"#),
+            format!(r#"{{"sequence":6,"time":"2026-11-24T10:00:03.1Z","type":"statementOutcome","session":"{SESSION}","number":2,"rows":0,"error":{{"sqlstate":"42501","message":"permission denied for table orders"}},"durationUs":2000000}}"#),
+            format!(r#"{{"sequence":7,"time":"2026-11-24T10:00:04Z","type":"sessionCut","session":"{SESSION}","actor":{ada},"server":"orders","code":"PC1204","message":"your membership of `orders-readers` was revoked","causeAt":"2026-11-24T10:00:03.990Z","lastForwardedAt":"2026-11-24T10:00:03Z","stoppedAt":"2026-11-24T10:00:03.992Z","clientClosedAt":"2026-11-24T10:00:03.9985Z","told":true}}"#),
+        ]
+        .iter()
+        .map(|text| event(text))
+        .collect()
+    }
+
+    #[test]
+    fn a_statement_and_its_outcome_share_a_line() {
+        insta::assert_snapshot!(table(&story()), @r"
+        TIME                      WHO              EVENT           ON              WHAT                                                        ROWS  TOOK     OUTCOME
+        2026-11-24T10:00:00.100Z  ada@example.com  request         orders-readers  for ada@example.com: ticket 4711                                           ok
+        2026-11-24T10:00:01.250Z  ada@example.com  session opened  orders/orders   from 127.0.0.1 as ada@example.com with orders.reader
+        2026-11-24T10:00:02.000Z  ada@example.com  statement       orders/orders   select * from customers where id > $1 [$1='4990', $2=NULL]  9     1.50 ms  SELECT 9
+        2026-11-24T10:00:03.000Z  ada@example.com  statement       orders/orders   delete from orders                                          0     2.00 s   42501: permission denied for table orders
+        2026-11-24T10:00:04.000Z  ada@example.com  session cut     orders          PC1204: your membership of `orders-readers` was revoked           8.5 ms
+        ");
+    }
+
+    #[test]
+    fn an_outcome_whose_statement_lies_before_is_not_lost() {
+        let outcome = story().split_off(3);
+        insta::assert_snapshot!(table(&outcome[..1]), @r"
+        TIME                      WHO  EVENT    ON  WHAT                                                         ROWS  TOOK     OUTCOME
+        2026-11-24T10:00:02.100Z       outcome      statement 1 of session 0b1c5a52-62a3-4b39-b39f-3f4a10e4d9c1  9     1.50 ms  SELECT 9
+        ");
+    }
+
+    #[test]
+    fn lines_as_they_happen_name_the_same() {
+        let lines: Vec<String> = story().iter().map(line).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        2026-11-24T10:00:00.100Z  ada@example.com  request  orders-readers  for ada@example.com: ticket 4711  ok
+        2026-11-24T10:00:01.250Z  ada@example.com  session opened  orders/orders  from 127.0.0.1 as ada@example.com with orders.reader
+        2026-11-24T10:00:02.000Z  ada@example.com  statement  orders/orders  select * from customers where id > $1 [$1='4990', $2=NULL]
+        2026-11-24T10:00:02.100Z  outcome  statement 1 of session 0b1c5a52-62a3-4b39-b39f-3f4a10e4d9c1  9  1.50 ms  SELECT 9
+        2026-11-24T10:00:03.000Z  ada@example.com  statement  orders/orders  delete from orders
+        2026-11-24T10:00:03.100Z  outcome  statement 2 of session 0b1c5a52-62a3-4b39-b39f-3f4a10e4d9c1  0  2.00 s  42501: permission denied for table orders
+        2026-11-24T10:00:04.000Z  ada@example.com  session cut  orders  PC1204: your membership of `orders-readers` was revoked  8.5 ms
+        ");
+    }
 }

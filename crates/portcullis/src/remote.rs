@@ -175,11 +175,19 @@ mod tests {
     #[test]
     fn the_client_s_failures_say_what_to_do_and_exit_as_documented() {
         let missing = failure("list users", &ClientError::AddressMissing);
-        insta::assert_snapshot!(missing, @"");
+        insta::assert_snapshot!(missing, @r"
+        portcullis: cannot list users
+          why:  the address of the installation is not known
+          next: set PORTCULLIS_URL, or add --url https://host:port
+        ");
         assert_eq!(missing.exit, Exit::Usage);
         let origin = "https://localhost:8443".to_owned();
         let stranger = failure("list users", &ClientError::NotSignedIn { origin: origin.clone() });
-        insta::assert_snapshot!(stranger, @"");
+        insta::assert_snapshot!(stranger, @r"
+        portcullis: cannot list users
+          why:  nobody is signed in to https://localhost:8443 on this machine
+          next: sign in with `portcullis login`
+        ");
         assert_eq!(stranger.exit, Exit::NotSignedIn);
         let cause = "connection refused".to_owned();
         let silent = failure("list users", &ClientError::Unreachable { origin, cause });

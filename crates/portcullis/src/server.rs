@@ -103,9 +103,9 @@ async fn seed(installation: &Installation) -> Result<(), Failure> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::new(&cannot, error))?;
     let seeded = installation.control.seed(manifests).await;
-    match seeded.map_err(|refusal| Failure::refused(&cannot, &refusal))? {
-        Some(applied) => info!(documents = applied.len(), "the example folder was applied"),
-        None => info!("the example folder was applied before; only `portcullis apply` acts now"),
+    // `None`: it was applied before, and only `portcullis apply` acts now.
+    if let Some(applied) = seeded.map_err(|refusal| Failure::refused(&cannot, &refusal))? {
+        info!(documents = applied.len(), folder = %folder.display(), "the folder was applied");
     }
     Ok(())
 }

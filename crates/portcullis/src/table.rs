@@ -25,11 +25,6 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Whether there are no rows.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// The text, one line a row, ending with a line break.
     pub(crate) fn render(&self) -> String {
         let heading: Vec<String> = self.heading.iter().map(|cell| (*cell).to_owned()).collect();

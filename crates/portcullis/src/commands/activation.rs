@@ -153,6 +153,12 @@ mod tests {
         .into_iter()
         .map(|status| sentence(&document(status)))
         .collect();
-        insta::assert_snapshot!(sentences.join("\n"), @"");
+        insta::assert_snapshot!(sentences.join("\n"), @r"
+        dev@example.com asks for `orders-readers` for 30m; an approver decides with: portcullis approve 7c1d5a52-62a3-4b39-b39f-3f4a10e4d9c1
+        dev@example.com is a member of `orders-readers` until 2026-11-24T10:30:00Z, approved by approver@example.com; activation 7c1d5a52-62a3-4b39-b39f-3f4a10e4d9c1
+        the request of dev@example.com for `orders-readers` was denied by approver@example.com
+        the activation of `orders-readers` for dev@example.com is revoked by approver@example.com
+        the activation of `orders-readers` for dev@example.com is expired
+        ");
     }
 }

@@ -1,4 +1,4 @@
-//! The reference pages: refusal codes, command line, kinds. Written from the code, so that they cannot differ from it.
+//! The reference pages: refusal codes, command line, kinds, API. Written from the code, so that they cannot differ from it.
 
 use std::path::Path;
 
@@ -13,7 +13,9 @@ use crate::failure::Failure;
 const MADE: &str = "<!-- Made by `cargo xtask docs`; do not edit. -->\n";
 
 pub(crate) fn run(directory: &Path) -> Result<(), Failure> {
-    for (name, text) in [("codes.md", codes()), ("cli.md", cli()), ("kinds.md", kinds())] {
+    let pages =
+        [("codes.md", codes()), ("cli.md", cli()), ("kinds.md", kinds()), ("api.md", routes())];
+    for (name, text) in pages {
         let file = directory.join(name);
         std::fs::create_dir_all(directory)
             .and_then(|()| std::fs::write(&file, text))
@@ -42,6 +44,22 @@ fn codes() -> String {
             cell(code.title),
             cell(code.remedy)
         ));
+    }
+    finished(&page)
+}
+
+fn routes() -> String {
+    let mut page = vec![format!(
+        "# REST API\n\n{MADE}\n\
+         One origin serves token service and API over HTTPS. Requests carry `Authorization: Bearer` with a token for \
+         `api://portcullis`; `portcullis login` gets one. Bodies and answers are JSON; an unknown field is an error. \
+         Refusals are `application/problem+json` with a stable `code` ([codes](codes.md)) and a `hint`. A write answers \
+         when every live gateway acts on it; one that does not within two seconds is named in the header \
+         `portcullis-lag`. `{{kind}}` is a plural such as `databaseservers` ([kinds](kinds.md)).\n\n\
+         | Method | Address | What it is for |\n|---|---|---|"
+    )];
+    for api::Route { method, path, what } in api::ROUTES {
+        page.push(format!("| {method} | `{path}` | {what} |"));
     }
     finished(&page)
 }

@@ -93,6 +93,14 @@ mod tests {
                 condition("membership", false, "no membership gives access now", Some("PC1203")),
             ],
         };
-        insta::assert_snapshot!(text(&explanation), @"");
+        insta::assert_snapshot!(text(&explanation), @r"
+        dev@example.com may not open `orders` on `orders` from 127.0.0.1
+
+             CONDITION   FOUND
+        yes  network     the gateway's own host
+        NO   membership  PC1203: no membership gives access now
+
+        next: you are eligible; ask with `portcullis request`
+        ");
     }
 }

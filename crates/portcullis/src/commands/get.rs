@@ -111,6 +111,14 @@ mod tests {
             "metadata": {"name": "orders-readers", "revision": 7},
             "spec": {"description": "Reads\norders", "members": ["ada@example.com", "bob@example.com"]},
         });
-        insta::assert_snapshot!(described(&value), @"");
+        insta::assert_snapshot!(described(&value), @r"
+        kind:               Group
+        metadata.name:      orders-readers
+        metadata.revision:  7
+        spec.description:   Reads
+                            orders
+        spec.members:       ada@example.com
+                            bob@example.com
+        ");
     }
 }

@@ -115,9 +115,7 @@ impl<'a> Desk<'a> {
         let verdict = match self.options.decision {
             Some(DeviceDecision::Approve) => Verdict::Approve,
             Some(DeviceDecision::Deny) => Verdict::Deny,
-            None if std::io::stdin().is_terminal() => {
-                confirm("Is that you? Type yes to approve")?
-            }
+            None if std::io::stdin().is_terminal() => confirm("Is that you? Type yes to approve")?,
             // Whoever runs this without a terminal has decided by running it.
             None => Verdict::Approve,
         };

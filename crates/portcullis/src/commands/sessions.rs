@@ -80,12 +80,12 @@ pub(crate) fn cut(common: &Common, cut: &Cut) -> Result<(), Failure> {
     });
     let outcome: Outcome = remote.post(&Address::of(&["v1", "sessions", "cut"]), &body)?;
     output::show(common.output, &outcome, || {
-        let mut text: String =
-            outcome.cut.iter().map(|session| format!("session {session} is cut\n")).collect();
-        if text.is_empty() {
-            text.push_str("no live session matches\n");
+        let cut: Vec<String> =
+            outcome.cut.iter().map(|session| format!("session {session} is cut")).collect();
+        if cut.is_empty() {
+            return "no live session matches\n".to_owned();
         }
-        text
+        format!("{}\n", cut.join("\n"))
     })
 }
 

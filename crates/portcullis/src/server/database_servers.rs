@@ -74,10 +74,13 @@ impl DatabaseServers for FromGateway {
         adopt: Adopt,
     ) -> Future<'a, Result<Value, Refusal>> {
         Box::pin(async move {
-            Err(Refusal::new(
-                &code::INTERNAL,
-                format!("{caller:?} {server} {adopt:?} {:?}", (&self.provisioner, json!(1))),
-            ))
+            let Adopt { user, principal } = adopt;
+            let Some(principal) = self.snapshots.load().principal_named(&principal) else {
+                let message = format!("there is no person or workload `{principal}`");
+                return Err(Refusal::new(&code::NOT_FOUND, message));
+            };
+            self.provisioner.adopt(caller, server, (&user, &principal)).await?;
+            Ok(json!({ "server": server, "user": user, "principal": principal.name }))
         })
     }
 }

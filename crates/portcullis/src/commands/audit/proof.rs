@@ -118,6 +118,14 @@ fn read_checkpoint(file: &Path) -> Result<Checkpoint, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use audit::{Log, Options};
+    use keys::AuditKey;
+    use model::event::EventBody;
+    use runtime::Clock;
+
     use super::*;
 
     #[test]
@@ -134,17 +142,42 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_is_read_as_it_is_written_and_as_it_is_printed() {
-        let line = format!(
-            r#"{{"gateway":"gateway-1","sequence":7,"head":"{}","time":"2026-11-24T10:00:00Z","signature":"{}"}}"#,
-            "00".repeat(32),
-            "00".repeat(64)
-        );
+    fn a_log_is_proved_with_the_checkpoint_as_it_is_kept_and_as_it_is_printed() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("checkpoint");
+        let directory = folder.path().join("log");
+        let key = AuditKey::generate().unwrap();
+        let digits: Vec<String> =
+            key.public_key().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (newest, seen) = mpsc::sync_channel(8);
+        let options = Options {
+            directory: directory.clone(),
+            gateway: "gateway-1".to_owned(),
+            key,
+            clock: Clock::system(),
+            sync_interval: Duration::from_millis(1),
+            checkpoint_sink: Some(Box::new(move |checkpoint| {
+                newest.send(checkpoint.clone()).unwrap();
+            })),
+        };
+        let (log, _) = Log::open(options).unwrap();
+        log.append(&[EventBody::Stopped]).unwrap();
+        let checkpoint = seen.recv_timeout(Duration::from_secs(20)).unwrap();
+        let line = serde_json::to_string(&checkpoint).unwrap();
+        let kept = folder.path().join("kept");
+        let known = |checkpoint| {
+            given(&Given {
+                directory: &directory,
+                public_key: &digits.concat(),
+                gateway: None,
+                checkpoint,
+            })
+            .unwrap()
+        };
+        assert_eq!(known(None).verify().unwrap().records, 1);
         for text in [format!("{line}\n"), format!(r#"{{"checkpoint":{line},"publicKey":"00"}}"#)] {
-            std::fs::write(&file, text).unwrap();
-            assert_eq!(read_checkpoint(&file).unwrap().sequence, 7);
+            std::fs::write(&kept, text).unwrap();
+            let known = known(Some(&kept));
+            assert_eq!((known.gateway.as_str(), known.verify().unwrap().covered), ("gateway-1", 1));
         }
     }
 }
