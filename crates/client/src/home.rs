@@ -113,10 +113,19 @@ pub(crate) fn read(path: &Path) -> Result<Option<Secret<String>>, ClientError> {
         opened => opened.map_err(file("open", path))?,
     };
     let mode = opened.metadata().map_err(file("look at", path))?.permissions().mode();
-    private(path, mode)?;
+    if !in_private_folder(path) {
+        private(path, mode)?;
+    }
     let mut text = String::new();
     opened.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(file("read", path))?;
     Ok(Some(Secret::new(text)))
+}
+
+/// Whether others cannot even enter the folder; then a file's own bits say nothing.
+fn in_private_folder(path: &Path) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let about = fs::metadata(folder.unwrap_or(Path::new(".")));
+    about.is_ok_and(|about| about.permissions().mode() & OTHERS == 0)
 }
 
 fn private(path: &Path, mode: u32) -> Result<(), ClientError> {

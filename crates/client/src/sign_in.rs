@@ -246,3 +246,40 @@ fn wait_until(clock: &Clock, at: Timestamp) {
         std::thread::sleep(wait.min(std::time::Duration::from_mins(1)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_of_another_installation_or_for_another_user_is_not_signed() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = folder.path().join("ca.pem");
+        let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        std::fs::write(&authority, pem).unwrap();
+        let installation =
+            Installation::new(Some("https://sts.test:8443/"), Some(&authority)).unwrap();
+        let home = Home::open(Some(folder.path()), installation.origin()).unwrap();
+        let clock = Clock::system();
+        let machine = Machine { installation: &installation, home: &home, clock: &clock };
+        let ada: UserName = "ada@example.com".parse().unwrap();
+        let check = |challenge: &str| machine.check(challenge, &ada).map_err(|e| e.to_string());
+        assert_eq!(check("portcullis-sign-in https://sts.test:8443 ada@example.com x.y"), Ok(()));
+        for (challenge, reason) in [
+            (
+                "portcullis-sign-in https://other.test ada@example.com x.y",
+                "the installation calls itself `https://other.test`, but was reached as `https://sts.test:8443`",
+            ),
+            (
+                "portcullis-sign-in https://sts.test:8443 eve@example.com x.y",
+                "the answer of https://sts.test:8443 is not understood: its challenge is for someone else",
+            ),
+            (
+                "something else",
+                "the answer of https://sts.test:8443 is not understood: its challenge is for someone else",
+            ),
+        ] {
+            assert_eq!(check(challenge), Err(reason.to_owned()), "{challenge}");
+        }
+    }
+}

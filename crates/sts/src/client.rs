@@ -101,7 +101,7 @@ pub(crate) fn presented(form: &Form, headers: &HeaderMap) -> Result<Presented, F
                     "The client is named both in the Authorization header and in the request body.",
                 ));
             }
-            (id.as_str(), Some(secret.as_str()))
+            (id.as_str(), Some(secret.as_str()).filter(|secret| !secret.is_empty()))
         }
         None => (form.required("client_id")?, form.get("client_secret")),
     };
@@ -355,6 +355,8 @@ mod tests {
         assert!(read(&same, Some(&basic)).is_ok());
         let other = "client_id=00000000-0000-0000-0000-000000000001";
         assert_eq!(read(other, Some(&basic)).unwrap_err().code(), "AADSTS90013");
+        let public = format!("Basic {}", STANDARD.encode(format!("{PUBLIC_CLIENT}:")));
+        assert!(matches!(read("", Some(&public)).unwrap().proof, Proof::None));
         assert_eq!(read("", None).unwrap_err().code(), "AADSTS900144");
         assert_eq!(read("client_id=demo", None).unwrap_err().code(), "AADSTS700016");
     }

@@ -29,6 +29,8 @@ mod sign_in;
 mod tenant;
 mod token;
 
+use std::sync::Arc;
+
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
@@ -43,6 +45,7 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// `axum::extract::ConnectInfo<SocketAddr>`; budgets and records are by source.
 pub fn router(state: State) -> Result<Router, keys::KeyError> {
     let token = |v: MethodRouter<_>| v.fallback(token::wrong_method);
+    let origin: Arc<str> = state.origin.as_str().into();
     let service = service::Service::new(state)?;
     let router = Router::new()
         .route("/{tenant}/v2.0/.well-known/openid-configuration", get(documents::configuration_v2))
@@ -69,7 +72,9 @@ pub fn router(state: State) -> Result<Router, keys::KeyError> {
         .route("/signin/v1/device", post(sign_in::device))
         .route("/signin/v1/handle", post(sign_in::handle))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(respond::secured))
+        .layer(middleware::from_fn(move |request, next| {
+            respond::secured(Arc::clone(&origin), request, next)
+        }))
         .with_state(service);
     Ok(router)
 }

@@ -1,5 +1,7 @@
 //! Answers: JSON that nobody keeps, pages that run nothing.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -45,21 +47,28 @@ const HEADERS: &[(&str, &str)] = &[
         "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     ),
     ("referrer-policy", "no-referrer"),
-    ("strict-transport-security", "max-age=31536000"),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
 ];
 
+/// RFC 6797: browsers reach this host over HTTPS only.
+const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// Puts the security headers on every answer, refusals of the router included.
-pub(crate) async fn secured(request: Request, next: Next) -> Response {
+pub(crate) async fn secured(origin: Arc<str>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    put(response.headers_mut());
+    put(response.headers_mut(), &origin);
     response
 }
 
-fn put(headers: &mut HeaderMap) {
+fn put(headers: &mut HeaderMap, origin: &str) {
     for (name, value) in HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    // It holds for all ports of a host: on a developer's machine it would forbid everyone else's plain HTTP.
+    let host = origin.trim_start_matches("https://");
+    if host != "localhost" && !host.starts_with("localhost:") {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
     }
 }
 

@@ -71,6 +71,7 @@ async fn every_answer_carries_the_security_headers_and_is_not_kept() {
         assert_eq!(headers["cache-control"], "no-store", "{path}");
         assert_eq!(headers["x-content-type-options"], "nosniff");
         assert_eq!(headers["x-frame-options"], "DENY");
+        assert_eq!(headers["strict-transport-security"], "max-age=31536000");
         assert!(
             headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'")
         );

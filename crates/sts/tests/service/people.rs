@@ -1,5 +1,7 @@
 //! Enrolment and sign-in of people.
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::json;
 
 use crate::fixture::{DATABASE_SCOPE, DEV, Machine, OWNER, Sts, claims};
@@ -262,6 +264,11 @@ async fn a_handle_stands_for_a_database_token_and_for_nothing_else() {
     let made = sts.json("/signin/v1/handle", &json!({ "token": token })).await.ok();
     let handle = made["handle"].as_str().unwrap();
     assert!(handle.starts_with("pct_") && handle.len() <= 100, "{handle}");
+    let request = Request::post("/signin/v1/handle")
+        .header("authorization", format!("Bearer {token}"))
+        .body(Body::empty())
+        .unwrap();
+    assert!(sts.ask(request).await.ok()["handle"].as_str().unwrap().starts_with("pct_"));
     let unknown = json!({ "token": token, "server": "nowhere" });
     assert_eq!(sts.json("/signin/v1/handle", &unknown).await.problem(), (404, "PC1201".to_owned()));
     for (wrong, status, code) in [
