@@ -16,6 +16,7 @@ use store::{Record, Store, Transaction};
 use crate::apply::{Applied, ApplyOptions, Conflicts, Manifest, carry_out};
 use crate::caller::Caller;
 use crate::control::Control;
+use crate::interrupted::take_back;
 use crate::issue::pass_for;
 use crate::resources::forget_person;
 use crate::verb::Verb;
@@ -108,8 +109,12 @@ impl Control {
         Ok(self.system(Verb::Seed, "Seed", work).await?.value)
     }
 
-    /// Appends the events of offline acts. The server does this before it appends anything else.
+    /// Takes back what was recorded and never committed, and appends the events of offline acts. The server does this
+    /// before it appends anything else.
     pub async fn announce(&self) -> Result<(), Refusal> {
+        let (log, committed) = (self.log().clone(), self.snapshots().load().revision);
+        let taken_back = tokio::task::spawn_blocking(move || take_back(&log, committed)).await;
+        taken_back.map_err(|_| Refusal::new(&code::INTERNAL, "the audit log was not read"))??;
         let pending = self.store().read(|reader| {
             let pending = reader.records::<PendingEvent>()?;
             Ok((!pending.is_empty()).then_some(pending))

@@ -12,6 +12,7 @@ mod control;
 pub mod credentials;
 mod diff;
 mod install;
+mod interrupted;
 mod issue;
 pub mod keyring;
 mod live_sessions;

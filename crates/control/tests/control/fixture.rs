@@ -29,6 +29,7 @@ pub(crate) struct Plane {
     pub(crate) control: Control,
     pub(crate) hand: ManualClock,
     pub(crate) directory: PathBuf,
+    pub(crate) log: Log,
     key: AuditKey,
     own: Option<tempfile::TempDir>,
 }
@@ -44,8 +45,8 @@ impl Plane {
     /// The same in a folder that is someone else's.
     pub(crate) fn within(folder: &Path) -> Self {
         let key = AuditKey::generate().unwrap();
-        let (control, hand) = open(folder, &key, at(START));
-        Self { control, hand, directory: folder.to_owned(), key, own: None }
+        let (control, log, hand) = open(folder, &key, at(START));
+        Self { control, hand, directory: folder.to_owned(), log, key, own: None }
     }
 
     /// With an owner and the example directory.
@@ -58,10 +59,10 @@ impl Plane {
 
     /// The process stops and starts again at this time.
     pub(crate) fn restart(self, now: Timestamp) -> Self {
-        let Self { control, directory, key, own, .. } = self;
-        drop(control);
-        let (control, hand) = open(&directory, &key, now);
-        Self { control, hand, directory, key, own }
+        let Self { control, directory, log, key, own, .. } = self;
+        drop((control, log));
+        let (control, log, hand) = open(&directory, &key, now);
+        Self { control, hand, directory, log, key, own }
     }
 
     pub(crate) fn audit_directory(&self) -> PathBuf {
@@ -117,7 +118,11 @@ impl Plane {
     }
 }
 
-pub(crate) fn open(directory: &Path, key: &AuditKey, now: Timestamp) -> (Control, ManualClock) {
+pub(crate) fn open(
+    directory: &Path,
+    key: &AuditKey,
+    now: Timestamp,
+) -> (Control, Log, ManualClock) {
     let (clock, hand) = Clock::manual(now);
     let store = Store::open(&directory.join("store.db"), clock.clone()).unwrap();
     let options = Options {
@@ -129,7 +134,8 @@ pub(crate) fn open(directory: &Path, key: &AuditKey, now: Timestamp) -> (Control
         checkpoint_sink: None,
     };
     let (log, _) = Log::open(options).unwrap();
-    (Control::new(Parts { store, log, clock, live: LiveSessions::new() }), hand)
+    let parts = Parts { store, log: log.clone(), clock, live: LiveSessions::new() };
+    (Control::new(parts), log, hand)
 }
 
 pub(crate) fn first() -> InitOptions {

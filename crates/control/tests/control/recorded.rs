@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use model::Kind;
 use model::code::AUDIT_FAILED;
 use model::event::{EventBody, Outcome};
+use model::{Kind, Revision};
 use runtime::Clock;
 use serde_json::json;
 use store::Store;
@@ -117,6 +117,51 @@ async fn a_write_that_the_store_does_not_take_is_taken_back_in_the_record() {
     let [EventBody::Write(write)] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!(write.revision, None);
     assert!(matches!(&write.outcome, Outcome::Refused { code, .. } if code == "PC2019"));
+}
+
+#[tokio::test]
+async fn what_was_recorded_and_never_committed_is_taken_back_at_the_next_start_once() {
+    let plane = Plane::new().await;
+    let id = plane.request("ticket 7").await.unwrap();
+    let next = Revision(plane.control.snapshots().load().revision.0 + 1);
+    // As the process leaves it that dies between the two syncs.
+    let mut events = plane.events();
+    let EventBody::ActivationChanged(mut changed) = events.pop().unwrap() else { panic!() };
+    changed.step = "approve".to_owned();
+    changed.revision = Some(next);
+    let written = plane.control.delete(&plane.caller(OWNER), Kind::Group, "orders-readers").await;
+    assert!(written.is_err());
+    let EventBody::Write(mut write) = plane.events().pop().unwrap() else { panic!() };
+    (write.revision, write.outcome) = (Some(next), Outcome::Succeeded);
+    let claimed = [EventBody::ActivationChanged(changed), EventBody::Write(write)];
+    plane.log.append(&claimed).unwrap();
+
+    let plane = plane.restart(at("2026-11-24T10:05:00Z"));
+    let before = plane.events().len();
+    plane.control.announce().await.unwrap();
+    let told: Vec<(String, Outcome)> = plane
+        .events_after(before)
+        .into_iter()
+        .map(|event| match event {
+            EventBody::Write(write) => (write.subject, write.outcome),
+            EventBody::ActivationChanged(changed) => {
+                (changed.activation.to_string(), changed.outcome)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let refused = || Outcome::Refused {
+        code: "PC2019".to_owned(),
+        message: "the process ended before this was committed; it was not made".to_owned(),
+    };
+    let mut expected =
+        vec![(id.to_string(), refused()), ("Group/orders-readers".to_owned(), refused())];
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(told, expected);
+    plane.control.announce().await.unwrap();
+    let plane = plane.restart(at("2026-11-24T10:06:00Z"));
+    plane.control.announce().await.unwrap();
+    assert_eq!(plane.events().len(), before + 2);
 }
 
 #[tokio::test]
