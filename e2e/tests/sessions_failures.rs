@@ -223,18 +223,14 @@ fn cve_2024_10978_each_session_has_a_backend_of_its_own() {
 fn teleport_17_7_23_a_server_document_cannot_point_at_instance_metadata() {
     let facts = shared();
     let seed = std::fs::read_to_string(facts.folder.join("seed/2-server.yaml")).unwrap();
-    let pointed: String =
-        seed.lines()
-            .map(|line| {
-                if line.trim_start().starts_with("host:") {
-                    "  host: 169.254.169.254"
-                } else {
-                    line
-                }
-            })
-            .map(|line| format!("{line}\n"))
-            .collect();
-    let refused = facts.apply(&pointed).unwrap();
+    let pointed: Vec<&str> = seed
+        .lines()
+        .map(|line| {
+            let host = line.trim_start().starts_with("host:");
+            if host { "  host: 169.254.169.254" } else { line }
+        })
+        .collect();
+    let refused = facts.apply(&pointed.join("\n")).unwrap();
     assert!(!refused.ok());
     // A name that resolves to it is stopped where the gateway dials, which its own tests show.
     assert_says(&refused.stderr, &["PC2004", "169.254.169.254"]);

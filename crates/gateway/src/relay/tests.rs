@@ -320,6 +320,6 @@ async fn a_statement_longer_than_the_log_keeps_is_cut_with_length_and_digest_of_
     let [EventBody::Statement(statement)] = events.as_slice() else { panic!("{}", events.len()) };
     assert_eq!((statement.sql.len(), statement.sql_bytes), (64 * 1024, Some(3_000_009)));
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sql.as_bytes());
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(statement.sql_sha256.as_deref(), Some(hex.as_str()));
+    let hex = crate::observe::hex(digest.as_ref());
+    assert_eq!(statement.sql_sha256, Some(hex));
 }
