@@ -28,7 +28,7 @@ impl Authenticator {
             path: path.to_owned(),
             expected: "a TOTP secret in base32",
         };
-        let text = match home::read(path)? {
+        let text = match home::read_given(path)? {
             Some(text) => text,
             None => Secret::new(path.to_str().ok_or_else(malformed)?.to_owned()),
         };

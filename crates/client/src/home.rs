@@ -108,14 +108,24 @@ fn stem(user: &UserName) -> String {
 
 /// Reads a file that only its owner may read; nothing when there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<Secret<String>>, ClientError> {
+    read_if(path, private)
+}
+
+/// Reads a file that someone named: it may also lie in a folder that only its owner may enter.
+pub(crate) fn read_given(path: &Path) -> Result<Option<Secret<String>>, ClientError> {
+    read_if(path, |path, mode| if in_private_folder(path) { Ok(()) } else { private(path, mode) })
+}
+
+fn read_if(
+    path: &Path,
+    check: impl FnOnce(&Path, u32) -> Result<(), ClientError>,
+) -> Result<Option<Secret<String>>, ClientError> {
     let opened = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(file("open", path))?,
     };
     let mode = opened.metadata().map_err(file("look at", path))?.permissions().mode();
-    if !in_private_folder(path) {
-        private(path, mode)?;
-    }
+    check(path, mode)?;
     let mut text = String::new();
     opened.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(file("read", path))?;
     Ok(Some(Secret::new(text)))
@@ -181,6 +191,17 @@ mod tests {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         let refused = Home::open(Some(root.path()), "https://sts.test:8443").unwrap_err();
         assert!(matches!(refused, ClientError::Exposed { .. }));
+    }
+
+    #[test]
+    fn a_named_file_is_as_private_as_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("totp.secret");
+        fs::write(&path, "JBSWY3DP").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(read_given(&path).unwrap().is_some());
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(read_given(&path), Err(ClientError::Exposed { .. })));
     }
 
     #[test]
