@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use access::Grant;
 use control::{Control, Keyring};
+use model::kind::database_user::{DatabaseUser, DatabaseUserState};
 use model::kind::server::DatabaseServer;
 use model::{
     DatabaseRoleName, Document, PrincipalId, Refusal, Revision, ServerName, Snapshot, Timestamp,
@@ -172,12 +173,29 @@ impl Provisioner {
                     self.server(&name);
                 }
             }
+            self.forget_deleted(&snapshot);
             tokio::select! {
                 // Cancel-safe: a change that is not seen now is seen the next time.
                 changed = changes.changed() => if changed.is_err() { return },
                 () = self.shared.dialler.tasks.shutdown().requested() => return,
             }
         }
+    }
+}
+
+impl Provisioner {
+    /// A server that is no longer protected is let go when all its users are disabled.
+    fn forget_deleted(&self, snapshot: &Snapshot) {
+        lock(&self.shared.servers).retain(|name, server| {
+            let left =
+                |user: &Document<DatabaseUser>| user.status.state != DatabaseUserState::Disabled;
+            let kept =
+                snapshot.servers.get(name).is_some() || plan::users_of(name, snapshot).any(left);
+            if !kept {
+                server.over.request();
+            }
+            kept
+        });
     }
 }
 
@@ -206,6 +224,7 @@ async fn watch_users(server: Arc<Server>) {
             () = server.users_wanted.notified() => {}
             () = clock.sleep_until(next) => {}
             () = shutdown.requested() => return,
+            () = server.over.requested() => return,
         }
     }
 }
@@ -270,6 +289,7 @@ async fn watch_roles(server: Arc<Server>) {
             () = server.roles_wanted.notified() => due = clock.now(),
             () = clock.sleep_until(due) => {}
             () = shutdown.requested() => return,
+            () = server.over.requested() => return,
         }
     }
 }

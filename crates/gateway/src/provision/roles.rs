@@ -32,6 +32,8 @@ pub(crate) struct Looked {
     /// What could not be brought about, in words.
     pub(crate) findings: Vec<String>,
     taken_on: BTreeMap<DatabaseRoleName, Revision>,
+    /// Roles that no longer act through a role that they acted through: a session keeps that by `SET ROLE`.
+    pub(crate) narrowed: BTreeSet<DatabaseRoleName>,
 }
 
 impl Server {
@@ -51,8 +53,9 @@ impl Server {
         if roles.iter().all(current) {
             return Ok(());
         }
-        *taken_on = self.look_at_roles(server, &snapshot).await?.taken_on;
-        Ok(())
+        let looked = self.look_at_roles(server, &snapshot).await?;
+        *taken_on = looked.taken_on;
+        self.end_sessions_with(server, &looked.narrowed).await
     }
 
     /// Brings every role of the server to its document.
@@ -64,6 +67,7 @@ impl Server {
         let mut taken_on = self.roles.lock().await;
         let looked = self.look_at_roles(server, snapshot).await?;
         *taken_on = looked.taken_on;
+        self.end_sessions_with(server, &looked.narrowed).await?;
         Ok(looked.findings)
     }
 
@@ -274,6 +278,11 @@ async fn settle_memberships(
         let Some(now) = known.get(role.name.as_str()) else { continue };
         if owners.incomplete && role.document.spec.privileges == Privileges::Admin {
             through.extend(now.member_of.iter().cloned());
+        }
+        if now.member_of.iter().any(|held| !through.contains(held))
+            && let Ok(name) = DatabaseRoleName::new(role.document.name())
+        {
+            looked.narrowed.insert(name);
         }
         let sql = role::memberships(&role.name, &now.member_of, &through);
         if let Err(trouble) = connection.run("hand on roles", &sql).await {

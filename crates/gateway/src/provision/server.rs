@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use control::Control;
 use model::kind::server::DatabaseServer;
 use model::{DatabaseRoleName, Document, Refusal, Revision, ServerName, Snapshot, code};
+use runtime::Shutdown;
 use tokio::sync::Notify;
 
 use super::pg::connection::{Connection, Dialler, Trouble};
@@ -30,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) users_wanted: Notify,
     /// Someone wants roles and drift looked at now.
     pub(crate) roles_wanted: Notify,
+    /// The server is no longer protected, and nothing is left to do on it.
+    pub(crate) over: Shutdown,
 }
 
 /// The connection that a cut needs, always open, so that users can never starve it.
@@ -53,6 +56,7 @@ impl Server {
             pending: Mutex::new(BTreeMap::new()),
             users_wanted: Notify::new(),
             roles_wanted: Notify::new(),
+            over: Shutdown::new(),
         }
     }
 

@@ -284,6 +284,25 @@ impl Server {
         self.record_enabled(known, observed.oid, change.roles).await
     }
 
+    /// Ends the sessions of everyone who holds one of these roles, and began before now.
+    pub(crate) async fn end_sessions_with(
+        &self,
+        server: &Document<DatabaseServer>,
+        narrowed: &BTreeSet<DatabaseRoleName>,
+    ) -> Result<(), Trouble> {
+        if narrowed.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.control.snapshots().load();
+        let connection = self.standing(server).await?;
+        let holders = plan::users_of(&self.name, &snapshot)
+            .filter(|user| !user.status.roles.is_disjoint(narrowed));
+        for oid in holders.filter_map(|user| user.status.oid) {
+            self.end_sessions_before_now(&connection, oid, GONE_WITHIN).await?;
+        }
+        Ok(())
+    }
+
     async fn end_sessions_before_now(
         &self,
         connection: &Connection,

@@ -204,7 +204,9 @@ impl Bench {
             }
         };
         tokio::time::timeout(WITHIN, waiting).await.unwrap_or_else(|_| {
-            panic!("in vain for {what}; findings: {:?}", self.server().status.findings)
+            let snapshot = self.snapshot();
+            let findings = snapshot.servers.get("orders").map(|server| &server.status.findings);
+            panic!("in vain for {what}; findings: {findings:?}")
         });
     }
 

@@ -120,6 +120,37 @@ async fn set_role_does_not_outlive_the_loss_of_one_of_several_roles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_role_that_becomes_narrower_takes_effect_on_open_sessions_too() {
+    let bench = with_ada("admin").await;
+    let ada = bench.login(ADA).await;
+    ada.batch_execute("SET ROLE orders_owner; ALTER TABLE orders ADD note text").await.unwrap();
+    let spec = json!({"server": "orders", "privileges": "reader", "databases": ["orders"]});
+    bench.put(resource(Kind::DatabaseRole, "orders.admin", &spec)).await;
+    let memberships = "SELECT count(*) FROM pg_auth_members m JOIN pg_roles u ON u.oid = m.member \
+                       WHERE u.rolname = 'portcullis_orders.admin'";
+    bench.until_sql("postgres", memberships, "0").await;
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'ada@example.com'";
+    bench.until_sql("postgres", sessions, "0").await;
+    assert!(ada.batch_execute("ALTER TABLE orders ADD note2 text").await.is_err());
+    let again = bench.login(ADA).await;
+    again.query("SELECT * FROM orders", &[]).await.unwrap();
+    let refused = again.execute("INSERT INTO orders (total) VALUES (1)", &[]).await.unwrap_err();
+    assert_eq!(sqlstate(&refused), "42501");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_of_a_server_that_is_no_longer_protected_cannot_log_in_any_more() {
+    let bench = with_ada("reader").await;
+    let ada = bench.login(ADA).await;
+    bench.delete(Kind::RoleAssignment, "orders.reader").await;
+    bench.delete(Kind::DatabaseServer, "orders").await;
+    bench.until_state(ADA, Disabled).await;
+    assert!(ada.query("SELECT 1", &[]).await.is_err());
+    let login = "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'ada@example.com'";
+    assert_eq!(bench.postgres.psql("postgres", login).unwrap(), "f");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_another_membership_still_gives_is_not_lost() {
     let bench = with_ada("reader").await;
     bench.put(resource(Kind::Group, "auditors", &json!({"members": [ADA]}))).await;
@@ -146,6 +177,7 @@ async fn what_a_person_leaves_behind_is_out_of_reach_when_they_come_back_as_a_re
     ada.batch_execute(
         "CREATE TABLE mine (id serial, n int); CREATE VIEW \"my View\" AS SELECT n FROM mine;
          CREATE FUNCTION my_answer() RETURNS int LANGUAGE sql AS 'SELECT 42';
+         CREATE FUNCTION my_trap() RETURNS name LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user';
          ALTER ROLE CURRENT_USER SET statement_timeout = '1h';
          ALTER ROLE CURRENT_USER PASSWORD 'keeps the door open';",
     )
@@ -161,7 +193,8 @@ async fn what_a_person_leaves_behind_is_out_of_reach_when_they_come_back_as_a_re
     let left = user.status.left_behind.join("\n");
     for wanted in [
         "orders: table public.mine went to orders_owner",
-        "orders: view public.\"my View\" went to orders_owner",
+        "orders: view public.\"my View\" went to orders_owner and runs with its caller's rights now",
+        "orders: function public.my_trap() went to orders_owner and runs with its caller's rights now",
         "orders: function public.my_answer() went to orders_owner",
         "prepared transaction forgotten in orders is still open",
     ] {
@@ -177,6 +210,8 @@ async fn what_a_person_leaves_behind_is_out_of_reach_when_they_come_back_as_a_re
     let readable = "SELECT has_table_privilege('ada@example.com', 'mine', 'SELECT')";
     bench.until_sql("orders", readable, "t").await;
     again.query("SELECT * FROM mine", &[]).await.unwrap();
+    let trapped = again.query_one("SELECT my_trap()::text", &[]).await.unwrap();
+    assert_eq!(trapped.get::<_, &str>(0), ADA);
     for refused in [
         "ALTER TABLE mine ADD m int",
         "DROP TABLE mine",

@@ -73,13 +73,18 @@ struct Owned {
     owner: String,
     /// Whether it moves by itself: the rest goes with `REASSIGN OWNED`.
     movable: bool,
+    /// Whether it runs with its owner's rights: a function that says so.
+    definer: bool,
 }
 
 const OWNED: &str = "\
 SELECT coalesce(json_agg(json_build_object('type', i.type, 'identity', i.identity,
     'owner', CASE WHEN o.rolsuper OR o.rolname IS NULL THEN $2 ELSE o.rolname END,
     'movable', o.rolname IS NOT NULL AND i.type IN ('table', 'view', 'materialized view', 'foreign table',
-      'sequence', 'function', 'procedure', 'aggregate', 'type', 'domain')) ORDER BY i.type = 'sequence', i.identity),
+      'sequence', 'function', 'procedure', 'aggregate', 'type', 'domain', 'operator', 'operator class',
+      'operator family', 'collation', 'conversion', 'text search dictionary', 'text search configuration'),
+    'definer', coalesce((SELECT f.prosecdef FROM pg_proc f
+      WHERE s.classid = 'pg_proc'::regclass AND f.oid = s.objid), false)) ORDER BY i.type = 'sequence', i.identity),
     '[]')::text
 FROM pg_shdepend s
 JOIN pg_database d ON d.datname = current_database()
@@ -105,11 +110,9 @@ pub(crate) async fn hand_over(
         connection.ask("say what a user owns in a database", OWNED, &parameters).await?;
     let mut sql = String::new();
     for object in owned.iter().filter(|object| object.movable) {
-        // An identity comes from the server, quoted by it; a view is a view also when it is materialized.
-        let Owned { r#type, identity, owner, movable: _ } = object;
-        let statement =
-            ["ALTER ", &r#type.to_uppercase(), " ", identity, " OWNER TO ", &ident(owner), ";\n"];
-        sql.push_str(&statement.concat());
+        let owner = ident(&object.owner);
+        sql.extend(object.harmless(connection.version).map(|change| object.alter(change)));
+        sql.push_str(&object.alter(&["OWNER TO ", &owner].concat()));
     }
     if owned.iter().any(|object| !object.movable) {
         let statement = ["REASSIGN OWNED BY ", &ident(user), " TO ", &ident(OWNER_ROLE), ";\n"];
@@ -117,8 +120,36 @@ pub(crate) async fn hand_over(
     }
     sql.push_str(&["DROP OWNED BY ", &ident(user), ";\n"].concat());
     connection.run("move what a user leaves behind", &sql).await?;
-    Ok(owned.into_iter().map(|object| format!("{object}")).collect())
+    Ok(owned.iter().map(|object| object.told(connection.version)).collect())
 }
+
+impl Owned {
+    /// The identity comes from the server, quoted by it.
+    fn alter(&self, change: &str) -> String {
+        ["ALTER ", &self.r#type.to_uppercase(), " ", &self.identity, " ", change, ";\n"].concat()
+    }
+
+    /// What must change before it moves: with the new owner's rights it could do more than whoever wrote it might.
+    fn harmless(&self, version: u32) -> Option<&'static str> {
+        match self.r#type.as_str() {
+            "function" | "procedure" if self.definer => Some("SECURITY INVOKER"),
+            "view" if version >= SECURITY_INVOKER_VIEWS_SINCE => {
+                Some("SET (security_invoker = true)")
+            }
+            _ => None,
+        }
+    }
+
+    fn told(&self, version: u32) -> String {
+        match self.harmless(version) {
+            Some(_) => format!("{self} and runs with its caller's rights now"),
+            None => self.to_string(),
+        }
+    }
+}
+
+/// Before PostgreSQL 15 every view reads with its owner's rights.
+const SECURITY_INVOKER_VIEWS_SINCE: u32 = 150_000;
 
 impl std::fmt::Display for Owned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
