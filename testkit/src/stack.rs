@@ -8,6 +8,7 @@ mod people;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -202,7 +203,7 @@ impl Stack {
     /// Starts one in a folder of its own, when fewer than the allowed number run.
     pub fn start(options: &Options) -> Result<Self> {
         let slot = slot(Kind::Database);
-        let folder = tempfile::Builder::new().prefix("portcullis-stack-").tempdir()?.keep();
+        let folder = private_folder("portcullis-stack-")?;
         let started = Self::start_in(&folder, options, &mut |_| Ok(()))?;
         Ok(started.holding(slot))
     }
@@ -506,6 +507,13 @@ fn tenant(admin: &Person) -> Result<String> {
     let tenants = admin.run(&["get", "tenants", "-o", "json"])?.json()?;
     let id = tenants.pointer("/0/metadata/uid").and_then(Value::as_str);
     Ok(id.with_context(|| format!("no tenant in {tenants}"))?.to_owned())
+}
+
+/// A new temporary folder that only we can enter.
+pub fn private_folder(prefix: &str) -> Result<PathBuf> {
+    let mode = fs::Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix(prefix).permissions(mode).tempdir()?;
+    Ok(folder.keep())
 }
 
 /// What an operator does on the database's host.

@@ -199,6 +199,7 @@ mod tests {
         let path = folder.path().join("totp.secret");
         fs::write(&path, "JBSWY3DP").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         assert!(read_given(&path).unwrap().is_some());
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(read_given(&path), Err(ClientError::Exposed { .. })));

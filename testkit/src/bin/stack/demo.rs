@@ -24,7 +24,7 @@ pub(crate) enum Afterwards {
 
 pub(crate) fn run(afterwards: Afterwards) -> Result<()> {
     let started = wait::now();
-    let folder = tempfile::Builder::new().prefix("portcullis-demo-").tempdir()?.keep();
+    let folder = stack::private_folder("portcullis-demo-")?;
     let options = Options { enrolment: Enrolment::Left, ..Options::default() };
     let stack = detached::up(&folder, &options)?;
     let mut stage = Stage::new();
@@ -59,15 +59,14 @@ fn server(stage: &mut Stage, cast: &Cast, stack: &Stack) -> Result<()> {
 
     stage.say("What an operator must change, and why. Without --apply it is only printed.");
     let enroll = format!(
-        "portcullis server enroll {} --data-directory {} --socket-directory {} --os-user {} --superuser postgres",
+        "portcullis server enroll {} --data-directory $ORDERS_DATA --socket-directory $ORDERS_SOCKET \
+         --os-user {} --superuser postgres",
         stack::SERVER,
-        stack.postgres.data_directory().display(),
-        stack.postgres.socket_directory().display(),
         stack.postgres.os_user(),
     );
     let dry = stage.run(&cast.admin, &enroll)?;
     stage.claim("enrolment says what it would change", dry.ok() && dry.stdout.contains("hostssl"));
-    let applied = stage.run(&cast.admin, &format!("{enroll} --apply"))?;
+    let applied = stage.run(&cast.admin, &format!("{enroll} --apply > /dev/null"))?;
     stage.claim("enrolment is applied", applied.ok());
     let rules = "grep -v -e '^#' -e '^$' $PGDATA/pg_hba.conf";
     let rules = stage.run(&cast.operator, rules)?;

@@ -46,7 +46,7 @@ impl Cast {
             dev: person("dev", &facts.dev),
             approver: person("approver", &facts.approver),
             auditor: person("auditor", &facts.auditor),
-            admin: person("admin", &facts.admin),
+            admin: admin(stack),
             operator: operator(stack),
             api: api(&facts),
             superuser_psql,
@@ -101,6 +101,18 @@ fn person(name: &'static str, person: &Person) -> Actor {
     let mut environment = client(&person.reach, &person.user);
     environment.push(("PORTCULLIS_HOME".to_owned(), person.home.display().to_string()));
     Actor { name, environment, folder: person.home.clone() }
+}
+
+/// On the database's host, where enrolment is done.
+fn admin(stack: &Stack) -> Actor {
+    let mut admin = person("admin", &stack.facts.admin);
+    for (name, folder) in [
+        ("ORDERS_DATA", stack.postgres.data_directory()),
+        ("ORDERS_SOCKET", stack.postgres.socket_directory()),
+    ] {
+        admin.environment.push((name.to_owned(), folder.display().to_string()));
+    }
+    admin
 }
 
 fn api(facts: &Facts) -> Actor {
