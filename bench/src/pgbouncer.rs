@@ -23,7 +23,7 @@ impl PgBouncer {
         let folder = tempfile::Builder::new().prefix("portcullis-pgbouncer-").tempdir_in("/tmp")?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let configuration = folder.path().join("pgbouncer.ini");
-        fs::write(&configuration, settings(stack, folder.path(), port)?)?;
+        fs::write(&configuration, settings(stack, port)?)?;
         let mode = if rustix::process::geteuid().is_root() { 0o755 } else { 0o700 };
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode))?;
 
@@ -52,7 +52,7 @@ impl Drop for PgBouncer {
     }
 }
 
-fn settings(stack: &Stack, folder: &Path, port: u16) -> Result<String> {
+fn settings(stack: &Stack, port: u16) -> Result<String> {
     let direct = stack.postgres.direct().context("there is no way around the gateway")?;
     let data = stack.postgres.data_directory();
     let (key, certificate) = (readable(&direct.key, stack)?, readable(&direct.certificate, stack)?);
@@ -76,14 +76,12 @@ server_tls_cert_file = {certificate}
 server_tls_key_file = {key}
 log_connections = 0
 log_disconnections = 0
-logfile = {folder}/pgbouncer.own.log
 ",
         server = stack.postgres.port(),
         data = data.display(),
         ca = stack.postgres.server_ca_file().display(),
         certificate = certificate.display(),
         key = key.display(),
-        folder = folder.display(),
     ))
 }
 
