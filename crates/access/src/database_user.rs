@@ -37,12 +37,15 @@ fn reserved(name: &str) -> bool {
 }
 
 fn alias(name: &str, id: PrincipalId) -> String {
+    // PostgreSQL keeps every name that begins so for itself.
+    let kept = name.starts_with("pg_");
+    let name = if kept { format!("_{name}") } else { name.to_owned() };
     let mut end = name.len().min(USER_BYTES_MAX - ALIAS_HASH_CHARACTERS - 1);
     while !name.is_char_boundary(end) {
         end -= 1;
     }
     let hash = digest::digest(&digest::SHA256, id.0.as_bytes());
-    let [a, b, c, d, ..] = *hash.as_ref() else { return name.to_owned() };
+    let [a, b, c, d, ..] = *hash.as_ref() else { return name };
     let hex = u32::from_be_bytes([a, b, c, d]);
     format!("{}~{hex:08x}", name.get(..end).unwrap_or_default())
 }
@@ -76,11 +79,13 @@ mod tests {
     #[test]
     fn names_with_a_meaning_to_the_server_get_an_alias() {
         let (server, snapshot) = (ServerName::new("orders").unwrap(), Snapshot::default());
-        for name in ["pg_read_all_data", "portcullis_provisioner", "public", "none"] {
-            assert!(
-                name_for(&principal(name), &server, &snapshot).starts_with(&format!("{name}~")),
-                "{name}"
-            );
+        for (name, start) in [
+            ("pg_read_all_data", "_pg_read_all_data~"),
+            ("portcullis_provisioner", "portcullis_provisioner~"),
+            ("public", "public~"),
+            ("none", "none~"),
+        ] {
+            assert!(name_for(&principal(name), &server, &snapshot).starts_with(start), "{name}");
         }
         assert_eq!(name_for(&principal("ada@example.com"), &server, &snapshot), "ada@example.com");
     }
