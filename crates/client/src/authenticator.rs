@@ -9,6 +9,9 @@ use runtime::Secret;
 use crate::ClientError;
 use crate::home;
 
+/// What stands in errors for a file that is not there.
+const OPTION: &str = "--totp-secret-file";
+
 const STEP: Duration = Duration::from_secs(30);
 
 /// Where codes come from.
@@ -24,13 +27,14 @@ impl Authenticator {
     /// From a file that holds the secret in base32, or the `otpauth:` address that enrolment showed. A name under which
     /// there is no file, and which is such a secret, is taken for it: a test stack's environment holds it so.
     pub fn from_file(path: &Path) -> Result<Self, ClientError> {
-        let malformed = || ClientError::Malformed {
-            path: path.to_owned(),
-            expected: "a TOTP secret in base32",
+        let (text, named) = match home::read_given(path)? {
+            Some(text) => (text, path),
+            // What is neither may be a mistyped secret: an error does not repeat it.
+            None => (Secret::new(path.to_string_lossy().into_owned()), Path::new(OPTION)),
         };
-        let text = match home::read_given(path)? {
-            Some(text) => text,
-            None => Secret::new(path.to_str().ok_or_else(malformed)?.to_owned()),
+        let malformed = || ClientError::Malformed {
+            path: named.to_owned(),
+            expected: "a file with a TOTP secret in base32",
         };
         let secret = text
             .expose()
@@ -97,5 +101,8 @@ mod tests {
         }
         home::write(&path, "not base32!").unwrap();
         assert!(Authenticator::from_file(&path).is_err());
+        let mistyped = Authenticator::from_file(Path::new("GEZDGNBVGY3TQOJ0")).unwrap_err();
+        let expected = "`--totp-secret-file` is not a file with a TOTP secret in base32";
+        assert_eq!(mistyped.to_string(), expected);
     }
 }
