@@ -98,7 +98,7 @@ impl Keyring {
             // Two sessions may come here at once; the second finds the first one's.
             if of_purpose(writing, &purpose)?.is_empty() {
                 let pem = authority.certificate_pem();
-                New::authority(purpose, &authority).put(writing, &master)?;
+                New::authority(purpose, &authority)?.put(writing, &master)?;
                 publish(writing, &name, pem)?;
             }
             Ok(uid)
@@ -176,7 +176,7 @@ impl Step {
             take_over(writing, &purpose)?;
             RotationPhase::TookOver
         } else {
-            New::authority(purpose.clone(), &self.successor).succeeding().put(writing, master)?;
+            New::authority(purpose.clone(), &self.successor)?.succeeding().put(writing, master)?;
             RotationPhase::Published
         };
         if let Some(server) = &self.server {
@@ -271,7 +271,7 @@ pub(super) fn open_all(
 pub(super) fn new_installation(now: Timestamp) -> Result<New, KeyringError> {
     let lifetime = keys::authority::AUTHORITY_LIFETIME;
     let authority = Authority::create(&common_name(None)?, lifetime, now)?;
-    Ok(New::authority(Purpose::InstallationAuthority, &authority))
+    New::authority(Purpose::InstallationAuthority, &authority)
 }
 
 fn server_uid(snapshot: &Snapshot, server: &ServerName) -> Result<Uuid, KeyringError> {

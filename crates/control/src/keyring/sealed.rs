@@ -133,13 +133,16 @@ impl New {
         Self { purpose, private, certificate: None, successor: false }
     }
 
-    pub(super) fn authority(purpose: Purpose, authority: &keys::Authority) -> Self {
-        Self {
+    pub(super) fn authority(
+        purpose: Purpose,
+        authority: &keys::Authority,
+    ) -> Result<Self, KeyringError> {
+        Ok(Self {
             purpose,
-            private: authority.key_pkcs8(),
+            private: authority.key_pkcs8()?,
             certificate: Some(authority.certificate_pem()),
             successor: false,
-        }
+        })
     }
 
     pub(super) fn succeeding(self) -> Self {

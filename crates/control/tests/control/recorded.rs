@@ -187,7 +187,7 @@ async fn a_late_gateway_is_named_and_the_write_stands() {
     let started = clock.now();
     let done = plane.control.delete(&owner, Kind::Eligibility, "dev-reads").await.unwrap();
     let waited = clock.now().since(started);
-    assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(4), "{waited:?}");
+    assert!(waited >= Duration::from_secs(2) && waited < Duration::from_secs(10), "{waited:?}");
     let lag = format!("revision {} is not yet seen by gw-1", done.revision);
     assert_eq!(done.lag, Some(lag));
     assert!(plane.control.snapshots().load().eligibilities.is_empty());
