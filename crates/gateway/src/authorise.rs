@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use access::{Decision, Grant, Request};
 use model::kind::server::DatabaseServer;
-use model::{Document, PrincipalId, ServerName, Timestamp, code};
+use model::{Document, PrincipalId, ServerName, code};
 
 use crate::Shared;
 use crate::dialect::Started;
 use crate::identify::Identified;
 use crate::outcome::{Denied, Stop};
+use crate::verify;
 
 /// A connection that may become a session.
 #[derive(Debug)]
@@ -63,22 +64,17 @@ fn decided(
 }
 
 /// The decision on what is known now. Without fresh knowledge there is none (DECISIONS 16).
-pub(crate) fn grant(request: &Request, gateway: &Shared) -> Result<Box<Grant>, Denied> {
+fn grant(request: &Request, gateway: &Shared) -> Result<Box<Grant>, Denied> {
     let (snapshot, now) = (gateway.snapshots.load(), gateway.clock.now());
-    fresh(gateway.snapshots.verified_at(), gateway, now)?;
+    let verified_at = gateway.snapshots.verified_at();
+    if let Some((refusal, _)) = verify::stale(verified_at, gateway.limits.staleness_login_max, now)
+    {
+        return Err(refusal.into());
+    }
     match access::decide(request, &snapshot, now) {
         Decision::Allow(grant) => Ok(grant),
         Decision::Deny(refusal) => Err(refusal.into()),
     }
-}
-
-fn fresh(verified_at: Timestamp, gateway: &Shared, now: Timestamp) -> Result<(), Denied> {
-    let staleness = now.since(verified_at);
-    if staleness <= gateway.limits.staleness_login_max {
-        return Ok(());
-    }
-    let message = format!("the gateway has not seen the store since {verified_at}");
-    Err(Denied::new(&code::STATE_STALE, message))
 }
 
 fn server_name(server: &Document<DatabaseServer>) -> Result<ServerName, Denied> {

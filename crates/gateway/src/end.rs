@@ -33,15 +33,7 @@ pub(crate) async fn refuse(refused: Refused) {
     let Denied { refusal, cause, verbatim } = denied;
     let (gateway, known) = (&connection.gateway, &connection.known);
     gateway.metrics.refused(refusal.code);
-    info!(
-        session = %connection.id,
-        source = %connection.source,
-        user = known.user,
-        code = refusal.code.id,
-        message = refusal.message,
-        cause,
-        "session refused"
-    );
+    log_refusal(&connection, &refusal, cause.as_deref());
     // A client that asks what it must bring is not a failed login.
     if let Some(actor) = known.actor().filter(|_| *refusal.code != code::CREDENTIAL_MISSING) {
         let event = EventBody::SessionRefused {
@@ -60,6 +52,17 @@ pub(crate) async fn refuse(refused: Refused) {
     }
     let told = verbatim.unwrap_or_else(|| dialect::refusal(&refusal, connection.id));
     client.tell_and_close(&told).await;
+}
+
+/// What is the client's own doing is a life event; what is ours or the server's, someone should look at.
+fn log_refusal(connection: &Connection, refusal: &Refusal, cause: Option<&str>) {
+    let (session, source, user) = (connection.id, connection.source, &connection.known.user);
+    let (code, message) = (refusal.code.id, &refusal.message);
+    if refusal.code.http < 500 {
+        info!(%session, %source, user, code, message, cause, "session refused");
+    } else {
+        warn!(%session, %source, user, code, message, cause, "session refused");
+    }
 }
 
 /// How a session ends.

@@ -2,6 +2,7 @@
 //! the relay's own loop. One mechanism for everything that can end a session from our side.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use access::{Decision, OpenedWith, Request};
 use control::Cut;
@@ -165,16 +166,10 @@ impl Watch {
         }
     }
 
-    /// Without the feed nothing is known for sure (DECISIONS 16).
     fn stale(&self, now: Timestamp) -> Option<Cause> {
         let verified_at = self.gateway.snapshots.verified_at();
-        let deadline = verified_at.plus(self.gateway.limits.staleness_session_max);
-        if now < deadline {
-            return None;
-        }
-        let message = format!("the gateway has not seen the store since {verified_at}");
-        let refusal = Refusal::new(&code::STATE_STALE, message);
-        Some(Cause { refusal, kind: Kind::Denied, at: deadline, revision: None })
+        let (refusal, at) = stale(verified_at, self.gateway.limits.staleness_session_max, now)?;
+        Some(Cause { refusal, kind: Kind::Denied, at, revision: None })
     }
 
     fn idle(&self, activity: &Activity, now: Timestamp) -> Option<Cause> {
@@ -199,6 +194,20 @@ impl Watch {
         });
         [self.until, idle, drain_until].into_iter().flatten().fold(stale, Ord::min)
     }
+}
+
+/// Without the feed nothing is known for sure (DECISIONS 16): refused since when, once the bound is reached.
+pub(crate) fn stale(
+    verified_at: Timestamp,
+    staleness_max: Duration,
+    now: Timestamp,
+) -> Option<(Refusal, Timestamp)> {
+    let deadline = verified_at.plus(staleness_max);
+    if now < deadline {
+        return None;
+    }
+    let message = format!("the gateway has not seen the store since {verified_at}");
+    Some((Refusal::new(&code::STATE_STALE, message), deadline))
 }
 
 /// A quiet session ends at once, any other when the time to drain is over.
@@ -227,5 +236,39 @@ impl Cause {
     /// The gateway stops.
     pub(crate) fn draining(now: Timestamp) -> Self {
         Self::ours(Kind::Drain, Refusal::new(&code::SHUTTING_DOWN, "the gateway is stopping"), now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::State;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(1_795_000_000 + seconds)
+    }
+
+    #[test]
+    fn a_snapshot_counts_until_its_staleness_reaches_the_bound_and_not_longer() {
+        let bound = Duration::from_secs(30);
+        assert_eq!(stale(at(0), bound, at(29)), None);
+        let (refusal, since) = stale(at(0), bound, at(30)).unwrap();
+        assert_eq!((refusal.code, since), (&code::STATE_STALE, at(30)));
+        assert!(stale(at(0), bound, at(3000)).is_some());
+        // A clock that is behind the feed's is no staleness.
+        assert_eq!(stale(at(100), bound, at(0)), None);
+    }
+
+    #[test]
+    fn a_stop_ends_quiet_sessions_at_once_and_all_others_when_the_time_is_over() {
+        let activity = Activity::since(at(0));
+        let ends = |now, until| drained(&activity, until, at(now)).map(|cause| cause.kind);
+        assert_eq!(ends(5, None), None);
+        assert_eq!(ends(5, Some(at(10))), Some(Kind::Drain));
+        for state in [State::Running, State::InTransaction] {
+            activity.heard(at(1), state);
+            assert_eq!(ends(9, Some(at(10))), None);
+            assert_eq!(ends(10, Some(at(10))), Some(Kind::Drain));
+        }
     }
 }

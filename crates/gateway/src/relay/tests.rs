@@ -12,12 +12,13 @@ use keys::AuditKey;
 use model::event::{Actor, Event, EventBody};
 use model::kind::server::{AuditMode, AuditSettings};
 use model::{Principal, PrincipalId, PrincipalKind, ServerName, SessionId, Timestamp};
-use runtime::{Clock, Shutdown};
+use runtime::{Clock, Shutdown, Tasks};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use wire::pg::startup::Replication;
 
 use super::{Activity, End, Pump, Surroundings};
+use crate::end::LastRecord;
 use crate::observe::{Observer, Subject};
 use crate::record::Recorder;
 
@@ -29,6 +30,7 @@ struct Bench {
     live: LiveSessions,
     shutdown: Shutdown,
     directory: TempDir,
+    log: Log,
 }
 
 fn bench(audit: AuditSettings, buffer_bytes: usize) -> Bench {
@@ -46,7 +48,7 @@ fn bench(audit: AuditSettings, buffer_bytes: usize) -> Bench {
     let (live, shutdown) = (LiveSessions::new(), Shutdown::new());
     let session = SessionId::random();
     let registered = Arc::new(live.register(info(session)));
-    let recorder = Recorder::new(log, audit.mode);
+    let recorder = Recorder::new(log.clone(), audit.mode);
     let subject = Subject {
         session,
         actor: Actor::claimed("ada@example.com"),
@@ -63,7 +65,7 @@ fn bench(audit: AuditSettings, buffer_bytes: usize) -> Bench {
         clock,
     };
     let pump = Pump::new((client_side, server_side), (observer, recorder), around);
-    Bench { client, server, pump, live, shutdown, directory }
+    Bench { client, server, pump, live, shutdown, directory, log }
 }
 
 fn info(id: SessionId) -> SessionInfo {
@@ -322,4 +324,20 @@ async fn a_statement_longer_than_the_log_keeps_is_cut_with_length_and_digest_of_
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sql.as_bytes());
     let hex = crate::observe::hex(digest.as_ref());
     assert_eq!(statement.sql_sha256, Some(hex));
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_session_and_is_its_last_record() {
+    let Bench { pump, directory, log, .. } = bench(AuditSettings::default(), 4096);
+    let (session, actor) = (pump.observer.subject().session, Actor::claimed("ada@example.com"));
+    let record = LastRecord::of(session, actor, &pump.activity, log);
+    let task = Tasks::new(Shutdown::new()).spawn("session", async move {
+        let _record = record;
+        panic!("on purpose");
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    let reader = Reader::open(&directory.path().join("audit"), 1).unwrap();
+    let events: Vec<EventBody> = reader.map(|event| event.unwrap().body).collect();
+    let [EventBody::SessionEnded(ended)] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((ended.session, ended.reason.as_str()), (session, "panic"));
 }

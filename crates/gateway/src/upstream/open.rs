@@ -8,7 +8,7 @@ use audit::AuditError;
 use control::{LiveSession, SessionInfo, SessionState};
 use model::event::{Actor, EventBody, SessionOpened};
 use model::kind::server::{AuditMode, DatabaseServer};
-use model::{Document, PrincipalKind, code};
+use model::{Document, PrincipalKind, Timestamp, code};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use wire::pg::startup::Replication;
@@ -28,17 +28,39 @@ use crate::verify::Watch;
 
 /// Opens the database, records that it is open, and makes the session ready to be relayed.
 pub(crate) async fn open(mut authorised: Authorised) -> Result<Open, Stop> {
-    let opened = match log_in(&mut authorised).await {
-        Ok((stream, login)) => record(&authorised, &login).await.map(|()| (stream, login)),
-        Err(denied) => Err(denied),
-    };
-    match opened {
-        Ok((stream, login)) => relayable(authorised, stream, login),
+    match Box::pin(opened(&mut authorised)).await {
+        Ok(opened) => Ok(relayable(authorised, opened)),
         Err(denied) => {
             let started = authorised.started;
             Err(Stop::refused(started.connection, started.client, denied))
         }
     }
+}
+
+/// What opening has made.
+struct Opened {
+    upstream: Box<TlsStream<TcpStream>>,
+    login: Login,
+    live: Arc<LiveSession>,
+    watch: Watch,
+    key: Registered,
+    at: Timestamp,
+}
+
+async fn opened(authorised: &mut Authorised) -> Result<Opened, Denied> {
+    let (upstream, login) = log_in(authorised).await?;
+    let live = Arc::new(list(authorised));
+    let connection = &authorised.started.connection;
+    // Joins those that are verified continuously and decides once more: the snapshot may have changed meanwhile.
+    let at = connection.gateway.clock.now();
+    let opened_with = OpenedWith { at, roles: authorised.grant.roles.clone() };
+    let request = authorised.request.clone();
+    let watch = Watch::begin(connection, request, opened_with, live.orders())
+        .map_err(|cause| cause.refusal)?;
+    live.until(watch.until());
+    let key = register(connection, &authorised.server, &login)?;
+    record(authorised, &login).await?;
+    Ok(Opened { upstream, login, live, watch, key, at })
 }
 
 async fn log_in(authorised: &mut Authorised) -> Result<(Box<TlsStream<TcpStream>>, Login), Denied> {
@@ -91,32 +113,16 @@ async fn record(authorised: &Authorised, login: &Login) -> Result<(), Denied> {
     }
 }
 
-/// Joins those that are verified continuously and decides once more, since the snapshot may have changed meanwhile.
-fn relayable(
-    authorised: Authorised,
-    upstream: Box<TlsStream<TcpStream>>,
-    login: Login,
-) -> Result<Open, Stop> {
-    let live = Arc::new(list(&authorised));
+fn relayable(authorised: Authorised, opened: Opened) -> Open {
+    let Opened { upstream, login, live, watch, key, at } = opened;
     let observer = observer(&authorised, &login, Arc::clone(&live));
-    let Authorised { started, server, request, grant, seat } = authorised;
+    let Authorised { started, server, request: _, grant, seat } = authorised;
     let dialect::Started { connection, client, server_name: _, startup: _ } = started;
     let gateway = Arc::clone(&connection.gateway);
-    let opened_at = gateway.clock.now();
-    let opened_with = OpenedWith { at: opened_at, roles: grant.roles.clone() };
-    let watch = match Watch::begin(&connection, request, opened_with, live.orders()) {
-        Ok(watch) => watch,
-        Err(cause) => return Err(Stop::refused(connection, client, cause.refusal)),
-    };
-    live.until(watch.until());
-    let key = match register(&connection, &server, &login) {
-        Ok(key) => key,
-        Err(denied) => return Err(Stop::refused(connection, client, denied)),
-    };
     let said = grant.notice.as_deref().filter(|_| grant.principal.kind == PrincipalKind::User);
-    let activity = Arc::new(Activity::since(opened_at));
+    let activity = Arc::new(Activity::since(at));
     let actor = Actor::from(&grant.principal);
-    let latency = opened_at.since(connection.accepted_at);
+    let latency = gateway.clock.now().since(connection.accepted_at);
     let context = Context {
         principal: grant.principal.id,
         database_user: grant.database_user.clone(),
@@ -134,7 +140,7 @@ fn relayable(
         observer,
         key,
     };
-    Ok(Open { client, upstream, context })
+    Open { client, upstream, context }
 }
 
 fn list(authorised: &Authorised) -> LiveSession {
