@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::{Lifetime, SessionId, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use runtime::Secret;
 use runtime::tls::Identity;
@@ -17,6 +17,10 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::KeyError;
+
+mod p256;
+
+use p256::P256;
 
 /// What a TLS server shows.
 pub type ServerIdentity = Identity;
@@ -38,7 +42,7 @@ const SERIAL_BYTES: usize = 16;
 
 /// Signs certificates.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, P256>,
     certificate: CertificateDer<'static>,
     common_name: String,
     not_after: Timestamp,
@@ -67,7 +71,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = date(now.minus(CLIENT_LIFETIME))?;
         params.not_after = date(now.plus(lifetime.duration()))?;
-        let key = key_pair()?;
+        let key = P256::generate()?;
         let certificate = params.self_signed(&key).map_err(|_| failed())?.der().clone();
         Self::of(certificate, key)
     }
@@ -76,16 +80,14 @@ impl Authority {
     pub fn from_pem(certificate_pem: &str, key_pkcs8: &[u8]) -> Result<Self, KeyError> {
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|_| KeyError::Malformed { expected: "a certificate in PEM" })?;
-        let key = PrivatePkcs8KeyDer::from(key_pkcs8);
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256)
-            .map_err(|_| KeyError::Malformed { expected: "a P-256 key" })?;
+        let key = P256::from_pkcs8(key_pkcs8)?;
         Self::of(certificate, key)
     }
 
-    fn of(certificate: CertificateDer<'static>, key: KeyPair) -> Result<Self, KeyError> {
+    fn of(certificate: CertificateDer<'static>, key: P256) -> Result<Self, KeyError> {
         let malformed = || KeyError::Malformed { expected: "an authority's certificate" };
         let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| malformed())?;
-        let own = parsed.public_key().subject_public_key.data.as_ref() == key.public_key_raw();
+        let own = parsed.public_key().subject_public_key.data.as_ref() == key.der_bytes();
         if !own || !parsed.is_ca() {
             return Err(malformed());
         }
@@ -102,8 +104,8 @@ impl Authority {
     }
 
     /// The authority's private key.
-    pub fn key_pkcs8(&self) -> Secret<Vec<u8>> {
-        Secret::new(self.issuer.key().serialize_der())
+    pub fn key_pkcs8(&self) -> Result<Secret<Vec<u8>>, KeyError> {
+        self.issuer.key().to_pkcs8()
     }
 
     /// Its common name, which no other authority has.
@@ -164,9 +166,10 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         params.not_after = date(not_after.min(self.not_after))?;
-        let key = key_pair()?;
+        let key = P256::generate()?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(|_| failed())?;
-        let der = PrivatePkcs8KeyDer::from(key.serialize_der());
+        // The identity zeroises its key; this copy of it is zeroised with the secret.
+        let der = PrivatePkcs8KeyDer::from(key.to_pkcs8()?.expose().clone());
         Ok(Identity { chain: vec![certificate.into()], key: PrivateKeyDer::Pkcs8(der) })
     }
 }
@@ -253,11 +256,6 @@ fn host(name: &str) -> Result<SanType, KeyError> {
     Ok(SanType::DnsName(name.try_into().map_err(|_| refused())?))
 }
 
-fn key_pair() -> Result<KeyPair, KeyError> {
-    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
-        .map_err(|_| KeyError::Failed { task: "make a P-256 key" })
-}
-
 const fn failed() -> KeyError {
     KeyError::Failed { task: "sign a certificate" }
 }
@@ -268,5 +266,7 @@ fn date(at: Timestamp) -> Result<OffsetDateTime, KeyError> {
         .map_err(|_| KeyError::Malformed { expected: "an instant that a certificate can hold" })
 }
 
+#[cfg(test)]
+mod handshakes;
 #[cfg(test)]
 mod tests;

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use zeroize::Zeroize;
 
 /// A TLS context cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +30,7 @@ pub enum TlsError {
     Unusable(#[from] rustls::Error),
 }
 
-/// A certificate chain, leaf first, and its private key, which rustls zeroises.
+/// A certificate chain, leaf first, and its private key, zeroised when dropped.
 pub struct Identity {
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,
@@ -39,6 +41,12 @@ pub struct Identity {
 impl Clone for Identity {
     fn clone(&self) -> Self {
         Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        self.key.zeroize();
     }
 }
 
@@ -84,8 +92,12 @@ impl ResolvesServerCert for Cell {
     }
 }
 
-fn certified(identity: Identity) -> Result<CertifiedKey, TlsError> {
-    Ok(CertifiedKey::from_der(identity.chain, identity.key, &provider())?)
+/// The key goes into the cryptography library, which clears its own memory; our copy is zeroised here.
+fn certified(mut identity: Identity) -> Result<CertifiedKey, TlsError> {
+    let key = any_supported_type(&identity.key)?;
+    let certified = CertifiedKey::new(std::mem::take(&mut identity.chain), key);
+    certified.keys_match()?;
+    Ok(certified)
 }
 
 /// A server's context: TLS 1.2 and 1.3, session tickets on, no state kept per session.
@@ -114,7 +126,8 @@ pub fn client_config(
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_root_certificates(roots(authorities_pem)?);
     let mut config = match identity {
-        Some(identity) => builder.with_client_auth_cert(identity.chain, identity.key)?,
+        Some(identity) => builder
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified(identity)?))),
         None => builder.with_no_client_auth(),
     };
     config.resumption = Resumption::disabled();

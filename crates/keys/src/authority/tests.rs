@@ -130,7 +130,7 @@ fn a_server_certificate_names_hosts_and_addresses_and_serves_only() {
 fn an_authority_survives_being_written_and_read() {
     let authority = authority();
     let pem = authority.certificate_pem();
-    let read = Authority::from_pem(&pem, authority.key_pkcs8().expose()).unwrap();
+    let read = Authority::from_pem(&pem, authority.key_pkcs8().unwrap().expose()).unwrap();
     assert_eq!(read.certificate_pem(), pem);
     assert_eq!(read.common_name(), "Portcullis client authority orders");
     let identity = read.issue_client(&leaf("ada"), now()).unwrap();
@@ -144,7 +144,7 @@ fn an_authority_survives_being_written_and_read() {
 #[test]
 fn a_key_that_is_not_the_certificates_is_refused() {
     let (one, two) = (authority(), authority());
-    let refused = Authority::from_pem(&one.certificate_pem(), two.key_pkcs8().expose());
+    let refused = Authority::from_pem(&one.certificate_pem(), two.key_pkcs8().unwrap().expose());
     let expected = "an authority's certificate";
     assert_eq!(refused.unwrap_err(), KeyError::Malformed { expected });
     let leaf = one.issue_client(&leaf("ada"), now()).unwrap();
