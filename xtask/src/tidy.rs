@@ -47,8 +47,8 @@ fn undocumented_codes(tree: &Tree) -> Vec<String> {
         return vec!["crates/model/src/code.rs is missing".to_owned()];
     };
     let minted: Vec<&str> = source::codes(&table.text).collect();
-    let documented: Vec<&str> =
-        page.lines().filter_map(|line| line.strip_prefix("## ")?.split(' ').next()).collect();
+    let rows = page.lines().filter(|line| line.starts_with("| PC"));
+    let documented: Vec<&str> = rows.filter_map(|row| row.split(' ').nth(1)).collect();
     let missing: Vec<&str> =
         minted.iter().copied().filter(|code| !documented.contains(code)).collect();
     let stale: Vec<&str> =
