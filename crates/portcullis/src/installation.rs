@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use audit::{Log, Opened, Options};
 use control::keyring::{host_names, load_master_key};
-use control::{Control, Keyring, LiveSessions};
+use control::{Control, Keyring, KeyringError, LiveSessions};
 use keys::MasterKey;
 use model::event::EventBody;
 use runtime::config::MasterKeySource;
@@ -46,10 +46,10 @@ impl Installation {
         create_folder(&config.data_directory)?;
         let file = store_file(&config);
         let clock = clock(&file)?;
-        let store = Store::open(&file, clock.clone()).map_err(|error| failed(&error))?;
-        let master_key = load_master_key(&config.master_key, &store).map_err(|error| {
-            failed(&error).next("`portcullis init` creates it; a lost one cannot be replaced")
-        })?;
+        let store = Store::open(&file, clock.clone())
+            .map_err(|error| failed(&error).next("one process at a time can have it open"))?;
+        let master_key = load_master_key(&config.master_key, &store)
+            .map_err(|error| failed(&error).next(about_master_key(&error)))?;
         let keyring =
             Keyring::open(&store, master_key, &clock).await.map_err(|error| failed(&error))?;
         keyring.serve_as(host_names(&config)).map_err(|error| failed(&error))?;
@@ -91,6 +91,15 @@ impl Installation {
         let file = authority_file(&self.config);
         std::fs::write(&file, self.keyring.ca_pem())
             .map_err(|error| Failure::new(format!("cannot write `{}`", file.display()), error))
+    }
+}
+
+fn about_master_key(error: &KeyringError) -> &'static str {
+    match error {
+        KeyringError::OtherMasterKey { .. } => {
+            "put the master key in place that was in force when this store was written"
+        }
+        _ => "`portcullis init` creates it; a lost one cannot be replaced",
     }
 }
 

@@ -63,7 +63,11 @@ pub(crate) fn cells(resource: &Resource) -> Vec<String> {
                 PublicNetworkAccess::Disabled => "disabled",
                 PublicNetworkAccess::Enabled => "enabled",
             };
-            let address = format!("{}:{}", spec.host, spec.port);
+            // Hidden from those who need not know it.
+            let address = match spec.host.as_str() {
+                "" => String::new(),
+                host => format!("{host}:{}", spec.port),
+            };
             vec![name, address, databases, access.to_owned(), count(&document.status.findings)]
         }
         Resource::DatabaseRole(document) => {
