@@ -12,6 +12,7 @@ use std::time::Duration;
 use keys::KeyError;
 use model::kind::server::DatabaseServer;
 use model::{Document, SessionId, Timestamp};
+use runtime::config::CancelFrom;
 use tracing::{debug, info};
 
 use crate::dialect::{self, CancelKey};
@@ -40,8 +41,10 @@ pub(crate) struct Asked {
 pub(crate) struct Target {
     /// The session.
     pub session: SessionId,
-    /// Whose address it is: by default only the same may cancel.
+    /// The session's address.
     pub source: IpAddr,
+    /// From where the key may be used.
+    pub cancel_from: CancelFrom,
     /// The server.
     pub server: Arc<Document<DatabaseServer>>,
     /// The key that the server gave.
@@ -107,7 +110,11 @@ impl Keys {
             return Err(NotPassedOn::BudgetSpent);
         }
         // The table hashes the whole key with a secret of the process, so that time tells nothing about its bytes.
-        let target = lock(&self.live).get(key).filter(|target| target.source == source).cloned();
+        let may = |target: &&Target| match target.cancel_from {
+            CancelFrom::SameAddress => target.source == source,
+            CancelFrom::AnyAddress => true,
+        };
+        let target = lock(&self.live).get(key).filter(may).cloned();
         if let Some(target) = target {
             return Ok(target);
         }
@@ -168,6 +175,7 @@ mod tests {
         Target {
             session: SessionId::random(),
             source: source.parse().unwrap(),
+            cancel_from: CancelFrom::SameAddress,
             server: Arc::new(crate::upstream::tests::server("127.0.0.1", 5432)),
             upstream: CancelKey { pid: 4711, secret: vec![1, 2, 3, 4] },
         }
@@ -188,6 +196,15 @@ mod tests {
         let key = registered.key.clone();
         drop(registered);
         assert_eq!(keys.find(&key, target.source, now).unwrap_err(), NotPassedOn::Unknown);
+    }
+
+    #[test]
+    fn a_listener_can_let_keys_be_used_from_any_address() {
+        let keys = Arc::new(Keys::default());
+        let target = Target { cancel_from: CancelFrom::AnyAddress, ..target("192.0.2.1") };
+        let registered = keys.register(target).unwrap();
+        let elsewhere = "198.51.100.1".parse().unwrap();
+        assert!(keys.find(&registered.key, elsewhere, Timestamp::EPOCH).is_ok());
     }
 
     #[test]

@@ -139,14 +139,15 @@ impl Gateway {
             listen,
             authentication,
             proxy_protocol_from,
+            cancel_from,
         } in configured
         {
             let cannot =
                 |cause| StartError::Bind { listener: name.clone(), address: listen, cause };
             let socket = listener::bind(listen).map_err(cannot)?;
             let address = socket.local_addr().map_err(cannot)?;
-            let door =
-                Door { name, authentication, proxies: proxy_protocol_from, tls: Arc::clone(&tls) };
+            let (proxies, tls) = (proxy_protocol_from, Arc::clone(&tls));
+            let door = Door { name, authentication, proxies, cancel_from, tls };
             bound.push((socket, address, Arc::new(door)));
         }
         let acknowledger = shared.snapshots.register(&name);

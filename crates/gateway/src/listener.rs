@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::SessionId;
-use runtime::config::{Authentication, Network};
+use runtime::config::{Authentication, CancelFrom, Network};
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncReadExt;
@@ -37,6 +37,8 @@ pub(crate) struct Door {
     pub authentication: Authentication,
     /// Balancers whose PROXY header is believed and demanded.
     pub proxies: Vec<Network>,
+    /// From where its sessions' cancel keys may be used.
+    pub cancel_from: CancelFrom,
     /// Toward clients.
     pub tls: Arc<ServerConfig>,
 }

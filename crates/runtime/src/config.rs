@@ -146,6 +146,20 @@ pub struct Listener {
     /// Peers whose PROXY protocol v2 header is believed and demanded; nobody when empty.
     #[serde(default)]
     pub proxy_protocol_from: Vec<Network>,
+    /// From where a session's cancel key may be used.
+    #[serde(default)]
+    pub cancel_from: CancelFrom,
+}
+
+/// From where a cancel key may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CancelFrom {
+    /// The address of the session.
+    #[default]
+    SameAddress,
+    /// Any address that reaches the server: for clients behind address translation with several addresses.
+    AnyAddress,
 }
 
 /// What a listener speaks.

@@ -86,7 +86,7 @@ impl Server {
         let connection = self.standing(server).await?;
         let asked: Vec<String> = roles.iter().map(|role| role.name.clone()).collect();
         let mut observed = role::observe(&connection, &asked).await?;
-        let created = create_missing(&mut roles, &observed, &mut looked);
+        let created = create_missing(&mut roles, (&observed, &connection), &mut looked);
         if !created.is_empty() {
             connection.run("make roles", &created).await?;
             observed = role::observe(&connection, &asked).await?;
@@ -166,14 +166,18 @@ impl Server {
 }
 
 /// The statements that make what is missing. A role of that name that is not ours is left alone, and not used.
-fn create_missing(roles: &mut Vec<Role<'_>>, observed: &Observed, looked: &mut Looked) -> String {
+fn create_missing(
+    roles: &mut Vec<Role<'_>>,
+    (observed, connection): (&Observed, &Connection),
+    looked: &mut Looked,
+) -> String {
     let known = observed.by_name();
     let mut sql = String::new();
     roles.retain(|role| {
         let mark = names::role_mark(role.document.uid());
         let revision = role.document.metadata.revision.unwrap_or_default();
         match known.get(role.name.as_str()) {
-            None => sql.push_str(&role::create(&role.name, &mark)),
+            None => sql.push_str(&role::create(&role.name, &mark, connection)),
             Some(known) if known.mark.as_deref() == Some(mark.as_str()) && known.plain => {}
             Some(_) => {
                 looked.findings.push(format!(
@@ -277,14 +281,14 @@ async fn settle_memberships(
         });
         let Some(now) = known.get(role.name.as_str()) else { continue };
         if owners.incomplete && role.document.spec.privileges == Privileges::Admin {
-            through.extend(now.member_of.iter().cloned());
+            through.extend(now.member_of.iter().map(|held| held.role.clone()));
         }
-        if now.member_of.iter().any(|held| !through.contains(held))
+        if now.member_of.iter().any(|held| !through.contains(&held.role))
             && let Ok(name) = DatabaseRoleName::new(role.document.name())
         {
             looked.narrowed.insert(name);
         }
-        let sql = role::memberships(&role.name, &now.member_of, &through);
+        let sql = role::memberships(&role.name, &now.member_of, &through, connection);
         if let Err(trouble) = connection.run("hand on roles", &sql).await {
             looked.findings.push(format!("`{}`: {trouble}", role.document.name()));
         }

@@ -189,6 +189,7 @@ fn register(
     let target = Target {
         session: connection.id,
         source: connection.source,
+        cancel_from: connection.door.cancel_from,
         server: Arc::clone(server),
         upstream: login.key.clone(),
     };

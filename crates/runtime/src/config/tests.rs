@@ -54,6 +54,7 @@ fn every_field_is_read_and_relative_paths_count_from_the_files_folder() {
                     listen: "127.0.0.1:6432".parse().unwrap(),
                     authentication: Authentication::Password,
                     proxy_protocol_from: vec![],
+                    cancel_from: CancelFrom::SameAddress,
                 },
                 Listener {
                     name: "postgresql-oauth".into(),
@@ -61,6 +62,7 @@ fn every_field_is_read_and_relative_paths_count_from_the_files_folder() {
                     listen: "127.0.0.1:6433".parse().unwrap(),
                     authentication: Authentication::OauthBearer,
                     proxy_protocol_from: vec!["10.0.0.0/8".parse().unwrap()],
+                    cancel_from: CancelFrom::SameAddress,
                 },
             ],
             addresses: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],

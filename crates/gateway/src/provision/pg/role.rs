@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 
 use super::connection::{Connection, Trouble};
 use super::quote::{ident, literal};
+use super::user::{self, ObservedMembership};
 
 /// The server as a whole, as far as database roles go.
 #[derive(Clone, Debug, Deserialize)]
@@ -29,7 +30,7 @@ pub(crate) struct Role {
     pub(crate) mark: Option<String>,
     /// Whether it can log in or holds any attribute.
     pub(crate) plain: bool,
-    pub(crate) member_of: BTreeSet<String>,
+    pub(crate) member_of: Vec<ObservedMembership>,
 }
 
 const OBSERVE: &str = "\
@@ -45,8 +46,9 @@ SELECT json_build_object(
   'databases', (SELECT coalesce(json_agg(d.datname ORDER BY d.datname), '[]') FROM pg_database d
     WHERE d.datallowconn AND NOT d.datistemplate),
   'roles', (SELECT coalesce(json_agg(json_build_object('name', o.rolname, 'mark', o.mark, 'plain', o.plain,
-      'member_of', (SELECT coalesce(json_agg(DISTINCT g.rolname), '[]') FROM pg_auth_members m
-        JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = o.oid))), '[]') FROM ours o),
+      'member_of', (SELECT coalesce(json_agg(json_build_object('role', g.rolname, 'grantor', b.rolname)), '[]')
+        FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles b ON b.oid = m.grantor
+        WHERE m.member = o.oid))), '[]') FROM ours o),
   'held_in', (SELECT coalesce(json_agg(DISTINCT d.datname), '[]') FROM pg_shdepend s
     JOIN ours o ON s.refclassid = 'pg_authid'::regclass AND s.refobjid = o.oid
     JOIN pg_database d ON d.oid = CASE WHEN s.classid = 'pg_database'::regclass THEN s.objid ELSE s.dbid END),
@@ -61,26 +63,32 @@ pub(crate) async fn observe(
 }
 
 /// Makes a role that nobody logs in as. The provisioner is a member, so that it can act for it.
-pub(crate) fn create(name: &str, mark: &str) -> String {
-    let name = ident(name);
+pub(crate) fn create(name: &str, mark: &str, connection: &Connection) -> String {
+    let (name, provisioner, mark) = (ident(name), ident(PROVISIONER), literal(mark));
+    // From PostgreSQL 16 on whoever makes a role can hand it on anyway, but is no member of it.
+    let membership = if connection.version >= 160_000 {
+        format!("GRANT {name} TO {provisioner} WITH INHERIT TRUE, SET TRUE;\n")
+    } else {
+        format!("GRANT {name} TO {provisioner} WITH ADMIN OPTION;\n")
+    };
     format!(
-        "CREATE ROLE {name} NOLOGIN INHERIT NOCREATEDB NOCREATEROLE ADMIN {};\nCOMMENT ON ROLE {name} IS {};\n",
-        ident(PROVISIONER),
-        literal(mark)
+        "CREATE ROLE {name} NOLOGIN INHERIT NOCREATEDB NOCREATEROLE;\n\
+         COMMENT ON ROLE {name} IS {mark};\n{membership}"
     )
 }
 
 /// Makes a role a member of exactly these.
 pub(crate) fn memberships(
     name: &str,
-    member_of: &BTreeSet<String>,
+    member_of: &[ObservedMembership],
     wanted: &BTreeSet<String>,
+    connection: &Connection,
 ) -> String {
     let mut sql = Vec::new();
-    for extra in member_of.difference(wanted) {
-        sql.push(format!("REVOKE {} FROM {};\n", ident(extra), ident(name)));
+    for extra in member_of.iter().filter(|held| !wanted.contains(&held.role)) {
+        sql.push(user::revoke(name, extra, connection.version));
     }
-    for missing in wanted.difference(member_of) {
+    for missing in wanted.iter().filter(|role| !member_of.iter().any(|held| held.role == **role)) {
         sql.push(format!("GRANT {} TO {};\n", ident(missing), ident(name)));
     }
     sql.concat()

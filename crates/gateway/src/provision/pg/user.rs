@@ -156,7 +156,8 @@ pub(crate) fn grant(user: &str, role: &str, version: u32) -> String {
     format!("GRANT {} TO {}{options};\n", ident(role), ident(user))
 }
 
-fn revoke(user: &str, held: &ObservedMembership, version: u32) -> String {
+/// Takes one membership away; from PostgreSQL 16 on it belongs to whoever granted it.
+pub(crate) fn revoke(user: &str, held: &ObservedMembership, version: u32) -> String {
     let by = if version >= 160_000 {
         format!(" GRANTED BY {} CASCADE", ident(&held.grantor))
     } else {
