@@ -87,16 +87,20 @@ impl Checkpoint {
         Some(hash)
     }
 
-    /// Reads the checkpoints of a file, one JSON object a line; a torn last line is left out.
+    /// Reads the checkpoints of a file, one JSON object a line; what is none is left out.
     pub fn read_all(path: &Path) -> std::io::Result<Vec<Self>> {
+        Ok(Self::read_lines(path)?.into_iter().filter_map(Result::ok).collect())
+    }
+
+    /// Every line of a file that has an end, as a checkpoint or as what it is instead.
+    pub(crate) fn read_lines(path: &Path) -> std::io::Result<Vec<Result<Self, serde_json::Error>>> {
         let text = match std::fs::read(path) {
             Ok(text) => text,
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        Ok(text
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice(line.trim_ascii()).ok())
-            .collect())
+        let whole =
+            text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        Ok(whole.map(serde_json::from_slice).collect())
     }
 }

@@ -176,10 +176,23 @@ fn checkpoints(directory: &Path, known: &Known<'_>) -> Result<BTreeMap<u64, Sign
     };
     for name in ["checkpoints.log", "checkpoint"] {
         let path = directory.join(name);
-        let all = Checkpoint::read_all(&path)
-            .map_err(|error| Damage::in_file(DamageKind::Unreadable, &path).said(error))?;
-        for (index, checkpoint) in all.iter().enumerate() {
-            take(checkpoint, &path, index as u64 + 1)?;
+        let read = || {
+            Checkpoint::read_lines(&path)
+                .map_err(|error| Damage::in_file(DamageKind::Unreadable, &path).said(error))
+        };
+        let mut all = read()?;
+        if all.iter().any(Result::is_err) {
+            // It may just have been overwritten while it was read.
+            all = read()?;
+        }
+        for (index, line) in all.iter().enumerate() {
+            let number = index as u64 + 1;
+            let checkpoint = line.as_ref().map_err(|error| {
+                Damage::in_file(DamageKind::CheckpointForged, &path)
+                    .at(number, 0)
+                    .said(format_args!("it is not a checkpoint: {error}"))
+            })?;
+            take(checkpoint, &path, number)?;
         }
     }
     if let Some(last) = known.last {

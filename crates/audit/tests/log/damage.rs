@@ -1,5 +1,6 @@
 //! `verify` catches each kind of damage and names the place.
 
+use audit::Checkpoint;
 use audit::verify::{DamageKind, Known, verify};
 use data_encoding::HEXLOWER;
 
@@ -168,4 +169,34 @@ fn a_flipped_byte_in_the_first_record_is_told_apart_from_another_log() {
     fixture.replace(&lines);
     let damage = fixture.verify(None).unwrap_err();
     assert_eq!((damage.kind, damage.line, damage.sequence), (DamageKind::Altered, 1, 1));
+}
+
+#[test]
+fn a_checkpoint_that_was_garbled_is_named_with_its_line() {
+    for name in ["checkpoint", "checkpoints.log"] {
+        let fixture = Fixture::with(3);
+        let path = fixture.path().join(name);
+        let garbled = std::fs::read_to_string(&path).unwrap().replacen("sequence", "sekuence", 1);
+        std::fs::write(&path, garbled).unwrap();
+        let damage = fixture.verify(None).unwrap_err();
+        assert_eq!((damage.kind, damage.file), (DamageKind::CheckpointForged, path));
+        assert_eq!(damage.line, 1);
+    }
+}
+
+#[test]
+fn a_checkpoint_whose_number_or_time_was_changed_is_named() {
+    let fixture = Fixture::with(3);
+    let path = fixture.path().join("checkpoint");
+    let kept = fixture.latest_checkpoint();
+    for forged in [
+        Checkpoint { sequence: 2, ..kept.clone() },
+        Checkpoint { segment: 2, ..kept.clone() },
+        Checkpoint { time: model::Timestamp::EPOCH, ..kept.clone() },
+        Checkpoint { head: "00".repeat(32), ..kept },
+    ] {
+        std::fs::write(&path, serde_json::to_string(&forged).unwrap() + "\n").unwrap();
+        let damage = fixture.verify(None).unwrap_err();
+        assert_eq!(damage.kind, DamageKind::CheckpointForged, "{damage}");
+    }
 }

@@ -25,7 +25,7 @@ use crate::write::Writing;
 
 /// A waiting successor takes over so long before the present authority ends.
 pub(super) const TAKES_OVER_BEFORE: Duration = Duration::from_hours(24);
-/// So long before an authority ends, the audit log says so (DECISIONS 4).
+/// So long before an authority ends, the audit log says so.
 pub(super) const WARNED_BEFORE: Duration = Duration::from_hours(30 * 24);
 
 /// X.520 allows 64 characters; the rest says what it is and tells namesakes apart.

@@ -48,7 +48,7 @@ impl Reconciler for KeepKeys {
     async fn reconcile(&self, snapshot: Arc<Snapshot>) -> Result<(), KeyringError> {
         let (keyring, now) = (&self.keyring, self.keyring.0.clock.now());
         if signing::too_late(&snapshot, now) {
-            keyring.rotate_signing_key(None, SigningRotation::AtOnce).await?;
+            keyring.rotate_signing_key(None, SigningRotation::Late).await?;
         } else if signing::next_due(&snapshot).is_some_and(|due| due <= now) {
             keyring.rotate_signing_key(None, SigningRotation::Overlap).await?;
         }

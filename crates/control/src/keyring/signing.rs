@@ -28,6 +28,8 @@ const VERIFIES_FOR_MAX: Duration = Duration::from_hours(90 * 24);
 pub enum SigningRotation {
     /// Published now, signs in 24 hours; what the present key signed stays good to its end.
     Overlap,
+    /// Signs now; what was signed before stays good to its end: the time for an overlap was missed.
+    Late,
     /// Signs now, and every token signed before is refused from now on: a key is lost or stolen.
     AtOnce,
 }
@@ -61,13 +63,13 @@ impl Keyring {
         let master = Arc::clone(&self.0.master);
         let work = move |writing: &mut Writing<'_, '_>| {
             let now = writing.now();
-            let signs_from = match rotation {
-                SigningRotation::Overlap => now.plus(PUBLISHED_BEFORE),
-                SigningRotation::AtOnce => now,
-            };
-            let others_until = match rotation {
-                SigningRotation::Overlap => signs_from.plus(TOKEN_LIFETIME_MAX),
-                SigningRotation::AtOnce => now,
+            let (signs_from, others_until) = match rotation {
+                SigningRotation::Overlap => {
+                    let signs_from = now.plus(PUBLISHED_BEFORE);
+                    (signs_from, signs_from.plus(TOKEN_LIFETIME_MAX))
+                }
+                SigningRotation::Late => (now, now.plus(TOKEN_LIFETIME_MAX)),
+                SigningRotation::AtOnce => (now, now),
             };
             end_others(writing, others_until)?;
             put(writing, &master, &signer, signs_from)?;

@@ -417,6 +417,19 @@ async fn a_stolen_signing_key_is_dead_at_once() {
 }
 
 #[tokio::test]
+async fn a_rotation_that_was_missed_is_made_up_for_without_killing_tokens() {
+    let installation = Installation::new().await;
+    let first = installation.keyring.signer().unwrap().kid().to_owned();
+    installation.hand.advance(88 * DAY);
+    let now = installation.clock.now();
+    assert_eq!(installation.keyring.signer().unwrap().kid(), first);
+    installation.round().await;
+    assert_ne!(installation.keyring.signer().unwrap().kid(), first);
+    let former = installation.snapshot().signing_keys.get(&first).unwrap().spec.verifies_until;
+    assert_eq!(former, now.plus(TOKEN_LIFETIME_MAX));
+}
+
+#[tokio::test]
 async fn an_installation_that_slept_for_years_has_keys_again_after_one_round() {
     let installation = Installation::new().await;
     installation.hand.advance(4 * 365 * DAY);
