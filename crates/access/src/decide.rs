@@ -254,7 +254,7 @@ fn check_token(facts: &Facts<'_>) -> Result<String, Refusal> {
     if credential.server.as_ref().is_some_and(|server| *server != facts.request.server) {
         return Err(Refusal::new(&code::TOKEN_AUDIENCE, "the handle is for another server"));
     }
-    // An open session outlives its token: other changes end it (architecture.md, "How long a session lives").
+    // An open session outlives its token: what it rests on is asked again, and ends it.
     if !facts.open() && now >= credential.expires_at {
         return Err(token::expired(credential.expires_at, now));
     }

@@ -33,7 +33,7 @@ pub struct Adopt {
 pub trait DatabaseServers: fmt::Debug + Send + Sync {
     /// What an operator must change on the server, as `portcullis server enroll` understands it.
     fn enrollment<'a>(&'a self, server: &'a ServerName) -> Future<'a, Result<Value, Refusal>>;
-    /// Takes an existing database user over (DECISIONS 7). The caller has been authorised.
+    /// Takes an existing database user over. The caller has been authorised.
     fn adopt<'a>(
         &'a self,
         caller: &'a Caller,

@@ -133,7 +133,7 @@ fn owner_of(event: &Event) -> Option<PrincipalId> {
     }
 }
 
-/// The cause is for those who look after the installation; clients are not told it (STYLE 11).
+/// The cause is for those who look after the installation; clients are not told it.
 fn without_cause(event: &mut Event) {
     if let EventBody::SessionRefused { cause, .. } = &mut event.body {
         *cause = None;

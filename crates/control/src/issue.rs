@@ -19,7 +19,7 @@ use crate::sessions::bounded;
 use crate::verb::Verb;
 use crate::write::{Done, Writing};
 
-/// A Temporary Access Pass lives so long (DECISIONS 2).
+/// A Temporary Access Pass lives so long.
 pub const PASS_LIFETIME: Duration = Duration::from_hours(1);
 /// No access token lives longer, so a revocation can be forgotten after it.
 pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(24);

@@ -18,7 +18,7 @@ use crate::diff;
 use crate::resources::end_refresh;
 use crate::verb::Verb;
 
-/// `request`, `approve` and `apply` wait so long for every live gateway to act on them (DECISIONS 6).
+/// `request`, `approve` and `apply` wait so long for every live gateway to act on them.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A write in progress: the store's transaction, and what the audit log will say of it.

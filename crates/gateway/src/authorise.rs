@@ -63,7 +63,7 @@ fn decided(
     Ok((request, grant, seat))
 }
 
-/// The decision on what is known now. Without fresh knowledge there is none (DECISIONS 16).
+/// The decision on what is known now. Without fresh knowledge there is none (docs/architecture.md, "State").
 fn grant(request: &Request, gateway: &Shared) -> Result<Box<Grant>, Denied> {
     let (snapshot, now) = (gateway.snapshots.load(), gateway.clock.now());
     let verified_at = gateway.snapshots.verified_at();

@@ -1,4 +1,4 @@
-//! Cancel requests: which live session a key belongs to, and the request passed on to its server (DECISIONS 20).
+//! Cancel requests: which live session a key belongs to, and the request passed on to its server.
 //!
 //! A key is unique among the live sessions of the gateway, drawn from the system's random source, and forgotten in the
 //! step that stops forwarding. Whoever sends a wrong one spends from the budget of their address.

@@ -1,4 +1,4 @@
-//! What was observed, written down before it has an effect: the three modes of DESIGN §4.
+//! What was observed, written down before it has an effect: the three modes of docs/architecture.md, "Audit".
 
 use std::fmt;
 use std::future::Future;

@@ -196,7 +196,7 @@ impl Watch {
     }
 }
 
-/// Without the feed nothing is known for sure (DECISIONS 16): refused since when, once the bound is reached.
+/// Without the feed nothing is known for sure: refused since when, once the bound is reached.
 pub(crate) fn stale(
     verified_at: Timestamp,
     staleness_max: Duration,

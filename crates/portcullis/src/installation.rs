@@ -20,7 +20,7 @@ use store::Store;
 use crate::failure::Failure;
 use checkpoint::Keeper;
 
-/// A record of the audit log is on disk at most so long after it was appended (DECISIONS 23).
+/// A record of the audit log is on disk at most so long after it was appended.
 const AUDIT_SYNC_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What all parts stand on.

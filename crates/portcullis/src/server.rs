@@ -197,7 +197,7 @@ async fn start_https(
     Ok(address)
 }
 
-/// `iss` of our tokens (identity.md: tokens of one tenant, v2.0 form).
+/// `iss` of our tokens, in the form of Entra's v2.0 tokens of one tenant.
 fn issuer(installation: &Installation, tenant: TenantId) -> String {
     format!("{}/{tenant}/v2.0", installation.config.origin)
 }

@@ -72,7 +72,7 @@ fn adopted(
     document
 }
 
-/// DECISIONS 7: never a user that holds more than a database role can give.
+/// Never a user that holds more than a database role can give.
 fn adoptable(name: &str, observed: &ObservedUser) -> Result<(), Refusal> {
     let attributes = [
         (observed.superuser, "SUPERUSER"),

@@ -70,7 +70,7 @@ impl Server {
         let connection = self.standing(server).await?;
         let observed = user::observe(&connection, &grant.database_user).await?;
         if let Some(observed) = &observed {
-            fit_for_use(known.as_deref(), observed, &connection, &grant.database_user)?;
+            fit_for_use(known.as_deref(), observed, &connection, grant)?;
         }
         let record = match known {
             Some(known) => known,
@@ -138,7 +138,7 @@ impl Server {
         }
     }
 
-    /// DECISIONS 14, steps 4 to 6. The store's word and the server's deed do not wait for one another.
+    /// Step 3 of docs/architecture.md, "The cut". The store's word and the server's deed do not wait for one another.
     async fn withdraw(
         &self,
         server: &Document<DatabaseServer>,
@@ -182,6 +182,9 @@ impl Server {
         let gone_at =
             self.end_sessions(&connection, observed.oid, (Backends::All, GONE_WITHIN)).await?;
         let mut left_behind = rolled_back;
+        left_behind.extend(observed.beyond_reach(&connection).map(|held| {
+            format!("membership of {}, which only {} can take away", held.role, held.grantor)
+        }));
         let handed_over = self.hand_over(server, known, (&connection, observed.oid)).await;
         left_behind.extend(match handed_over {
             Err(trouble) if trouble.is_locked_out() => {
@@ -256,7 +259,7 @@ impl Server {
         }
     }
 
-    /// Roles came or went while others stay (DECISIONS 15).
+    /// Roles came or went while others stay. A role that went ends the sessions that may have taken it on.
     async fn change(
         &self,
         server: &Document<DatabaseServer>,
@@ -344,7 +347,7 @@ impl Server {
         }
     }
 
-    /// What the person leaves behind (DECISIONS 12).
+    /// What the person leaves behind goes to the schemas' owners; what it was is told.
     async fn hand_over(
         &self,
         server: &Document<DatabaseServer>,
@@ -407,16 +410,24 @@ fn fit_for_use(
     known: Option<&Document<DatabaseUser>>,
     observed: &ObservedUser,
     connection: &Connection,
-    name: &str,
+    grant: &Grant,
 ) -> Result<(), Refusal> {
+    let name = &grant.database_user;
     if !is_ours(known, observed) {
         return Err(taken(name));
     }
     // A test stack's provisioner sets these to what they must be; elsewhere nobody of ours can.
-    if !connection.superuser && (observed.superuser || observed.replication || observed.bypass_rls)
-    {
+    let attributes = observed.superuser || observed.replication || observed.bypass_rls;
+    if !connection.superuser && attributes {
         let message = format!("the database user `{name}` was given attributes by hand");
         return Err(Refusal::new(&code::PROVISIONING_FAILED, message));
+    }
+    let roles: BTreeSet<String> = grant.roles.iter().map(names::role).collect();
+    if let Some(held) = observed.beyond_reach(connection).find(|held| !roles.contains(&held.role)) {
+        let message =
+            format!("the database user `{name}` was made a member of `{}` by hand", held.role);
+        let hint = format!("an operator must take it away as `{}`, who granted it", held.grantor);
+        return Err(Refusal::new(&code::PROVISIONING_FAILED, message).hint(hint));
     }
     Ok(())
 }

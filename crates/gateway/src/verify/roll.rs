@@ -1,5 +1,5 @@
 //! Which live session has decided on which revision, so that the gateway acknowledges a revision only after every
-//! session has been told of it (DECISIONS 6).
+//! session has been told of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
