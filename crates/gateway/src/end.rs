@@ -21,8 +21,7 @@ mod last_record;
 
 pub(crate) use last_record::LastRecord;
 
-/// A cut finishes the server's current message when that is no longer and takes no longer: what comes next must not wait
-/// for what is left of it.
+/// A cut finishes the server's current message when that is no longer and takes no longer.
 const FINISH_BYTES_MAX: usize = 64 * 1024;
 const FINISH_WITHIN: Duration = Duration::from_millis(20);
 /// How long a stopped session waits to see its backend gone.
