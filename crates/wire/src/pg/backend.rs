@@ -3,7 +3,7 @@
 //! [`Scanner::step`] has the contract of [`frontend::Scanner`](super::frontend::Scanner), except that nothing has to be
 //! held before it is forwarded: DataRow, CopyData and NotificationResponse pass in bulk (a buffer full of rows costs
 //! one look at each header), and of the messages that someone looks at those longer than
-//! [`HOLD_BYTES_MAX`](super::limits::HOLD_BYTES_MAX) are seen by their beginning.
+//! [`HOLD_BYTES_MAX`] are seen by their beginning.
 
 use super::Malformed;
 use super::frontend::total;

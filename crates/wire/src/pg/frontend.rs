@@ -2,7 +2,7 @@
 //!
 //! [`Scanner::step`] is given the bytes that have arrived and not yet been dealt with, and says how many to forward and
 //! which message they end. The contract, for the bytes of a buffer of at least
-//! [`HOLD_BYTES_MAX`](super::limits::HOLD_BYTES_MAX):
+//! [`HOLD_BYTES_MAX`]:
 //!
 //! ```text
 //! loop { match scanner.step(&buffer[done..filled])? {
