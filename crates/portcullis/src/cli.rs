@@ -28,7 +28,7 @@ Environment: PORTCULLIS_URL, PORTCULLIS_CA, PORTCULLIS_HOME (device key and toke
 /// What every command understands.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Common {
-    /// Address of the installation, such as https://portcullis.example.com:8443 [env: PORTCULLIS_URL]
+    /// Address of the installation, such as `https://portcullis.example.com:8443` [env: PORTCULLIS_URL]
     #[arg(long, global = true, value_name = "URL", help_heading = "Connection")]
     pub url: Option<String>,
     /// PEM file of the installation's authority [env: PORTCULLIS_CA]
