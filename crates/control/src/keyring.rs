@@ -127,6 +127,8 @@ struct Inner {
     audit: AuditKey,
     handles: Arc<HandleKey>,
     keys: RwLock<Keys>,
+    /// Held from reading the store to showing what it said.
+    reloading: Mutex<()>,
     leaf: Mutex<Leaf>,
     shown: ServerCertificate,
 }
@@ -170,6 +172,7 @@ impl Keyring {
             audit,
             handles: Arc::new(handles),
             keys: RwLock::new(keys),
+            reloading: Mutex::new(()),
             leaf: Mutex::new(leaf),
             shown: ServerCertificate::new(identity)?,
         })))
@@ -227,6 +230,8 @@ impl Keyring {
 
     /// Reads the records again, after a write that changed them.
     fn reload(&self) -> Result<(), KeyringError> {
+        // One at a time: what was read earlier never takes the place of what was read later.
+        let _turn = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = Keys::open(&sealed::all(&self.0.store)?, &self.0.master)?;
         *self.keys_mut() = keys;
         Ok(())
