@@ -121,7 +121,8 @@ fn since(given: Option<Revision>, found: Option<Revision>) -> String {
     match (given, found) {
         (Some(given), Some(found)) => format!(": read at revision {given}, now at {found}"),
         (Some(given), None) => format!(": read at revision {given}, gone now"),
-        (None, _) => ": it was deleted and created anew".to_owned(),
+        (None, Some(_)) => ": it was deleted and created anew".to_owned(),
+        (None, None) => ": it is gone".to_owned(),
     }
 }
 

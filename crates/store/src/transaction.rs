@@ -83,7 +83,7 @@ impl Transaction<'_> {
     }
 
     /// Creates or replaces a document and fills in what the store owns of its metadata. A revision or object id in it
-    /// must be the stored document's; a new document keeps the object id that it brings.
+    /// must be the stored document's; a new document brings neither.
     pub fn put_resource(&mut self, mut resource: Resource) -> Result<Resource, StoreError> {
         self.complete(&mut resource)?;
         self.keep(resource.clone())?;
@@ -97,15 +97,16 @@ impl Transaction<'_> {
         let metadata = resource.metadata_mut();
         let found = stored.and_then(|stored| stored.revision);
         let same_revision = metadata.revision.is_none() || metadata.revision == found;
+        // Nobody chooses an object id: principals are known by it, and what one held must not pass to another.
         let same_uid =
-            metadata.uid.is_none() || stored.is_none_or(|stored| stored.uid == metadata.uid);
+            metadata.uid.is_none() || stored.is_some_and(|stored| stored.uid == metadata.uid);
         if !same_revision || !same_uid {
             let given = metadata.revision.filter(|_| !same_revision);
             return Err(StoreError::Conflict { kind, name: metadata.name.clone(), given, found });
         }
         metadata.uid = match stored {
             Some(stored) => stored.uid,
-            None => metadata.uid.or_else(|| Some(Uuid::new_v4())),
+            None => Some(Uuid::new_v4()),
         };
         metadata.created_at = stored.and_then(|stored| stored.created_at).or(Some(self.now));
         metadata.updated_at = Some(self.now);

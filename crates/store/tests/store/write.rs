@@ -74,6 +74,19 @@ fn a_document_read_before_it_was_deleted_and_created_anew_is_a_conflict() {
 }
 
 #[test]
+fn a_new_document_gets_an_object_id_of_its_own_and_never_that_of_one_that_is_gone() {
+    let Fixture { store, directory: _directory, .. } = Fixture::new();
+    let mut gone = put(&store, user("ada@example.com")).unwrap().value;
+    let deleted = store.write_blocking(|tx| tx.delete(Kind::User, "ada@example.com"));
+    assert_eq!(deleted.map_err(WriteError::into_inner).unwrap().revision, Revision(2));
+    gone.metadata.revision = None;
+    assert_eq!(
+        put(&store, gone).unwrap_err().to_string(),
+        "`User/ada@example.com` has changed since it was read: it is gone"
+    );
+}
+
+#[test]
 fn a_refused_write_leaves_nothing_behind() {
     let fixture = Fixture::new();
     put(&fixture.store, user("ada@example.com")).unwrap();
