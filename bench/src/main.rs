@@ -74,6 +74,7 @@ fn run(extent: Extent) -> Result<()> {
     ];
     let [naked, ..] = &routes;
     workload::prepare(naked)?;
+    println!("{}", machine()?);
     println!(
         "Rounds: {}. Turns of {} s, in another order each round: {}.\n",
         extent.rounds,
@@ -96,6 +97,14 @@ Portcullis' figure over pgbouncer's in the same round. All are medians over the 
 megabyte of the stream; processor time is that of the proxy's whole process."
     );
     Ok(())
+}
+
+/// On a machine that is busy with something else the figures are worth little.
+fn machine() -> Result<String> {
+    let processors = std::thread::available_parallelism()?;
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default();
+    Ok(format!("Processors: {processors}. Load before the first turn: {load}."))
 }
 
 /// What one round measured.
