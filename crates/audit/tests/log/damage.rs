@@ -200,3 +200,35 @@ fn a_checkpoint_whose_number_or_time_was_changed_is_named() {
         assert_eq!(damage.kind, DamageKind::CheckpointForged, "{damage}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_flipped_bit_is_caught_and_its_line_named(at in proptest::prelude::any::<proptest::sample::Index>(), bit in 0_u8..8) {
+        let fixture = Fixture::with(4);
+        let mut bytes = fixture.lines().concat();
+        let at = at.index(bytes.len());
+        let line = bytes[..at].split(|byte| *byte == b'\n').count() as u64;
+        let ends_the_log = at + 1 == bytes.len();
+        bytes[at] ^= 1 << bit;
+        std::fs::write(fixture.segment(), &bytes).unwrap();
+        let damage = fixture.verify(None).unwrap_err();
+        if ends_the_log {
+            proptest::prop_assert_eq!(damage.kind, DamageKind::TailMissing);
+        } else {
+            proptest::prop_assert_eq!(damage.line, line, "{}", damage);
+        }
+        proptest::prop_assert_eq!(damage.file, fixture.segment());
+    }
+
+    #[test]
+    fn any_cut_and_any_exchange_of_lines_is_caught(cut in proptest::prelude::any::<proptest::sample::Index>(), one in 0_usize..6, two in 0_usize..6) {
+        let fixture = Fixture::with(6);
+        let mut lines = fixture.lines();
+        let whole = lines.concat();
+        std::fs::write(fixture.segment(), &whole[..cut.index(whole.len())]).unwrap();
+        proptest::prop_assert!(fixture.verify(None).is_err());
+        lines.swap(one, two);
+        fixture.replace(&lines);
+        proptest::prop_assert_eq!(fixture.verify(None).is_ok(), one == two);
+    }
+}
