@@ -12,6 +12,7 @@ mod client;
 mod clock;
 mod developer;
 mod endings;
+mod installation;
 mod operator;
 mod races;
 mod sessions_completeness;

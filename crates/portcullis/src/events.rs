@@ -297,7 +297,6 @@ fn milliseconds(at: Timestamp) -> String {
 
 fn duration(micros: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-    #[expect(clippy::as_conversions, reason = "three digits are shown")]
     let milliseconds = micros as f64 / 1000.0;
     if milliseconds < 1000.0 {
         return format!("{milliseconds:.2} ms");

@@ -22,7 +22,6 @@ pub(crate) enum Exit {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        #[expect(clippy::as_conversions, reason = "the discriminants are the exit codes")]
         Self::from(exit as u8)
     }
 }

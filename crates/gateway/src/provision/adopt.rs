@@ -52,6 +52,9 @@ impl Provisioner {
             });
         write.await?;
         self.withdraw(server, principal.id);
+        // The certificate is its only way in from here on.
+        let sql = user::forget_password(name);
+        connection.run("take over a user", &sql).await.map_err(Trouble::refusal)?;
         Ok(())
     }
 }

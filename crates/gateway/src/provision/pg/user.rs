@@ -33,6 +33,29 @@ pub(crate) struct ObservedMembership {
     pub(crate) grantor: String,
 }
 
+impl ObservedUser {
+    /// Takes away what someone gave by hand. What is not there is not spoken of: from PostgreSQL 16 on only those who
+    /// have CREATEDB may say NOCREATEDB.
+    fn without_attributes(&self) -> String {
+        let given = [(self.create_db, " NOCREATEDB"), (self.create_role, " NOCREATEROLE")];
+        given.into_iter().filter_map(|(given, word)| given.then_some(word)).collect()
+    }
+
+    /// Memberships that the provisioner cannot take away: from PostgreSQL 16 on each belongs to whoever granted it.
+    pub(crate) fn beyond_reach<'a>(
+        &'a self,
+        connection: &'a Connection,
+    ) -> impl Iterator<Item = &'a ObservedMembership> {
+        self.memberships.iter().filter(|held| !held.within_reach(connection))
+    }
+}
+
+impl ObservedMembership {
+    fn within_reach(&self, connection: &Connection) -> bool {
+        connection.superuser || connection.version < 160_000 || self.grantor == PROVISIONER
+    }
+}
+
 const OBSERVE: &str = "\
 SELECT coalesce((SELECT json_build_object('oid', r.oid::int8, 'login', r.rolcanlogin, 'superuser', r.rolsuper,
     'replication', r.rolreplication, 'create_role', r.rolcreaterole, 'create_db', r.rolcreatedb,
@@ -79,16 +102,18 @@ pub(crate) fn enable(
                 literal(wanted.mark)
             )
         }
-        Some(_) => format!(
-            "ALTER ROLE {user} LOGIN INHERIT NOCREATEDB NOCREATEROLE PASSWORD NULL CONNECTION LIMIT {limit} \
-             VALID UNTIL 'infinity';\n"
+        Some(observed) => format!(
+            "ALTER ROLE {user} LOGIN INHERIT{} PASSWORD NULL CONNECTION LIMIT {limit} \
+             VALID UNTIL 'infinity';\n",
+            observed.without_attributes()
         ),
     };
     if connection.superuser {
         sql.push_str(&attributes(wanted.user, wanted.attributes));
     }
     let memberships = observed.map(|observed| observed.memberships.as_slice()).unwrap_or_default();
-    for held in memberships.iter().filter(|held| !wanted.roles.contains(&held.role)) {
+    let extra = memberships.iter().filter(|held| !wanted.roles.contains(&held.role));
+    for held in extra.filter(|held| held.within_reach(connection)) {
         sql.push_str(&revoke(wanted.user, held, connection.version));
     }
     for role in &wanted.roles {
@@ -105,7 +130,8 @@ pub(crate) fn disable(user: &str, observed: &ObservedUser, connection: &Connecti
     let mut sql = format!(
         "SET LOCAL lock_timeout = '{DISABLE_LOCK_MILLISECONDS_MAX}ms';\n\
          SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = {oid};\n\
-         ALTER ROLE {name} NOLOGIN NOCREATEDB NOCREATEROLE PASSWORD NULL;\nALTER ROLE {name} RESET ALL;\n"
+         ALTER ROLE {name} NOLOGIN{} PASSWORD NULL;\nALTER ROLE {name} RESET ALL;\n",
+        observed.without_attributes()
     );
     if connection.superuser {
         sql.push_str(&attributes(user, Attributes::default()));
@@ -119,9 +145,14 @@ const DISABLE_LOCK_MILLISECONDS_MAX: u32 = 1_000;
 
 /// The part of [`disable`] that no lock of the user's can hold up.
 pub(crate) fn revoke_all(user: &str, observed: &ObservedUser, connection: &Connection) -> String {
-    let held = observed.memberships.iter();
+    let held = observed.memberships.iter().filter(|held| held.within_reach(connection));
     let revoked: Vec<String> = held.map(|held| revoke(user, held, connection.version)).collect();
     revoked.concat()
+}
+
+/// The statement that leaves a login user without a password.
+pub(crate) fn forget_password(user: &str) -> String {
+    format!("ALTER ROLE {} PASSWORD NULL;\n", ident(user))
 }
 
 /// The statements that take some roles away and give others.
@@ -131,7 +162,10 @@ pub(crate) fn change(
     wanted: &BTreeSet<String>,
     connection: &Connection,
 ) -> String {
-    let gone = observed.memberships.iter().filter(|held| !wanted.contains(&held.role));
+    let gone = observed
+        .memberships
+        .iter()
+        .filter(|held| !wanted.contains(&held.role) && held.within_reach(connection));
     let mut sql: Vec<String> = gone.map(|held| revoke(user, held, connection.version)).collect();
     let held: BTreeSet<&String> = observed.memberships.iter().map(|held| &held.role).collect();
     let new = wanted.iter().filter(|role| !held.contains(role));
