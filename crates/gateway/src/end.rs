@@ -124,6 +124,10 @@ pub(crate) async fn close(mut ended: Ended) {
         let forwarded_at = pump.activity.forwarded_at();
         record_cut(&connection, (cause, &parted, forwarded_at), pump.observer.subject());
     }
+    if pump.observer.mismatches() > 0 {
+        let count = pump.observer.mismatches();
+        warn!(session = %connection.id, count, "answers of the server fitted no question of the client");
+    }
     let statements = pump.observer.statements();
     let code = ending.refusal.as_ref().map(|refusal| refusal.code.id);
     last_record.write(ending.reason, code, statements);

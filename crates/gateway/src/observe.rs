@@ -205,6 +205,11 @@ impl Observer {
         self.fatal
     }
 
+    /// Messages of the server that fitted nothing that the client had sent.
+    pub(crate) fn mismatches(&self) -> u64 {
+        self.tracker.mismatches()
+    }
+
     /// Statements so far.
     pub(crate) fn statements(&self) -> u64 {
         self.tracker.statements()

@@ -71,6 +71,8 @@ pub(crate) struct Pump<C, U> {
     shutdown: Shutdown,
     inbound: Way,
     outbound: Way,
+    /// A write to the server failed: it is gone, and what it said last is still to be read.
+    unwritable: bool,
 }
 
 impl<C, U> fmt::Debug for Pump<C, U> {
@@ -115,6 +117,7 @@ where
             shutdown,
             inbound: Way::default(),
             outbound: Way::default(),
+            unwritable: false,
         }
     }
 
@@ -156,12 +159,11 @@ where
                 return Poll::Ready(End::Audit(error));
             }
             let forwarded = |bytes| self.activity.forwarded(self.clock.now(), bytes);
-            if let Err(error) =
-                ready!(self.inbound.out.poll_send(&mut self.upstream, context, forwarded))
-            {
-                return Poll::Ready(End::Server(error));
-            }
-            if !self.observer.has_room() {
+            // The other direction ends the session, after it has delivered why.
+            self.unwritable = self.unwritable
+                || ready!(self.inbound.out.poll_send(&mut self.upstream, context, forwarded))
+                    .is_err();
+            if self.unwritable || !self.observer.has_room() {
                 return Poll::Pending;
             }
             let read =
@@ -190,10 +192,9 @@ where
             return Ok(());
         }
         let forwarded = |bytes| self.activity.forwarded(self.clock.now(), bytes);
-        match self.inbound.out.poll_offer(ready, &mut self.upstream, context, forwarded) {
-            Poll::Ready(Err(error)) => Err(End::Server(error)),
-            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
-        }
+        let offered = self.inbound.out.poll_offer(ready, &mut self.upstream, context, forwarded);
+        self.unwritable = matches!(offered, Poll::Ready(Err(_)));
+        Ok(())
     }
 
     /// Server to client: as it comes, unless a record must be on disk first.

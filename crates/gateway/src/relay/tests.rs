@@ -219,6 +219,20 @@ async fn a_server_that_speaks_something_else_is_stopped() {
 }
 
 #[tokio::test]
+async fn what_a_server_said_last_is_delivered_although_it_takes_nothing_any_more() {
+    let Bench { mut client, mut server, mut pump, .. } = bench(AuditSettings::default(), 4096);
+    let last = message(b'E', b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0");
+    server.write_all(&last).await.unwrap();
+    drop(server);
+    client.write_all(&query("select 1")).await.unwrap();
+    assert!(matches!(pump.run().await, End::Server(_)));
+    assert!(pump.observer.was_told());
+    let mut received = vec![0; last.len()];
+    client.read_exact(&mut received).await.unwrap();
+    assert_eq!(received, last);
+}
+
+#[tokio::test]
 async fn a_closed_client_ends_the_session_as_its_own_doing() {
     let Bench { client, mut pump, server: _server, .. } = bench(AuditSettings::default(), 4096);
     drop(client);
