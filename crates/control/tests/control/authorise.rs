@@ -66,6 +66,26 @@ fn every_verb_is_in_the_table_with_exactly_its_roles() {
     assert_eq!(in_force, written);
 }
 
+#[test]
+fn the_page_on_security_shows_the_table_as_it_is() {
+    let page = include_str!("../../../../docs/security.md");
+    let shown: Vec<String> = page
+        .lines()
+        .skip_while(|line| *line != "## Control-plane roles")
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split(" | ").take(5).collect::<Vec<_>>().join(" | "))
+        .collect();
+    let mark = |verb: Verb, role| if allowed(verb, role) { "yes" } else { "–" };
+    let in_force: Vec<String> = Verb::ALL
+        .iter()
+        .map(|verb| {
+            let [u, a, p, o] = [U, A, P, O].map(|role| mark(*verb, role));
+            format!("| `{verb}` | {u} | {a} | {p} | {o}")
+        })
+        .collect();
+    assert_eq!(shown, in_force);
+}
+
 /// Does what the verb stands for. What it answers beyond the role's right does not matter here.
 async fn attempt(plane: &Plane, caller: &Caller, verb: Verb) -> Result<(), Refusal> {
     let control = &plane.control;
