@@ -36,7 +36,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::backend::{self, TransactionStatus, rows_of_tag};
-use super::frontend::{self, Target};
+use super::frontend;
 use super::limits::{
     NAME_BYTES_MAX, PENDING_MAX, PORTALS_MAX, SERVER_TEXT_BYTES_MAX, STATEMENTS_MAX, TAGS_MAX,
     TRACKER_BYTES_MAX,
@@ -45,9 +45,10 @@ use super::limits::{
 mod named;
 mod outcome;
 mod pending;
+mod requests;
 mod text;
 
-use named::{Budget, Name, Portal, Prepared, name};
+use named::{Budget, Name, Portal, Prepared};
 pub use outcome::{Note, Outcome, ServerError};
 use pending::{Expectation, Run, Undo};
 pub use text::{Sql, Statement, StatementProtocol};
@@ -197,155 +198,6 @@ impl Tracker {
                 Ok(None)
             }
             Message::Terminate => Ok(None),
-        }
-    }
-
-    fn begin(&mut self, mark: u64) -> Run {
-        self.last_number = self.last_number.saturating_add(1);
-        Run { number: self.last_number, mark }
-    }
-
-    /// Whether the server will pass over what the client sends now.
-    fn is_unread(&self) -> bool {
-        self.reading != Reading::Messages
-    }
-
-    fn expect(&mut self, expectation: Expectation) {
-        self.owed = self.owed.saturating_add(usize::from(expectation.ends_with_ready()));
-        self.pending.push_back(expectation);
-    }
-
-    /// A statement that the server will not read: it is recorded all the same.
-    fn skipped(&mut self, run: Run) {
-        self.outcomes.push_back(Outcome::of(run, Note::Skipped));
-    }
-
-    fn query<'a>(&mut self, query: &frontend::Query<'a>, mark: u64) -> Statement<'a> {
-        let run = self.begin(mark);
-        if self.is_unread() {
-            self.skipped(run);
-        } else {
-            let deallocated = if self.statements.is_empty() {
-                Vec::new()
-            } else {
-                text::deallocated(&query.text)
-            };
-            // A simple query drops the unnamed statement and portal (`exec_simple_query`).
-            let former = self.statements.remove(b"".as_slice());
-            self.portals.remove(b"".as_slice());
-            let undo = Undo::Statement { name: name(b""), former };
-            self.expect(Expectation::Query { run, deallocated, undo });
-        }
-        let protocol = if self.replication {
-            StatementProtocol::Replication
-        } else {
-            StatementProtocol::Simple
-        };
-        Statement::query(run.number, protocol, query.text)
-    }
-
-    fn parse(&mut self, parse: &frontend::Parse<'_>) -> Result<(), LimitExceeded> {
-        if self.is_unread() {
-            return Ok(());
-        }
-        let prepared = Prepared::new(parse, self.encoding.clone(), &self.budget)?;
-        let prepared = Arc::new(prepared);
-        let name = name(parse.statement);
-        let former = self.statements.insert(name.clone(), Arc::clone(&prepared));
-        if self.statements.len() > STATEMENTS_MAX {
-            return Err(LimitExceeded::Statements);
-        }
-        self.expect(Expectation::Parse { prepared, undo: Undo::Statement { name, former } });
-        Ok(())
-    }
-
-    fn bind(&mut self, bind: &frontend::Bind<'_>) -> Result<(), LimitExceeded> {
-        if self.is_unread() {
-            return Ok(());
-        }
-        let prepared = self.statements.get(name(bind.statement).as_ref()).map(Arc::clone);
-        let portal = Arc::new(Portal::new(bind, prepared, &self.budget)?);
-        let name = name(bind.portal);
-        let former = self.portals.insert(name.clone(), Arc::clone(&portal));
-        if self.portals.len() > PORTALS_MAX {
-            return Err(LimitExceeded::Portals);
-        }
-        // After an error the unnamed portal is of no use any more; keeping every former one would keep a whole pipeline.
-        let former = former.filter(|_| !name.is_empty());
-        self.expect(Expectation::Bind { portal, undo: Undo::Portal { name, former } });
-        Ok(())
-    }
-
-    fn execute<'a>(&mut self, execute: &frontend::Execute<'_>, mark: u64) -> Statement<'a> {
-        let run = self.begin(mark);
-        let portal = self.portals.get(name(execute.portal).as_ref()).map(Arc::clone);
-        let statement = match &portal {
-            Some(portal) => Statement::portal(run.number, Arc::clone(portal)),
-            None => Statement::unknown_portal(run.number, execute.portal),
-        };
-        if self.is_unread() {
-            self.skipped(run);
-        } else {
-            self.expect(Expectation::Execute { run, portal });
-        }
-        statement
-    }
-
-    fn function_call<'a>(&mut self, call: &frontend::FunctionCall<'a>, mark: u64) -> Statement<'a> {
-        let run = self.begin(mark);
-        if self.is_unread() {
-            self.skipped(run);
-        } else {
-            self.expect(Expectation::FunctionCall { run });
-        }
-        Statement::function(run.number, call)
-    }
-
-    fn describe(&mut self, target: &Target<'_>) {
-        if self.is_unread() {
-            return;
-        }
-        let prepared = match target {
-            Target::Statement(statement) => {
-                self.statements.get(name(statement).as_ref()).map(Arc::clone)
-            }
-            Target::Portal(_) => None,
-        };
-        self.expect(Expectation::Describe { prepared });
-    }
-
-    fn close(&mut self, target: &Target<'_>) {
-        if self.is_unread() {
-            return;
-        }
-        let undo = match target {
-            Target::Statement(statement) => {
-                let name = name(statement);
-                let former = self.statements.remove(name.as_ref());
-                Undo::Statement { name, former }
-            }
-            Target::Portal(portal) => {
-                let name = name(portal);
-                let former = self.portals.remove(name.as_ref());
-                Undo::Portal { name, former }
-            }
-        };
-        self.expect(Expectation::Close { undo });
-    }
-
-    fn sync(&mut self) {
-        if self.reading == Reading::CopyIn {
-            return;
-        }
-        self.reading = Reading::Messages;
-        self.expect(Expectation::Sync);
-    }
-
-    fn copy_ends(&mut self) {
-        match self.reading {
-            Reading::CopyIn => self.reading = Reading::Messages,
-            Reading::Messages if !self.pending.is_empty() => self.expect(Expectation::CopyEnd),
-            Reading::Messages | Reading::Skipping => {}
         }
     }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod backend;
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod error;
 #[cfg(test)]
 mod frontend;
@@ -10,6 +12,8 @@ mod frontend;
 mod limits;
 #[cfg(test)]
 mod sasl;
+#[cfg(test)]
+mod session;
 #[cfg(test)]
 mod sql;
 #[cfg(test)]
