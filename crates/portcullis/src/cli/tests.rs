@@ -58,7 +58,7 @@ fn help_names_every_verb() {
       -V, --version  Print version
 
     Connection:
-          --url <URL>  Address of the installation, such as https://portcullis.example.com:8443 [env:
+          --url <URL>  Address of the installation, such as `https://portcullis.example.com:8443` [env:
                        PORTCULLIS_URL]
           --ca <FILE>  PEM file of the installation's authority [env: PORTCULLIS_CA]
 
