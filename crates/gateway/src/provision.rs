@@ -37,8 +37,6 @@ const PREPARE_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// What failed is tried again this soon.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Between two looks at whether a backend is gone.
-const GONE_EVERY: Duration = Duration::from_millis(10);
 
 /// Administers the login users of every protected server. Copies are handles to the same.
 #[derive(Clone, Debug)]
@@ -108,33 +106,6 @@ impl Provisioner {
         let connection = self.standing(server).await?;
         let pid = i32::try_from(pid).unwrap_or_default();
         pg::user::terminate_one(&connection, user, pid).await.map_err(Trouble::refusal)
-    }
-
-    /// Stops the statement that one backend runs, if it is this user's; whether there was one.
-    pub async fn cancel(&self, server: &ServerName, user: &str, pid: u32) -> Result<bool, Refusal> {
-        let connection = self.standing(server).await?;
-        let pid = i32::try_from(pid).unwrap_or_default();
-        pg::user::cancel_one(&connection, user, pid).await.map_err(Trouble::refusal)
-    }
-
-    /// Ends one backend and returns when it was seen gone; `None` when it was still there after `within`.
-    pub async fn gone(
-        &self,
-        server: &ServerName,
-        (user, pid): (&str, u32),
-        within: Duration,
-    ) -> Result<Option<Timestamp>, Refusal> {
-        let clock = &self.shared.dialler.clock;
-        let deadline = clock.now().plus(within);
-        loop {
-            let there = self.terminate(server, user, pid).await?;
-            let now = clock.now();
-            match there {
-                false => return Ok(Some(now)),
-                true if now >= deadline => return Ok(None),
-                true => clock.sleep(GONE_EVERY).await,
-            }
-        }
     }
 
     async fn standing(

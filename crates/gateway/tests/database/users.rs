@@ -416,6 +416,11 @@ async fn an_ending_is_on_the_server_at_once_and_its_times_are_in_the_audit_log()
     let started = bench.now();
     bench.prepare(ADA).await.unwrap();
     let fast = bench.now().since(started);
+    bench.person("bob@example.com").await;
+    bench.members("writer", &["bob@example.com"]).await;
+    let started = bench.now();
+    bench.prepare("bob@example.com").await.unwrap();
+    let next = bench.now().since(started);
     let ada = bench.direct(ADA).await.unwrap();
     let sleeping = ada.query("SELECT pg_sleep(60)", &[]);
     let ending = async {
@@ -443,7 +448,7 @@ async fn an_ending_is_on_the_server_at_once_and_its_times_are_in_the_audit_log()
         })
         .unwrap();
     println!(
-        "prepare: first {first:?}, again {fast:?}; ending: no login after {disabled:?}, backends gone after {gone:?}"
+        "prepare: first {first:?}, another's first {next:?}, again {fast:?}; ending: no login after {disabled:?}, backends gone after {gone:?}"
     );
     assert!(disabled < Duration::from_secs(2) && gone < Duration::from_secs(2));
     assert!(fast < Duration::from_millis(5));

@@ -285,9 +285,6 @@ async fn backends(
 const TERMINATE_ONE: &str = "\
 SELECT to_json(coalesce(bool_or(pg_terminate_backend(pid)), false))::text FROM pg_stat_activity
 WHERE pid = $1 AND usename = $2";
-const CANCEL_ONE: &str = "\
-SELECT to_json(coalesce(bool_or(pg_cancel_backend(pid)), false))::text FROM pg_stat_activity
-WHERE pid = $1 AND usename = $2";
 
 /// Ends one backend, if it is this user's.
 pub(crate) async fn terminate_one(
@@ -298,15 +295,4 @@ pub(crate) async fn terminate_one(
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
         [(&pid, Type::INT4), (&user, Type::TEXT)];
     connection.ask("end a backend", TERMINATE_ONE, &parameters).await
-}
-
-/// Stops the statement that one backend runs, if it is this user's.
-pub(crate) async fn cancel_one(
-    connection: &Connection,
-    user: &str,
-    pid: i32,
-) -> Result<bool, Trouble> {
-    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-        [(&pid, Type::INT4), (&user, Type::TEXT)];
-    connection.ask("cancel a statement", CANCEL_ONE, &parameters).await
 }
