@@ -1,5 +1,7 @@
 //! The installation's own acts: adopting a database user, rotating keys, finding the way back in, being watched.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -157,4 +159,34 @@ fn monitoring_sees_health_readiness_and_figures() {
         figures.contains("portcullis_sessions_ended_total{reason=\"client\"} 1").then_some(figures)
     });
     assert_says(&figures, &["portcullis_statements_total 1", "# EOF"]);
+}
+
+/// CVE-2026-7776 (handshakes that never end) and GHSA-78rf-vg74-7cr8 (a slow client holds the accept loop), on our own
+/// HTTPS server.
+#[test]
+fn cve_2026_7776_handshakes_that_never_end_keep_nobody_out() {
+    let stack = own();
+    let port = stack.facts.reach.url.rsplit(':').next().unwrap().parse().unwrap();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut silent: Vec<TcpStream> =
+        (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
+    assert_eq!(curl(&stack, "/healthz").expect_success().unwrap(), "ok");
+    stack.facts.dev.must(&["get", "users"]).unwrap();
+    // Each is closed by the server, without a byte.
+    let first = silent.first_mut().unwrap();
+    first.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(first.read(&mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
+fn plain_http_on_the_origins_port_gets_no_answer_in_the_clear() {
+    let facts = shared();
+    let port: u16 = facts.reach.url.rsplit(':').next().unwrap().parse().unwrap();
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut answer = Vec::new();
+    // A reset counts as no answer too.
+    drop(stream.read_to_end(&mut answer));
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
 }
