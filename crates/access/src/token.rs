@@ -26,6 +26,9 @@ pub const TOKEN_BYTES_MAX: usize = 65_535;
 /// How far the issuing host's clock may be ahead of ours.
 const NOT_BEFORE_SKEW: Duration = Duration::from_mins(1);
 
+/// A revocation is forgotten after this long: a longer token would outlive it.
+const LIFETIME_MAX: Duration = Duration::from_hours(24);
+
 /// What a verified token or handle says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
@@ -178,21 +181,32 @@ fn verify_claims(
         );
         return Err(Refusal::new(&code::TOKEN_AUDIENCE, message));
     }
-    let (not_before, expires_at) =
-        (Timestamp::from_seconds(claims.nbf), Timestamp::from_seconds(claims.exp));
-    if now.plus(NOT_BEFORE_SKEW) < not_before {
+    let (not_before, issued_at, expires_at) = (
+        Timestamp::from_seconds(claims.nbf),
+        Timestamp::from_seconds(claims.iat),
+        Timestamp::from_seconds(claims.exp),
+    );
+    // Revoking all tokens of a principal goes by the time of issue: none is issued in the future.
+    let valid_from = not_before.max(issued_at);
+    if now.plus(NOT_BEFORE_SKEW) < valid_from {
         return Err(Refusal::new(
             &code::TOKEN_NOT_YET_VALID,
-            format!("the token is valid from {not_before}"),
+            format!("the token is valid from {valid_from}"),
         ));
     }
     if now >= expires_at {
         return Err(expired(expires_at, now));
     }
+    if expires_at > issued_at.plus(LIFETIME_MAX) {
+        return Err(Refusal::new(
+            &code::CREDENTIAL_MALFORMED,
+            format!("the token lives from {issued_at} to {expires_at}: longer than 24 hours"),
+        ));
+    }
     Ok(Credential {
         token: claims.jti,
         principal: claims.oid,
-        issued_at: Timestamp::from_seconds(claims.iat),
+        issued_at,
         expires_at,
         server: None,
         methods: claims.amr,

@@ -236,9 +236,11 @@ pub struct Token {
     /// For the database audience: at most 75 minutes.
     #[serde(deserialize_with = "value::database_token_lifetime")]
     pub database_token_lifetime: Lifetime,
-    /// For the control plane.
+    /// For the control plane: at most 24 hours.
+    #[serde(deserialize_with = "value::token_lifetime")]
     pub access_token_lifetime: Lifetime,
-    /// A person signs in again after so long.
+    /// A person signs in again after so long: at most 24 hours.
+    #[serde(deserialize_with = "value::token_lifetime")]
     pub refresh_token_lifetime: Lifetime,
 }
 

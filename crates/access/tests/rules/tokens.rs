@@ -79,6 +79,9 @@ fn every_way_in_which_a_token_can_be_wrong_has_its_own_code() {
         3
     );
 
+    verify(&with("exp", json!(at("10:00:00").seconds() + 24 * 3_600))).unwrap();
+    verify(&with("iat", json!(at("10:01:00").seconds()))).unwrap();
+
     let none =
         format!("{}.{}.", b64(json!({"alg": "none"}).to_string()), b64(claims().to_string()));
     let confused = format!(
@@ -107,6 +110,9 @@ fn every_way_in_which_a_token_can_be_wrong_has_its_own_code() {
         (with("aud", json!("api://portcullis")), &code::TOKEN_AUDIENCE),
         (with("exp", json!(at("10:00:00").seconds())), &code::TOKEN_EXPIRED),
         (with("nbf", json!(at("10:01:01").seconds())), &code::TOKEN_NOT_YET_VALID),
+        (with("iat", json!(at("10:01:01").seconds())), &code::TOKEN_NOT_YET_VALID),
+        (with("exp", json!(at("10:00:01").seconds() + 24 * 3_600)), &code::CREDENTIAL_MALFORMED),
+        (with("iat", json!(i64::MIN)), &code::CREDENTIAL_MALFORMED),
         (with("jti", Value::Null), &code::CREDENTIAL_MALFORMED),
         ("hunter2".to_owned(), &code::CREDENTIAL_MALFORMED),
         (String::new(), &code::CREDENTIAL_MALFORMED),

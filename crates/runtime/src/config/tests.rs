@@ -146,7 +146,19 @@ fn every_error_names_file_line_and_the_nearest_field() {
         ),
         (
             FULL.replace("30m", "2h"),
-            "portcullis.yaml:20:33: a database token lives at most 1h15m; `2h` was given",
+            "portcullis.yaml:20:33: a database token lives from 1s to 1h15m; `2h` was given",
+        ),
+        (
+            FULL.replace("databaseTokenLifetime: 30m", "accessTokenLifetime: 1d1s"),
+            "portcullis.yaml:20:31: a token lives from 1s to 1d; `1d1s` was given",
+        ),
+        (
+            FULL.replace("databaseTokenLifetime: 30m", "accessTokenLifetime: 0s"),
+            "portcullis.yaml:20:31: a token lives from 1s to 1d; `0s` was given",
+        ),
+        (
+            FULL.replace("databaseTokenLifetime: 30m", "refreshTokenLifetime: 2d"),
+            "portcullis.yaml:20:32: a token lives from 1s to 1d; `2d` was given",
         ),
         (
             FULL.replace("name: postgresql-oauth", "name: postgresql"),

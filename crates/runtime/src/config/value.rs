@@ -14,6 +14,9 @@ use super::Listener;
 /// Entra's longest default for access tokens; longer ones would outlive a decision for no gain.
 const DATABASE_TOKEN_LIFETIME_MAX: Lifetime = Lifetime::from_seconds(75 * 60);
 
+/// Revocations are forgotten after this long, and a longer token is refused: none may outlive its revocation.
+const TOKEN_LIFETIME_MAX: Lifetime = Lifetime::from_seconds(24 * 3_600);
+
 /// A range of addresses: `10.0.0.0/8`, `fd00::/8`, or one address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Network {
@@ -141,10 +144,25 @@ pub(super) fn listeners<'de, D: Deserializer<'de>>(
 pub(super) fn database_token_lifetime<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Lifetime, D::Error> {
+    bounded(deserializer, "a database token", DATABASE_TOKEN_LIFETIME_MAX)
+}
+
+/// From one second to the longest for which a revocation is remembered.
+pub(super) fn token_lifetime<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Lifetime, D::Error> {
+    bounded(deserializer, "a token", TOKEN_LIFETIME_MAX)
+}
+
+fn bounded<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    what: &str,
+    longest: Lifetime,
+) -> Result<Lifetime, D::Error> {
     let lifetime = Lifetime::deserialize(deserializer)?;
-    if lifetime.seconds() == 0 || lifetime > DATABASE_TOKEN_LIFETIME_MAX {
+    if lifetime.seconds() == 0 || lifetime > longest {
         return Err(Error::custom(format_args!(
-            "a database token lives at most {DATABASE_TOKEN_LIFETIME_MAX}; `{lifetime}` was given"
+            "{what} lives from 1s to {longest}; `{lifetime}` was given"
         )));
     }
     Ok(lifetime)
