@@ -26,10 +26,10 @@ pub fn pg_startup(data: &[u8]) {
             (startup.denied(), startup.replication(), startup.database().map(str::to_owned));
         let negotiation = startup.negotiation(startup::Version::V3_2).map(|n| n.encode());
         assert!(negotiation.is_none_or(|message| message.len() <= 2 * STARTUP_BYTES_MAX));
-        if let Ok(sent) = startup.upstream("someone", startup::Version::V3_0) {
+        if let Ok(sent) = startup.upstream(("someone", "orders"), startup::Version::V3_0) {
             match startup::first(&sent) {
                 Ok(startup::Step::Packet { packet: startup::Packet::Startup(again), .. }) => {
-                    assert_eq!(again.user(), Ok("someone"));
+                    assert_eq!((again.user(), again.database()), (Ok("someone"), Ok("orders")));
                     assert_eq!((again.denied(), again.replication()), (known.0, known.1));
                 }
                 other => assert!(matches!(other, Ok(startup::Step::Packet { .. })), "{other:?}"),

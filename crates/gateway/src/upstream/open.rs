@@ -64,7 +64,7 @@ async fn opened(authorised: &mut Authorised) -> Result<Opened, Denied> {
 }
 
 async fn log_in(authorised: &mut Authorised) -> Result<(Box<TlsStream<TcpStream>>, Login), Denied> {
-    let Authorised { started, server, grant, .. } = authorised;
+    let Authorised { started, server, request, grant, .. } = authorised;
     let gateway = Arc::clone(&started.connection.gateway);
     let (session, packet) = (started.connection.id, &started.startup.packet);
     let upstream = async {
@@ -72,7 +72,7 @@ async fn log_in(authorised: &mut Authorised) -> Result<(Box<TlsStream<TcpStream>
         let identity = certificate::mint(&gateway, server, &user, session).await?;
         let mut stream = Box::new(dial(server, identity).await?);
         let version = packet.effective(dialect::newest(server));
-        let startup = packet.upstream(&user, version).map_err(|error| {
+        let startup = packet.upstream((&user, &request.database), version).map_err(|error| {
             Denied::new(&code::PROTOCOL_VIOLATION, "the start-up message cannot be passed on")
                 .because(error)
         })?;

@@ -313,10 +313,14 @@ impl Startup {
         self.version.min(newest)
     }
 
-    /// The message for the server: `user` in place of the client's, `_pq_.` extensions left out, all else unchanged.
-    pub fn upstream(&self, user: &str, version: Version) -> Result<Vec<u8>, EncodeError> {
-        let database = self.parameter("database").filter(|database| !database.is_empty());
-        let identity = [("user", user), ("database", database.unwrap_or(user))];
+    /// The message for the server: `user` and `database` as they were decided in place of the client's, `_pq_.`
+    /// extensions left out, all else unchanged.
+    pub fn upstream(
+        &self,
+        (user, database): (&str, &str),
+        version: Version,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let identity = [("user", user), ("database", database)];
         let others = self.parameters.iter().filter_map(|(name, value)| {
             let identity = ["user", "database"].iter().any(|own| name.eq_ignore_ascii_case(own));
             let extension = setting::class(name) == setting::Class::Extension;

@@ -157,15 +157,15 @@ fn negotiation_answers_newer_versions_and_unknown_extensions() {
 }
 
 #[test]
-fn the_server_gets_our_user_and_everything_else_unchanged() {
+fn the_server_gets_our_user_and_database_and_everything_else_unchanged() {
     let startup = with(&[
         ("application_name", "psql"),
         ("_pq_.foo", "1"),
         ("options", "-c search_path=a"),
         ("client_encoding", "LATIN1"),
     ]);
-    let sent = startup.upstream("ada@example.com", Version::V3_0).unwrap();
-    let body = b"user\0ada@example.com\0database\0ada@example.com\0application_name\0psql\0\
+    let sent = startup.upstream(("ada@example.com", "orders"), Version::V3_0).unwrap();
+    let body = b"user\0ada@example.com\0database\0orders\0application_name\0psql\0\
                  options\0-c search_path=a\0client_encoding\0LATIN1\0\0";
     assert_eq!(sent, packet(V3_0, body));
 }
@@ -269,6 +269,6 @@ fn cve_2025_12819_search_path_passes_to_the_session_and_nowhere_else() {
     // It stays a setting of the client's own session; the gateway's own SQL runs on another connection.
     let startup = with(&[("search_path", "evil, pg_catalog")]);
     assert_eq!(startup.denied(), Ok(()));
-    let sent = startup.upstream("ada", Version::V3_0).unwrap();
+    let sent = startup.upstream(("ada", "orders"), Version::V3_0).unwrap();
     assert!(sent.windows(16).any(|window| window == b"evil, pg_catalog"));
 }
