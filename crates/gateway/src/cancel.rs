@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use keys::KeyError;
 use model::kind::server::DatabaseServer;
@@ -16,14 +15,12 @@ use runtime::config::CancelFrom;
 use tracing::{debug, info};
 
 use crate::dialect::{self, CancelKey};
+use crate::listener::budget::Budgets;
 use crate::outcome::Client;
 use crate::session::Connection;
 
 /// Wrong keys that one address may send in a minute.
 const WRONG_KEYS_MAX: u32 = 10;
-const BUDGET_PERIOD: Duration = Duration::from_mins(1);
-/// The budgets that are remembered at a time.
-const SOURCES_MAX: usize = 10_000;
 
 /// A request to cancel what another session runs.
 #[derive(Debug)]
@@ -52,16 +49,16 @@ pub(crate) struct Target {
 }
 
 /// The keys of live sessions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Keys {
     live: Mutex<HashMap<CancelKey, Target>>,
-    budgets: Mutex<HashMap<IpAddr, Budget>>,
+    wrong: Budgets,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Budget {
-    until: Timestamp,
-    spent: u32,
+impl Default for Keys {
+    fn default() -> Self {
+        Self { live: Mutex::default(), wrong: Budgets::new(WRONG_KEYS_MAX) }
+    }
 }
 
 /// A key in the table, forgotten when dropped.
@@ -104,9 +101,7 @@ impl Keys {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Target, NotPassedOn> {
-        let mut budgets = lock(&self.budgets);
-        budgets.retain(|_, budget| now < budget.until);
-        if budgets.get(&source).is_some_and(|budget| budget.spent >= WRONG_KEYS_MAX) {
+        if !self.wrong.has_left(source, now) {
             return Err(NotPassedOn::BudgetSpent);
         }
         // The table hashes the whole key with a secret of the process, so that time tells nothing about its bytes.
@@ -118,12 +113,7 @@ impl Keys {
         if let Some(target) = target {
             return Ok(target);
         }
-        if budgets.len() >= SOURCES_MAX && !budgets.contains_key(&source) {
-            return Err(NotPassedOn::BudgetSpent);
-        }
-        let budget =
-            budgets.entry(source).or_insert(Budget { until: now.plus(BUDGET_PERIOD), spent: 0 });
-        budget.spent += 1;
+        self.wrong.spend(source, now);
         Err(NotPassedOn::Unknown)
     }
 }
@@ -220,7 +210,7 @@ mod tests {
             keys.find(&registered.key, target.source, now).unwrap_err(),
             NotPassedOn::BudgetSpent
         );
-        let later = now.plus(BUDGET_PERIOD);
+        let later = now.plus(std::time::Duration::from_mins(1));
         assert!(keys.find(&registered.key, target.source, later).is_ok());
     }
 

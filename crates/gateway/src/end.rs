@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::SessionState;
-use model::event::{EventBody, SessionCut};
+use model::event::{Actor, EventBody, SessionCut};
 use model::{Refusal, Timestamp, code};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{error, info, warn};
@@ -27,6 +27,9 @@ const FINISH_WITHIN: Duration = Duration::from_millis(20);
 /// How long a stopped session waits to see its backend gone.
 const GONE_WITHIN: Duration = Duration::from_secs(1);
 
+/// Refusals of one source that proved nothing, recorded in a minute.
+pub(crate) const REFUSALS_RECORDED_MAX: u32 = 60;
+
 /// Turns a connection away: told, recorded when someone was named, counted.
 pub(crate) async fn refuse(refused: Refused) {
     let Refused { connection, client, denied } = refused;
@@ -34,8 +37,13 @@ pub(crate) async fn refuse(refused: Refused) {
     let (gateway, known) = (&connection.gateway, &connection.known);
     gateway.metrics.refused(refusal.code);
     log_refusal(&connection, &refusal, cause.as_deref());
-    // A client that asks what it must bring is not a failed login.
-    if let Some(actor) = known.actor().filter(|_| *refusal.code != code::CREDENTIAL_MISSING) {
+    // A client that asks what it must bring is not a failed login. Whoever proved nothing cannot fill the log either:
+    // beyond their budget they are counted in the metrics and told, no more.
+    let asking = *refusal.code == code::CREDENTIAL_MISSING;
+    let recorded = |_: &Actor| {
+        known.principal.is_some() || gateway.refusals.spend(connection.source, gateway.clock.now())
+    };
+    if let Some(actor) = known.actor().filter(|_| !asking).filter(recorded) {
         let event = EventBody::SessionRefused {
             session: connection.id,
             actor,

@@ -37,6 +37,7 @@ pub use outcome::Denied;
 
 use listener::Door;
 use listener::admission::{Admission, Bounds};
+use listener::budget::Budgets;
 use provision::Provisioner;
 use verify::roll::Roll;
 
@@ -111,6 +112,7 @@ pub(crate) struct Shared {
     pub admission: Arc<Admission>,
     pub seats: Arc<authorise::Seats>,
     pub cancel_keys: Arc<cancel::Keys>,
+    pub refusals: Budgets,
     pub roll: Arc<Roll>,
     pub metrics: metrics::Metrics,
 }
@@ -220,6 +222,7 @@ impl From<Parts> for Shared {
             admission: Admission::new(bounds),
             seats: Arc::default(),
             cancel_keys: Arc::default(),
+            refusals: Budgets::new(end::REFUSALS_RECORDED_MAX),
             roll: Arc::default(),
             metrics: metrics::Metrics::new(&metrics),
         }

@@ -17,6 +17,7 @@ use crate::session::{Connection, Known, Waited};
 use crate::{Shared, session};
 
 pub(crate) mod admission;
+pub(crate) mod budget;
 mod proxy_protocol;
 
 use admission::Permit;

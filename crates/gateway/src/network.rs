@@ -47,6 +47,7 @@ async fn turn_away(mut accepted: Accepted, refusal: Refusal) -> Stop {
             return Stop::Silent("a cancel request from an address that reaches no server");
         }
         Err(Stop::Refused(mut refused)) => {
+            refused.connection.known = crate::session::Known::default();
             refused.denied = refusal.into();
             return Stop::Refused(refused);
         }

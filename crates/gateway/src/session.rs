@@ -67,6 +67,9 @@ pub(crate) struct Connection {
     pub waited: Waited,
 }
 
+/// So much of a name that nobody proved is recorded.
+const CLAIMED_CHARACTERS_MAX: usize = 256;
+
 /// What a refusal's audit record can say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
@@ -94,7 +97,9 @@ impl Known {
     pub(crate) fn actor(&self) -> Option<Actor> {
         match (&self.principal, &self.user) {
             (Some(principal), _) => Some(Actor::from(principal)),
-            (None, Some(user)) => Some(Actor::claimed(user.clone())),
+            (None, Some(user)) => {
+                Some(Actor::claimed(user.chars().take(CLAIMED_CHARACTERS_MAX).collect::<String>()))
+            }
             (None, None) => None,
         }
     }

@@ -128,7 +128,7 @@ impl Drop for Permit {
 }
 
 /// One customer of an IPv6 network holds a /64 at least, so that is what counts as one source.
-fn bucket(source: IpAddr) -> IpAddr {
+pub(crate) fn bucket(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
