@@ -64,7 +64,9 @@ fn an_activation_survives_a_restart_and_still_ends_at_its_deadline() {
         let said = facts.reach.psql(&dev.user, &token, "select 1").unwrap();
         (!said.ok()).then_some(said)
     });
-    assert_says(&ended.stderr, &["PC1203"]);
+    // Under the second code when the deadline passed between the decision and the opening.
+    let code = ["PC1203", "PC1204"].into_iter().find(|code| ended.stderr.contains(code));
+    assert!(code.is_some(), "{ended}");
     assert_says(&state(&facts.admin), &["expired"]);
 }
 

@@ -86,11 +86,11 @@ fn counted(command: &mut Command) -> Result<Counts> {
     Ok(counts)
 }
 
-/// `test result: ok. 3 passed; 0 failed; …` or `Summary [ 0.1s] 3 tests run: 2 passed, 1 failed, …`.
+/// `test result: ok. 3 passed; 0 failed; …` or `Summary [ 0.1s] 3 tests run: 2 passed, 1 failed, …`. nextest repeats,
+/// indented, what a failed test printed; that is counted already.
 fn counts_in(line: &str) -> Option<Counts> {
-    let line = line.trim();
     let told = line.strip_prefix("test result: ").or_else(|| {
-        let summary = line.strip_prefix("Summary [")?;
+        let summary = line.trim_start().strip_prefix("Summary [")?;
         summary.split_once("run: ").map(|(_, told)| told)
     })?;
     let count = |what: &str| {
@@ -125,5 +125,6 @@ mod tests {
             assert_eq!((counts.passed, counts.failed), expected, "{line}");
         }
         assert!(counts_in("test access::decide ... ok").is_none());
+        assert!(counts_in("    test result: FAILED. 0 passed; 1 failed; 0 ignored").is_none());
     }
 }
