@@ -23,21 +23,18 @@ const ENVIRONMENT: &str = "env";
 
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
-/// The folder is not free. What is in it is not ours to end.
-#[derive(Debug)]
-pub struct Occupied(String);
-
-impl std::fmt::Display for Occupied {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Occupied {}
-
-/// Starts the stack with everything that tests need and leaves it running.
+/// Starts the stack with everything that tests need, so that it can be left running. What half-started is ended; a folder
+/// that holds someone else's stack or files is left alone.
 pub fn up(folder: &Path, options: &Options) -> Result<Stack> {
     let folder = prepare(folder)?;
+    let started = start(&folder, options);
+    if started.is_err() {
+        down(&folder).context("what had started could not be ended")?;
+    }
+    started
+}
+
+fn start(folder: &Path, options: &Options) -> Result<Stack> {
     let mut ledger = fs::OpenOptions::new().create(true).append(true).open(folder.join(LEDGER))?;
     let mut created = |created: &Created<'_>| -> Result<()> {
         match created {
@@ -51,7 +48,7 @@ pub fn up(folder: &Path, options: &Options) -> Result<Stack> {
     // The stack's own process must be able to run after this checkout has built another.
     let kept = folder.join("portcullis");
     fs::copy(program::binary()?, &kept)?;
-    let started = Stack::start_in(&folder, options, &mut created)?;
+    let started = Stack::start_in(folder, options, &mut created)?;
     finish(started, &kept)
 }
 
@@ -109,12 +106,10 @@ fn prepare(folder: &Path) -> Result<PathBuf> {
         .create(folder)
         .with_context(|| format!("cannot create `{}`", folder.display()))?;
     if folder.join(LEDGER).try_exists()? {
-        let folder = folder.display();
-        let text = format!("a stack was started in `{folder}`; end it with `down --dir {folder}`");
-        return Err(Occupied(text).into());
+        bail!("a stack was started in `{0}`; end it with `down --dir {0}`", folder.display());
     }
     if fs::read_dir(folder)?.next().is_some() {
-        return Err(Occupied(format!("`{}` is not empty", folder.display())).into());
+        bail!("`{}` is not empty", folder.display());
     }
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
     Ok(folder.canonicalize()?)

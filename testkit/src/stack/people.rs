@@ -52,19 +52,19 @@ impl Person {
 
     /// Uses a Temporary Access Pass up: a key on this machine, a TOTP secret, and a first sign-in.
     pub fn enrol(&self, pass: &str) -> Result<()> {
-        self.login(&["--pass", pass]).map(drop)
+        self.login(&["--pass"], pass).map(drop)
     }
 
     /// Signs in with what enrolment made.
     pub fn sign_in(&self) -> Result<()> {
-        self.login(&[]).map(drop)
+        self.login(&[], "").map(drop)
     }
 
-    fn login(&self, more: &[&str]) -> Result<String> {
+    fn login(&self, more: &[&str], input: &str) -> Result<String> {
         let mut command = self.portcullis(&["login", &self.user]);
         command.arg("--key-file").arg(self.key_file());
         command.arg("--totp-secret-file").arg(self.totp_secret_file()).args(more);
-        let said = program::run(&mut command)?;
+        let said = program::feed(&mut command, input)?;
         said.expect_success().with_context(|| format!("{} cannot sign in", self.user))
     }
 

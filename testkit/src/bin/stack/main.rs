@@ -8,7 +8,7 @@
 mod demo;
 mod stage;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -85,10 +85,7 @@ impl Arguments {
 
 fn up(arguments: &Arguments) -> Result<()> {
     let started = wait::now();
-    let stack = match detached::up(&arguments.directory, &arguments.options()) {
-        Ok(stack) => stack,
-        Err(error) => return Err(clean_up_after(error, &arguments.directory)),
-    };
+    let stack = detached::up(&arguments.directory, &arguments.options())?;
     for part in &stack.took {
         println!("{:<26}{:>7.2} s", part.part, part.length.as_secs_f64());
     }
@@ -96,17 +93,6 @@ fn up(arguments: &Arguments) -> Result<()> {
     let facts = stack.leave_running()?;
     println!("\nRead how to reach it:  . {}/env", facts.folder.display());
     Ok(())
-}
-
-/// What half-started is ended; a folder that held someone else's stack or files is left alone.
-fn clean_up_after(error: anyhow::Error, directory: &Path) -> anyhow::Error {
-    if error.is::<detached::Occupied>() {
-        return error;
-    }
-    match detached::down(directory) {
-        Ok(()) => error,
-        Err(second) => error.context(format!("and cleaning up failed: {second:#}")),
-    }
 }
 
 fn down(arguments: &Arguments) -> Result<()> {
