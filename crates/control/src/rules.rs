@@ -39,6 +39,11 @@ pub(crate) fn check(
         Resource::Eligibility(eligibility) => self::eligibility(eligibility),
         Resource::FirewallRule(rule) => firewall_rule(rule),
         Resource::RoleAssignment(assignment) => role_assignment(assignment, state),
+        Resource::User(user)
+            if before.is_none() && state.applications.get(user.name()).is_some() =>
+        {
+            Err(twin(user, "Application"))
+        }
         Resource::User(_)
         | Resource::Group(_)
         | Resource::Activation(_)
@@ -54,6 +59,12 @@ fn refuse<S: Spec>(code: &'static Code, document: &Document<S>, why: &str) -> Re
 
 fn invalid<S: Spec>(document: &Document<S>, why: &str) -> Refusal {
     refuse(&code::INVALID, document, why)
+}
+
+/// People and workloads are cut, revoked and explained by name: one name, one of them.
+fn twin<S: Spec>(document: &Document<S>, other: &str) -> Refusal {
+    invalid(document, &format!("the name is that of the {other} `{}`", document.name()))
+        .hint("people and applications have different names; choose another")
 }
 
 fn sizes(resource: &Resource) -> Result<(), Refusal> {
@@ -106,6 +117,9 @@ fn application(
     before: Option<&Resource>,
     state: &Snapshot,
 ) -> Result<(), Refusal> {
+    if before.is_none() && state.users.get(application.name()).is_some() {
+        return Err(twin(application, "User"));
+    }
     if application.spec.certificates.iter().any(|pem| !is_certificate(pem)) {
         return Err(invalid(application, "`spec.certificates` takes certificates in PEM"));
     }
@@ -169,6 +183,10 @@ fn database_role(
     // The name of every role and user that the gateway makes begins so; being a member of them is its to give.
     if existing.is_some_and(|name| name.starts_with("portcullis_")) {
         return Err(invalid(role, "`spec.privileges.existingRole` names one of Portcullis' own"));
+    }
+    let users = || state.database_users.iter().filter(|user| user.spec.server == *server);
+    if existing.is_some_and(|name| users().any(|user| user.spec.user == *name)) {
+        return Err(invalid(role, "`spec.privileges.existingRole` names someone's database user"));
     }
     // Attributes are not inherited: they are set on the login user, which takes a superuser to do.
     let test_stack = state.servers.get(server).is_some_and(|server| server.spec.test_stack);

@@ -33,6 +33,8 @@ fn directory_and_servers() -> Vec<Row> {
         ("User", "u", json!({ "displayName": "x".repeat(1025) }), &TOO_LARGE),
         ("Group", "g", json!({ "members": ["nobody"] }), &REFERENCE_UNKNOWN),
         ("Application", "a", json!({ "displayName": "A", "certificates": ["x"] }), &INVALID),
+        ("Application", DEV, json!({ "displayName": "A" }), &INVALID), // a person has the name
+        ("User", "orders-api", json!({ "displayName": "U" }), &INVALID), // a workload has it
         ("DatabaseServer", "s", server_with(json!({ "port": 0 })), &INVALID),
         ("DatabaseServer", "s", server_with(json!({ "ca": "x" })), &INVALID),
         ("DatabaseServer", "s", server_with(json!({ "host": "" })), &INVALID),
