@@ -179,6 +179,26 @@ fn an_idle_bound_ends_waiting_sessions_and_no_running_one() {
 }
 
 #[test]
+fn a_statement_that_runs_too_long_ends_its_session_and_short_ones_in_a_row_do_not() {
+    let stack = own();
+    let facts = &stack.facts;
+    bound_sessions(facts, "statementMax: 2s");
+    let token = facts.api.token(Credential::Secret).unwrap();
+    let mut long = Client::open(&facts.reach, "orders-api", &token).unwrap();
+    let mut short = Client::open(&facts.reach, "orders-api", &token).unwrap();
+    long.query("select pg_sleep(30)").unwrap();
+    let started = now();
+    for _ in 0..3 {
+        short.query("select pg_sleep(1)").unwrap();
+        short.read_until(b'Z').unwrap();
+    }
+    assert_says(&long.until_closed().unwrap(), &["57014", "PC1508"]);
+    assert!((2..10).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    short.query("select 1").unwrap();
+    short.read_until(b'Z').unwrap();
+}
+
+#[test]
 fn sessions_of_one_principal_are_bounded() {
     let stack = own();
     let facts = &stack.facts;

@@ -154,6 +154,7 @@ fn ending(why: &Why, observer: &Observer) -> Ending {
                 Kind::Denied | Kind::Commanded => "cut",
                 Kind::Drain => "drain",
                 Kind::Idle => "idle",
+                Kind::Overlong => "statement",
                 Kind::Audit => "audit",
             };
             stopped(reason, cause.refusal.clone())

@@ -142,6 +142,7 @@ impl Gateway {
             authentication,
             proxy_protocol_from,
             cancel_from,
+            connections_max,
         } in configured
         {
             let cannot =
@@ -149,7 +150,8 @@ impl Gateway {
             let socket = listener::bind(listen).map_err(cannot)?;
             let address = socket.local_addr().map_err(cannot)?;
             let (proxies, tls) = (proxy_protocol_from, Arc::clone(&tls));
-            let door = Door { name, authentication, proxies, cancel_from, tls };
+            let places = listener::places(connections_max);
+            let door = Door { name, authentication, proxies, cancel_from, tls, places };
             bound.push((socket, address, Arc::new(door)));
         }
         let acknowledger = shared.snapshots.register(&name);

@@ -10,6 +10,7 @@ use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
 use crate::outcome::{Denied, Stop};
@@ -42,6 +43,15 @@ pub(crate) struct Door {
     pub cancel_from: CancelFrom,
     /// Toward clients.
     pub tls: Arc<ServerConfig>,
+    /// Its places for connections.
+    pub places: Arc<Semaphore>,
+}
+
+/// As many places as a listener has of its own; the gateway's bound holds for all of them together.
+pub(crate) fn places(connections_max: Option<u32>) -> Arc<Semaphore> {
+    let most = Semaphore::MAX_PERMITS;
+    let places = connections_max.map_or(most, |max| usize::try_from(max).unwrap_or(most));
+    Arc::new(Semaphore::new(places.min(most)))
 }
 
 /// A connection that has a place.
@@ -114,7 +124,8 @@ fn take(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, gateway: &Arc<Sha
 }
 
 fn place(source: IpAddr, door: &Door, gateway: &Arc<Shared>) -> Result<Permit, admission::Full> {
-    let mut permit = gateway.admission.enter()?;
+    let door_place = Arc::clone(&door.places).try_acquire_owned();
+    let mut permit = gateway.admission.enter(door_place.map_err(|_| admission::Full::Listener)?)?;
     if !door.trusts(source) {
         permit.count_source(source)?;
     }

@@ -33,7 +33,8 @@ pub(crate) async fn serve(accepted: Accepted) {
 
 async fn open(accepted: Accepted) -> Result<Open, Stop> {
     let admitted = network::admit(accepted).await?;
-    let secured = match dialect::first(admitted).await? {
+    let first = dialect::first(admitted).await?;
+    let secured = match first {
         First::Tls(hello) => tls::accept(*hello).await?,
         First::Cancel(asked) => return Err(Stop::Cancel(asked)),
     };

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Drain,
     /// Nothing happened for too long.
     Idle,
+    /// One statement ran for too long.
+    Overlong,
     /// The audit log cannot be written.
     Audit,
 }
@@ -58,6 +60,7 @@ pub(crate) struct Watch {
     decided: Option<Revision>,
     until: Option<Timestamp>,
     idle_max: Option<Lifetime>,
+    statement_max: Option<Lifetime>,
 }
 
 impl Watch {
@@ -78,6 +81,7 @@ impl Watch {
             decided: None,
             until: None,
             idle_max: None,
+            statement_max: None,
             gateway: Arc::clone(gateway),
             request,
         };
@@ -135,6 +139,7 @@ impl Watch {
             .or_else(|| self.stale(now))
             .or_else(|| drained(activity, drain_until, now))
             .or_else(|| self.idle(activity, now))
+            .or_else(|| self.overlong(activity, now))
     }
 
     /// Decides when something has changed since the last time.
@@ -152,7 +157,8 @@ impl Watch {
                 }
                 self.decided = Some(snapshot.revision);
                 let server = snapshot.servers.get(&self.request.server);
-                self.idle_max = server.and_then(|server| server.spec.sessions.idle_max);
+                let bounds = server.map(|server| server.spec.sessions.clone()).unwrap_or_default();
+                (self.idle_max, self.statement_max) = (bounds.idle_max, bounds.statement_max);
                 self.entry.told(snapshot.revision);
                 None
             }
@@ -183,6 +189,17 @@ impl Watch {
         Some(Cause { refusal, kind: Kind::Idle, at: deadline, revision: None })
     }
 
+    fn overlong(&self, activity: &Activity, now: Timestamp) -> Option<Cause> {
+        let max = self.statement_max?;
+        let deadline = activity.running_since().plus(max.duration());
+        if now < deadline || activity.is_waiting() {
+            return None;
+        }
+        let message = format!("a statement ran for {max}, which is the server's bound");
+        let refusal = Refusal::new(&code::STATEMENT_TOO_LONG, message);
+        Some(Cause { refusal, kind: Kind::Overlong, at: deadline, revision: None })
+    }
+
     /// The earliest instant at which something can be due without a change.
     fn next(&self, activity: &Activity, drain_until: Option<Timestamp>) -> Timestamp {
         let stale =
@@ -192,7 +209,13 @@ impl Watch {
             let from = if activity.is_waiting() { heard_at } else { self.gateway.clock.now() };
             from.plus(max.duration())
         });
-        [self.until, idle, drain_until].into_iter().flatten().fold(stale, Ord::min)
+        // A statement that begins after this look cannot be due before the next.
+        let overlong = self.statement_max.map(|max| {
+            let now = self.gateway.clock.now();
+            let from = if activity.is_waiting() { now } else { activity.running_since() };
+            from.plus(max.duration())
+        });
+        [self.until, idle, overlong, drain_until].into_iter().flatten().fold(stale, Ord::min)
     }
 }
 

@@ -121,6 +121,7 @@ codes! {
     INTERNAL, "PC1505", "XX000", 500, "something failed inside Portcullis", "an operator must look at the log under this session's id";
     FIREWALL_CHANGED, "PC1506", "57P01", 403, "no rule lets this address reach the server any more", "ask an owner for a firewall rule that covers your address";
     SERVER_DELETED, "PC1507", "57P01", 403, "the server is no longer protected here", "ask an owner";
+    STATEMENT_TOO_LONG, "PC1508", "57014", 408, "a statement ran for longer than the server's bound", "ask for less at a time, or ask an owner to raise `sessions.statementMax`";
     // 20xx: control plane
     UNAUTHENTICATED, "PC2001", "28000", 401, "you are not signed in", "sign in with `portcullis login`";
     FORBIDDEN, "PC2002", "42501", 403, "your role does not allow this", "ask an owner";

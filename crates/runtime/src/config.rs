@@ -149,6 +149,9 @@ pub struct Listener {
     /// From where a session's cancel key may be used.
     #[serde(default)]
     pub cancel_from: CancelFrom,
+    /// Connections through this listener at a time; the gateway's own bound when absent.
+    #[serde(default)]
+    pub connections_max: Option<u32>,
 }
 
 /// From where a cancel key may be used.

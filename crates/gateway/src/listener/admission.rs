@@ -21,6 +21,9 @@ pub(crate) enum Full {
     /// The gateway has as many connections as it may.
     #[error("the gateway holds as many connections as it may")]
     Gateway,
+    /// The listener has as many connections as it may.
+    #[error("the listener holds as many connections as it may")]
+    Listener,
     /// The source has as many connections as it may.
     #[error("this address holds as many connections as it may")]
     Source,
@@ -54,6 +57,7 @@ pub(crate) struct Permit {
     admission: Arc<Admission>,
     source: Option<IpAddr>,
     authenticated: bool,
+    _door: tokio::sync::OwnedSemaphorePermit,
 }
 
 impl Admission {
@@ -62,14 +66,17 @@ impl Admission {
     }
 
     /// A place among all; the source is counted by [`Permit::count_source`] as soon as it is known.
-    pub(crate) fn enter(self: &Arc<Self>) -> Result<Permit, Full> {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        door: tokio::sync::OwnedSemaphorePermit,
+    ) -> Result<Permit, Full> {
         let mut counts = self.counts();
         if counts.total >= self.bounds.connections_max {
             return Err(Full::Gateway);
         }
         counts.total += 1;
         drop(counts);
-        Ok(Permit { admission: Arc::clone(self), source: None, authenticated: false })
+        Ok(Permit { admission: Arc::clone(self), source: None, authenticated: false, _door: door })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -146,7 +153,8 @@ mod tests {
     };
 
     fn admit(admission: &Arc<Admission>, source: &str) -> Result<Permit, Full> {
-        let mut permit = admission.enter()?;
+        let door = Arc::new(tokio::sync::Semaphore::new(1));
+        let mut permit = admission.enter(door.try_acquire_owned().unwrap())?;
         permit.count_source(source.parse().unwrap())?;
         Ok(permit)
     }
@@ -167,6 +175,16 @@ mod tests {
         drop((first, second));
         let counts = admission.counts();
         assert_eq!((counts.total, counts.sources.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_listener_has_places_of_its_own_and_gets_them_back() {
+        let (admission, places) = (Admission::new(BOUNDS), crate::listener::places(Some(1)));
+        let door = Arc::clone(&places).try_acquire_owned().unwrap();
+        let permit = admission.enter(door).unwrap();
+        assert!(Arc::clone(&places).try_acquire_owned().is_err());
+        drop(permit);
+        assert_eq!(places.available_permits(), 1);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Activity {
     heard_at: AtomicI64,
+    /// Since when the statement that runs has been running.
+    running_since: AtomicI64,
     forwarded_at: AtomicI64,
     quiet: AtomicBool,
     waiting: AtomicBool,
@@ -32,6 +34,7 @@ impl Activity {
     pub(crate) fn since(opened_at: Timestamp) -> Self {
         Self {
             heard_at: AtomicI64::new(opened_at.micros()),
+            running_since: AtomicI64::new(opened_at.micros()),
             forwarded_at: AtomicI64::new(opened_at.micros()),
             quiet: AtomicBool::new(true),
             waiting: AtomicBool::new(true),
@@ -43,8 +46,21 @@ impl Activity {
     /// Either side said something, after which this is going on.
     pub(crate) fn heard(&self, now: Timestamp, state: State) {
         self.heard_at.store(now.micros(), Ordering::Relaxed);
+        if self.is_waiting() {
+            self.running_since.store(now.micros(), Ordering::Relaxed);
+        }
         self.waiting.store(state != State::Running, Ordering::Relaxed);
         self.quiet.store(state == State::Quiet, Ordering::Relaxed);
+    }
+
+    /// A statement of several under way has ended: the next one runs since now.
+    pub(crate) fn one_ended(&self, now: Timestamp) {
+        self.running_since.store(now.micros(), Ordering::Relaxed);
+    }
+
+    /// Since when the statement that runs has been running; meaningless while none does.
+    pub(crate) fn running_since(&self) -> Timestamp {
+        Timestamp::from_micros(self.running_since.load(Ordering::Relaxed))
     }
 
     /// Bytes went to the server.

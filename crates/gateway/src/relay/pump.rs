@@ -226,7 +226,11 @@ where
     fn take_outbound(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Result<(), End> {
         let now = self.clock.now();
         let understood = self.observer.outbound(bytes, now);
-        self.recorder.record(&self.observer.drain()).map_err(End::Audit)?;
+        let outcomes = self.observer.drain();
+        if !outcomes.events.is_empty() {
+            self.activity.one_ended(now);
+        }
+        self.recorder.record(&outcomes).map_err(End::Audit)?;
         let done = understood.map_err(End::ServerUnobservable)?;
         self.activity.heard(now, self.observer.state());
         let (ready, rest) = bytes.split_at_checked(done).unwrap_or((bytes, &[]));

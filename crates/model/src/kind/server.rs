@@ -151,6 +151,9 @@ pub struct SessionSettings {
     /// A session without a statement for so long ends with 57P05.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_max: Option<Lifetime>,
+    /// A statement that runs for so long ends with its session (57014).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement_max: Option<Lifetime>,
     /// A person's session whose membership has no end lives at most so long; 12 hours when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_age_max: Option<Lifetime>,

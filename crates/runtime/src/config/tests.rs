@@ -55,6 +55,7 @@ fn every_field_is_read_and_relative_paths_count_from_the_files_folder() {
                     authentication: Authentication::Password,
                     proxy_protocol_from: vec![],
                     cancel_from: CancelFrom::SameAddress,
+                    connections_max: None,
                 },
                 Listener {
                     name: "postgresql-oauth".into(),
@@ -63,6 +64,7 @@ fn every_field_is_read_and_relative_paths_count_from_the_files_folder() {
                     authentication: Authentication::OauthBearer,
                     proxy_protocol_from: vec!["10.0.0.0/8".parse().unwrap()],
                     cancel_from: CancelFrom::SameAddress,
+                    connections_max: None,
                 },
             ],
             addresses: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
