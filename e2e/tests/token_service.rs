@@ -176,7 +176,8 @@ fn a_device_code_of_azure_identity_is_approved_too() {
 
 /// What the person is shown on the way.
 fn approve(person: &testkit::stack::Person, user_code: &str) -> String {
-    let mut login = person.portcullis(&["login", "--device-code", user_code]);
+    let mut login =
+        person.portcullis(&["login", "--device-code", user_code, "--decision", "approve"]);
     login.arg("--key-file").arg(person.key_file());
     login.arg("--totp-secret-file").arg(person.totp_secret_file());
     let said = program::run(&mut login).unwrap();

@@ -161,7 +161,7 @@ impl ClientError {
                 Some("sign in with `portcullis login`")
             }
             Self::NotEnrolled { .. } => Some(
-                "ask an owner for a Temporary Access Pass, then run `portcullis login USER --pass PASS`",
+                "ask an owner for a Temporary Access Pass, then run `portcullis login USER --pass`",
             ),
             Self::CodeNeeded => Some("add --code DIGITS or --totp-secret-file FILE"),
             Self::OtherOrigin { .. } => {

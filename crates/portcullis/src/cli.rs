@@ -228,9 +228,9 @@ pub(crate) struct Login {
     /// The same as the argument
     #[arg(long = "user", value_name = "USER", conflicts_with = "user", hide = true)]
     pub user_option: Option<UserName>,
-    /// Enrol this machine with a Temporary Access Pass; it is asked for when no value is given
-    #[arg(long = "pass", visible_alias = "tap", value_name = "PASS", num_args = 0..=1, default_missing_value = "")]
-    pub access_pass: Option<String>,
+    /// Enrol this machine with a Temporary Access Pass: it is asked for, or read from standard input
+    #[arg(long = "pass", visible_alias = "tap")]
+    pub access_pass: bool,
     /// Device key to sign with, or to create; the one in PORTCULLIS_HOME when absent
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub key_file: Option<PathBuf>,
@@ -243,7 +243,7 @@ pub(crate) struct Login {
     /// Approve a sign-in on another device that shows this code
     #[arg(long, value_name = "CODE")]
     pub device_code: Option<String>,
-    /// Approve or deny it without asking; without a terminal to ask on, it is approved
+    /// Approve or deny it without asking; needed where there is no terminal to ask on
     #[arg(long, value_enum, requires = "device_code")]
     pub decision: Option<DeviceDecision>,
 }

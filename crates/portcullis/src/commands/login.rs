@@ -15,8 +15,8 @@ use crate::remote;
 
 pub(crate) fn login(common: &Common, options: &Login) -> Result<(), Failure> {
     let desk = Desk::open(common, options)?;
-    if let Some(pass) = &options.access_pass {
-        return desk.enrol(pass);
+    if options.access_pass {
+        return desk.enrol();
     }
     let key = desk.key()?;
     match &options.device_code {
@@ -55,16 +55,18 @@ impl<'a> Desk<'a> {
         Machine { installation: &self.installation, home: &self.home, clock: &self.clock }
     }
 
-    fn enrol(&self, pass: &str) -> Result<(), Failure> {
+    fn enrol(&self) -> Result<(), Failure> {
         let user = self.named().ok_or_else(|| {
             Failure::new("cannot enrol this machine", "it is not said for whom")
                 .exit(Exit::Usage)
-                .next("name the person: portcullis login USER --pass PASS")
+                .next("name the person: portcullis login USER --pass")
         })?;
-        let pass = match pass {
-            "" => ask("Temporary Access Pass")?,
-            pass => Secret::new(pass.to_owned()),
-        };
+        let pass = ask("Temporary Access Pass")?;
+        if pass.expose().is_empty() {
+            return Err(Failure::new("cannot enrol this machine", "no pass was given")
+                .exit(Exit::Usage)
+                .next("type it when asked, or give it on standard input"));
+        }
         let enrolled = self
             .machine()
             .enrol(&user, &pass, self.options.key_file.as_deref())
@@ -101,6 +103,7 @@ impl<'a> Desk<'a> {
 
     fn other_device(&self, key: &DeviceKey, code: &str) -> Result<(), Failure> {
         let what = |error: ClientError| remote::failure("answer the other device", &error);
+        let decided = decided(self.options.decision, std::io::stdin().is_terminal())?;
         let authenticator = self.authenticator()?;
         let machine = self.machine();
         let request = machine.device_request(key, &authenticator, code).map_err(what)?;
@@ -112,12 +115,9 @@ impl<'a> Desk<'a> {
             request.asked_at,
             request.scope
         ));
-        let verdict = match self.options.decision {
-            Some(DeviceDecision::Approve) => Verdict::Approve,
-            Some(DeviceDecision::Deny) => Verdict::Deny,
-            None if std::io::stdin().is_terminal() => confirm("Is that you? Type yes to approve")?,
-            // Whoever runs this without a terminal has decided by running it.
-            None => Verdict::Approve,
+        let verdict = match decided {
+            Some(verdict) => verdict,
+            None => confirm("Is that you? Type yes to approve")?,
         };
         machine.decide(&request, verdict).map_err(what)?;
         output::note(match verdict {
@@ -164,7 +164,14 @@ impl<'a> Desk<'a> {
     fn authenticator(&self) -> Result<Authenticator, Failure> {
         match (&self.options.code, &self.options.totp_secret_file) {
             (Some(code), _) => Ok(Authenticator::Typed(Secret::new(code.clone()))),
-            (None, Some(file)) => Authenticator::from_file(file).map_err(|error| failed(&error)),
+            (None, Some(file)) => {
+                let authenticator =
+                    Authenticator::from_file(file).map_err(|error| failed(&error))?;
+                if let Some(warning) = exposed(file) {
+                    output::note(warning);
+                }
+                Ok(authenticator)
+            }
             (None, None) if std::io::stdin().is_terminal() => {
                 ask("Code of your authenticator").map(Authenticator::Typed)
             }
@@ -177,12 +184,38 @@ fn failed(error: &ClientError) -> Failure {
     remote::failure("sign in", error)
 }
 
-/// Asks on standard error, reads from standard input.
+/// What was decided beforehand; nothing when the person at the terminal is to be asked. Nothing is approved unseen.
+fn decided(decision: Option<DeviceDecision>, terminal: bool) -> Result<Option<Verdict>, Failure> {
+    match decision {
+        Some(DeviceDecision::Approve) => Ok(Some(Verdict::Approve)),
+        Some(DeviceDecision::Deny) => Ok(Some(Verdict::Deny)),
+        None if terminal => Ok(None),
+        None => Err(Failure::new(
+            "cannot answer the other device",
+            "there is no terminal to ask on whether that is you",
+        )
+        .exit(Exit::Usage)
+        .next("add --decision approve, or --decision deny")),
+    }
+}
+
+/// A warning when what stands in the place of a file is the secret itself.
+fn exposed(file: &Path) -> Option<&'static str> {
+    matches!(file.try_exists(), Ok(false)).then_some(
+        "warning: others on this machine can read a secret in an argument list; \
+         keep it in a file, and give --totp-secret-file that file",
+    )
+}
+
+/// Asks on standard error when someone is there to be asked; reads one line from standard input.
 fn ask(question: &str) -> Result<Secret<String>, Failure> {
+    let cannot = |error| Failure::new("cannot ask", error);
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        write!(std::io::stderr().lock(), "{question}: ").map_err(cannot)?;
+    }
     let mut line = String::new();
-    write!(std::io::stderr().lock(), "{question}: ")
-        .and_then(|()| std::io::stdin().lock().read_line(&mut line))
-        .map_err(|error| Failure::new("cannot ask", error))?;
+    input.lock().read_line(&mut line).map_err(cannot)?;
     Ok(Secret::new(line.trim().to_owned()))
 }
 
@@ -202,4 +235,40 @@ fn write_secret(file: &Path, secret: &Secret<String>) -> std::io::Result<()> {
     written.write_all(secret.expose().as_bytes())?;
     written.write_all(b"\n")?;
     written.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn nothing_is_approved_unseen() {
+        assert!(matches!(decided(None, true), Ok(None)));
+        assert!(decided(None, false).is_err());
+        let approve = Some(DeviceDecision::Approve);
+        assert!(matches!(decided(approve, false), Ok(Some(Verdict::Approve))));
+        assert!(matches!(decided(Some(DeviceDecision::Deny), true), Ok(Some(Verdict::Deny))));
+    }
+
+    #[test]
+    fn a_pass_is_never_an_argument() {
+        let parse = |more: &[&str]| {
+            Cli::try_parse_from(["portcullis", "login", "ada@example.com"].iter().chain(more))
+        };
+        for option in ["--pass", "--tap"] {
+            parse(&[option]).unwrap();
+            parse(&[option, "hunter2"]).unwrap_err();
+            parse(&[&format!("{option}=hunter2")]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_a_file_is_warned_of() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(exposed(file.path()), None);
+        assert!(exposed(Path::new("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ")).is_some());
+    }
 }
