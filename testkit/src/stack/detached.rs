@@ -150,7 +150,8 @@ fn environment(facts: &Facts, postgres: &Postgres) -> Result<String> {
     pairs.extend(
         [
             ("SSL_CERT_FILE", bundle.clone()),
-            ("REQUESTS_CA_BUNDLE", bundle),
+            ("REQUESTS_CA_BUNDLE", bundle.clone()),
+            ("CURL_CA_BUNDLE", bundle),
             ("NODE_EXTRA_CA_CERTS", ca.clone()),
             ("PGSSLROOTCERT", ca),
             ("AZURE_CORE_INSTANCE_DISCOVERY", "false".to_owned()),
