@@ -17,7 +17,7 @@ use model::event::{EventBody, Outcome};
 use model::{Snapshot, Timestamp};
 use serde::Serialize;
 
-use crate::client::{self, Address};
+use crate::client::{self, Address, OneTime};
 use crate::failure::{FORM_MALFORMED, Failure};
 use crate::form::Form;
 use crate::limits::Spending;
@@ -146,7 +146,7 @@ async fn begin(
     let tenant = tenant::named(segment, &snapshot)?;
     let presented = client::presented(form, headers)?;
     let address = Address { tenant, segment };
-    let (client, _) = client::authenticate(service, &presented, address, &snapshot)?;
+    let (client, one_time) = client::authenticate(service, &presented, address, &snapshot)?;
     let scope = form.get("scope").unwrap_or_default();
     if scope.len() > SCOPE_BYTES_MAX {
         return Err(Failure::new(&FORM_MALFORMED, "The scope is too long."));
@@ -164,15 +164,16 @@ async fn begin(
         expires_at: now.plus(LIFETIME),
         state: DeviceGrantState::Pending,
     };
-    keep(service, &code, grant, &snapshot).await?;
+    keep(service, &code, grant, one_time, &snapshot).await?;
     Ok(answer(service.origin(), code))
 }
 
-/// Keeps the request. A user code that another request has is not taken over.
+/// Keeps the request, and spends the proof that counts once. A user code that another request has is not taken over.
 async fn keep(
     service: &Service,
     code: &DeviceCode,
     grant: DeviceGrant,
+    one_time: Option<OneTime>,
     snapshot: &Snapshot,
 ) -> Result<(), Failure> {
     let event = EventBody::SignIn {
@@ -184,14 +185,19 @@ async fn keep(
     let user_code = code.user_code.clone();
     let written = service.state.control.system(Verb::SignIn, user_code.clone(), move |writing| {
         if writing.record::<DeviceGrant>(&user_code)?.is_some() {
-            return Ok(false);
+            return Ok(Ok(false));
+        }
+        if let Some(one_time) = &one_time
+            && let Err(replayed) = one_time.spend(writing)?
+        {
+            return Ok(Err(replayed));
         }
         let keep_until = forgotten_at(grant.expires_at);
         writing.put_record(&user_code, &grant, Some(keep_until))?;
         writing.note(event);
-        Ok(true)
+        Ok(Ok(true))
     });
-    if written.await.map_err(store_failed)?.value {
+    if written.await.map_err(store_failed)?.value? {
         return Ok(());
     }
     // One in 3·10^11 for each request that waits.

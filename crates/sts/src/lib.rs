@@ -17,6 +17,7 @@ mod failure;
 mod form;
 mod handle;
 mod issue;
+mod late;
 mod limits;
 mod polls;
 mod refresh;
@@ -72,6 +73,7 @@ pub fn router(state: State) -> Result<Router, keys::KeyError> {
         .route("/signin/v1/device", post(sign_in::device))
         .route("/signin/v1/handle", post(sign_in::handle))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::map_request(late::in_time))
         .layer(middleware::from_fn(move |request, next| {
             respond::secured(Arc::clone(&origin), request, next)
         }))

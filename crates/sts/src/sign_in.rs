@@ -93,7 +93,7 @@ fn throttled(failure: &Failure) -> Refusal {
 
 fn read<Q: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<Q, Refusal> {
     let body = body.map_err(|_| {
-        Refusal::new(&code::TOO_LARGE, "the request body is too large or broken off")
+        Refusal::new(&code::TOO_LARGE, "the request body is too large, broken off or too slow")
     })?;
     serde_json::from_slice(&body).map_err(|error| {
         Refusal::new(&code::INVALID, format!("the request is not readable: {error}"))

@@ -160,7 +160,7 @@ async fn answer(
 /// The form of a body, which the router has limited already.
 pub(crate) fn read(body: Result<Bytes, BytesRejection>) -> Result<Form, Failure> {
     let body = body.map_err(|_| {
-        Failure::new(&BODY_TOO_LARGE, "The request body is too large or broken off.")
+        Failure::new(&BODY_TOO_LARGE, "The request body is too large, broken off or too slow.")
     })?;
     Form::parse(&body)
 }

@@ -234,6 +234,23 @@ async fn an_assertion_counts_once_even_when_two_present_it_at_the_same_moment() 
 }
 
 #[tokio::test]
+async fn an_assertion_begins_one_device_sign_in_and_no_more() {
+    let setting = Setting::new().await;
+    let assertion = setting.usual(&setting.claims());
+    let client = setting.client.to_string();
+    let fields = [
+        ("client_id", client.as_str()),
+        ("scope", DATABASE_SCOPE),
+        ("client_assertion_type", TYPE),
+        ("client_assertion", assertion.as_str()),
+    ];
+    let path = "/organizations/oauth2/v2.0/devicecode";
+    setting.sts.form(path, &fields).await.ok();
+    assert_eq!(setting.sts.form(path, &fields).await.refusal().2, 7_002_131);
+    assert_eq!(setting.present(&assertion).await.refusal().2, 7_002_131);
+}
+
+#[tokio::test]
 async fn a_refused_scope_does_not_use_an_assertion_up() {
     let setting = Setting::new().await;
     let assertion = setting.usual(&setting.claims());
