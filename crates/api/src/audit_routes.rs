@@ -2,8 +2,10 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
+use access::token::Credential;
 use audit::Checkpoint;
 use audit::read::Reader;
 use audit::search::Query;
@@ -13,14 +15,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use control::{Verb, allowed};
 use model::event::{Actor, Event, EventBody};
-use model::{Refusal, SessionId, Timestamp, code};
+use model::{ControlRole, Refusal, SessionId, Timestamp, code};
 use serde::{Deserialize, Serialize};
 
 use crate::Api;
-use crate::authenticate::Authenticated;
+use crate::authenticate::{Authenticated, standing};
 use crate::body::Asked;
 use crate::lines::{Lines, Sink};
-use crate::problem::{Problem, invalid};
+use crate::problem::{self, Problem, invalid};
 
 /// Events in one answer at most; more are asked for in parts.
 const LIMIT_MAX: usize = 50_000;
@@ -51,7 +53,7 @@ pub(crate) async fn search(
     caller: Authenticated,
     Asked(question): Asked<Question>,
 ) -> Result<Response, Problem> {
-    authorise(&caller)?;
+    authorise(caller.caller.role)?;
     let limit = question.limit.unwrap_or(LIMIT_DEFAULT);
     if limit > LIMIT_MAX {
         return Err(invalid(format!("`limit` is at most {LIMIT_MAX}")));
@@ -69,7 +71,12 @@ pub(crate) async fn search(
     let (lines, sink) = Lines::channel();
     drop(api.tasks.clone().spawn("audit-answer", async move {
         if sink.send_all(&found).await && follow {
-            follow_on(&api, search_so_far, reader_so_far, sink).await;
+            let following = (search_so_far, reader_so_far);
+            let Err(problem) = follow_on(&api, &caller.credential, following, &sink).await else {
+                return;
+            };
+            // Whether the reader is still there to see it or not, this is the end.
+            let _seen = sink.send_all([&problem::Body::from(&problem.0)]).await;
         }
     }));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines.into_body()).into_response())
@@ -83,22 +90,30 @@ fn query(question: Question) -> Query {
     Query { since, until, actor, server, session, types: types.map(str::to_owned).collect(), text }
 }
 
-/// Ends when the client is gone or the process stops.
-async fn follow_on(api: &Api, mut search: Search, mut reader: Reader, sink: Sink) {
+/// Ends when the client is gone or the process stops; with a refusal as soon as the credential does not let its holder
+/// read the log any more.
+async fn follow_on(
+    api: &Api,
+    credential: &Credential,
+    (mut search, mut reader): (Search, Reader),
+    sink: &Sink,
+) -> Result<(), Problem> {
     loop {
         tokio::select! {
-            () = api.tasks.shutdown().requested() => return,
-            () = sink.closed() => return,
+            () = api.tasks.shutdown().requested() => return Ok(()),
+            () = sink.closed() => return Ok(()),
             () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
         }
+        let caller = standing(credential, &api.snapshots.load(), api.clock.now())?;
+        authorise(caller.role)?;
         let looked = blocking(api, move || {
             let found = search.newest(&mut reader)?;
             Ok((found, search, reader))
         });
-        let Ok((found, search_so_far, reader_so_far)) = looked.await else { return };
+        let (found, search_so_far, reader_so_far) = looked.await?;
         (search, reader) = (search_so_far, reader_so_far);
         if !sink.send_all(&found).await {
-            return;
+            return Ok(());
         }
     }
 }
@@ -148,27 +163,51 @@ impl Search {
     }
 }
 
-/// The newest events, at most `limit`, that `wanted` picks; for answers that are not the log itself.
-pub(crate) async fn collect(
+/// The events that `wanted` picks, oldest first and at most the newest `limit`. The log is searched from its newest
+/// segment backwards, as far as an event that is picked and `begins`. `turn` is given back when the search is over, also
+/// when nobody waits for its answer any more.
+pub(crate) async fn story<T: Send + 'static>(
     api: &Api,
+    turn: T,
     limit: usize,
-    wanted: impl Fn(&Event) -> bool + Send + 'static,
+    (wanted, begins): (impl Fn(&Event) -> bool + Send + 'static, fn(&Event) -> bool),
 ) -> Result<Vec<Event>, Problem> {
-    let reader = read(api)?;
-    blocking(api, move || {
-        let mut found = VecDeque::new();
-        for event in reader {
+    let directory = api.log.directory().to_owned();
+    let search = move || Ok((backwards(&directory, limit, wanted, begins)?, turn));
+    blocking(api, search).await.map(|(events, _turn)| events)
+}
+
+fn backwards(
+    directory: &Path,
+    limit: usize,
+    wanted: impl Fn(&Event) -> bool,
+    begins: fn(&Event) -> bool,
+) -> io::Result<Vec<Event>> {
+    let mut story = VecDeque::new();
+    let mut end = u64::MAX;
+    for first in Reader::segments(directory)?.into_iter().rev() {
+        let mut found = Vec::new();
+        for event in Reader::open(directory, first)? {
             let event = event?;
+            if event.sequence >= end {
+                break;
+            }
             if wanted(&event) {
-                if found.len() == limit {
-                    found.pop_front();
-                }
-                found.push_back(event);
+                found.push(event);
             }
         }
-        Ok(Vec::from(found))
-    })
-    .await
+        let begun = found.iter().any(begins);
+        for event in found.into_iter().rev() {
+            if story.len() < limit {
+                story.push_front(event);
+            }
+        }
+        if begun {
+            break;
+        }
+        end = first;
+    }
+    Ok(story.into())
 }
 
 /// The latest signed position of the log, and the key that signed it.
@@ -183,17 +222,17 @@ pub(crate) async fn checkpoint(
     State(api): State<Api>,
     caller: Authenticated,
 ) -> Result<Answer<Position>, Problem> {
-    authorise(&caller)?;
+    authorise(caller.caller.role)?;
     let key = api.log.public_key();
     let public_key = key.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     Ok(Answer(Position { checkpoint: api.log.checkpoint(), public_key }))
 }
 
-fn authorise(caller: &Authenticated) -> Result<(), Refusal> {
-    if allowed(Verb::ReadAudit, caller.caller.role) {
+fn authorise(role: ControlRole) -> Result<(), Refusal> {
+    if allowed(Verb::ReadAudit, role) {
         return Ok(());
     }
-    let message = format!("role `{}` does not read the audit log", caller.caller.role);
+    let message = format!("role `{role}` does not read the audit log");
     Err(Refusal::new(&code::FORBIDDEN, message).hint("ask an auditor"))
 }
 
@@ -226,5 +265,42 @@ async fn blocking<T: Send + 'static>(
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(unreadable(&error)),
         Err(error) => Err(unreadable(&io::Error::other(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_story_is_searched_for_backwards_and_no_further_than_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |first: u64, records: &[String]| {
+            let lines = records.iter().map(|json| format!("{} {json}\n", "0".repeat(64)));
+            let path = folder.path().join(format!("{first:020}.log"));
+            std::fs::write(path, lines.collect::<String>()).unwrap();
+        };
+        let read = |sequence: u64, query: &str| {
+            let actor = Actor::portcullis();
+            let body = EventBody::AuditRead { actor, query: query.to_owned() };
+            let event = Event { sequence, time: Timestamp::EPOCH, body };
+            serde_json::to_string(&event).unwrap()
+        };
+        let queried = |event: &Event| match &event.body {
+            EventBody::AuditRead { query, .. } => query.clone(),
+            _ => String::new(),
+        };
+        let begins: fn(&Event) -> bool =
+            |event| matches!(&event.body, EventBody::AuditRead { query, .. } if query == "begin");
+        write(1, &["unreadable, and never read".to_owned()]);
+        write(2, &[read(2, "begin"), read(3, "other"), read(4, "go on")]);
+        write(5, &[read(5, "end")]);
+        let search = |limit| {
+            let wanted = |event: &Event| queried(event) != "other";
+            let found = backwards(folder.path(), limit, wanted, begins).unwrap();
+            found.iter().map(queried).collect::<Vec<_>>()
+        };
+        assert_eq!(search(9), ["begin", "go on", "end"]);
+        assert_eq!(search(2), ["go on", "end"]);
     }
 }

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use access::token::{self, CONTROL_AUDIENCE, Expected};
+use access::token::{self, CONTROL_AUDIENCE, Credential, Expected};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use control::Caller;
-use model::{ControlRole, Principal, PrincipalKind, Refusal, Snapshot, UserName, code};
+use model::{ControlRole, Principal, PrincipalKind, Refusal, Snapshot, Timestamp, UserName, code};
 
 use crate::Api;
 use crate::problem::Problem;
@@ -18,6 +18,8 @@ use crate::problem::Problem;
 pub(crate) struct Authenticated {
     pub(crate) caller: Caller,
     pub(crate) snapshot: Arc<Snapshot>,
+    /// What the caller showed; a long answer asks again whether it still counts.
+    pub(crate) credential: Credential,
 }
 
 impl Authenticated {
@@ -51,9 +53,10 @@ impl FromRequestParts<Api> for Authenticated {
             Refusal::new(&code::UNAUTHENTICATED, "the request has no bearer token")
         })?;
         let snapshot = api.snapshots.load();
-        let caller = identify(api, jwt, &snapshot)?;
+        let credential = verify(api, jwt, &snapshot)?;
+        let caller = standing(&credential, &snapshot, api.clock.now())?;
         let caller = Caller { source: peer.map(|peer| peer.ip()), ..caller };
-        Ok(Self { caller, snapshot })
+        Ok(Self { caller, snapshot, credential })
     }
 }
 
@@ -63,10 +66,22 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-fn identify(api: &Api, jwt: &str, snapshot: &Snapshot) -> Result<Caller, Refusal> {
+fn verify(api: &Api, jwt: &str, snapshot: &Snapshot) -> Result<Credential, Refusal> {
     let expected = Expected { issuer: &api.issuer, tenant: api.tenant, audience: CONTROL_AUDIENCE };
-    let credential = token::verify(jwt, &expected, snapshot, api.clock.now()).map_err(sign_in)?;
-    if token::revoked(&credential, snapshot) {
+    token::verify(jwt, &expected, snapshot, api.clock.now()).map_err(sign_in)
+}
+
+/// Whom the credential stands for and in which role, while it still counts.
+pub(crate) fn standing(
+    credential: &Credential,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Result<Caller, Refusal> {
+    if now >= credential.expires_at {
+        let message = format!("the token expired at {}", credential.expires_at);
+        return Err(sign_in(Refusal::new(&code::TOKEN_EXPIRED, message)));
+    }
+    if token::revoked(credential, snapshot) {
         return Err(sign_in(Refusal::new(&code::TOKEN_REVOKED, "the token was revoked")));
     }
     let Some(principal) = snapshot.principal(credential.principal) else {

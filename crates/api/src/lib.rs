@@ -28,6 +28,7 @@ use control::{Control, Keyring, LiveSessions};
 use model::{Refusal, TenantId, code};
 use runtime::{Clock, Tasks, metrics};
 use store::Snapshots;
+use tokio::sync::Semaphore;
 
 pub use crate::answer::LAG_HEADER;
 use crate::problem::Problem;
@@ -63,19 +64,24 @@ pub struct Parts {
 
 /// The parts, shared by all requests.
 #[derive(Clone, Debug)]
-pub(crate) struct Api(Arc<Parts>);
+pub(crate) struct Api {
+    parts: Arc<Parts>,
+    /// Whose turn it is to search the audit log for a session's story: anyone who is signed in may ask for one.
+    pub(crate) stories: Arc<Semaphore>,
+}
 
 impl Deref for Api {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.parts
     }
 }
 
 /// The routes of the API, health and metrics.
 pub fn router(parts: Parts) -> Router {
-    routes::routes().method_not_allowed_fallback(no_such_route).with_state(Api(Arc::new(parts)))
+    let api = Api { parts: Arc::new(parts), stories: Arc::new(Semaphore::new(1)) };
+    routes::routes().method_not_allowed_fallback(no_such_route).with_state(api)
 }
 
 /// The answer to an address that is none of ours.

@@ -1,20 +1,26 @@
 //! `/v1/sessions`: what is open now, cutting it, and what became of what is gone.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use control::{Cutting, SessionInfo};
 use model::event::{Event, EventBody};
 use model::{PrincipalId, Refusal, ServerName, SessionId, code};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Api;
-use crate::audit_routes::collect;
+use crate::audit_routes::story;
 use crate::authenticate::Authenticated;
 use crate::body::{Asked, Json};
 use crate::problem::{Problem, invalid};
 
 /// Statements of a session are in the audit log; its story is told without them.
 const STORY_EVENTS_MAX: usize = 1_000;
+/// How long one search of the log waits for another.
+const TURN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Which live sessions are listed.
 #[derive(Debug, Deserialize)]
@@ -94,7 +100,9 @@ pub(crate) async fn why(
             .hint("the id is in the client's error and in `portcullis audit`")
     };
     let live = api.live.get(session);
-    let mut events = collect(&api, STORY_EVENTS_MAX, move |event| told(event, session)).await?;
+    let turn = turn(&api.stories).await?;
+    let picked = (move |event: &Event| told(event, session), begins as fn(&Event) -> bool);
+    let mut events = story(&api, turn, STORY_EVENTS_MAX, picked).await?;
     if !control::allowed(control::Verb::ReadAudit, caller.caller.role) {
         let own = |id: PrincipalId| id == caller.caller.principal.id;
         let mine = live.as_ref().map_or_else(
@@ -110,6 +118,19 @@ pub(crate) async fn why(
         return Err(unknown().into());
     }
     Ok(Answer(Story { session, live, events }))
+}
+
+/// One search of the log at a time: who asks for many waits, and costs the others nothing.
+async fn turn(stories: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
+    let turn = tokio::time::timeout(TURN_WITHIN, Arc::clone(stories).acquire_owned()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(|| {
+        Refusal::new(&code::RATE_LIMITED, "stories of other sessions are being looked up")
+    })
+}
+
+/// Nothing of a session's story is before this.
+const fn begins(event: &Event) -> bool {
+    matches!(&event.body, EventBody::SessionRefused { .. } | EventBody::SessionOpened(_))
 }
 
 /// Whether the event belongs to the session's story: its opening, refusal, cut and end.
@@ -137,5 +158,19 @@ fn owner_of(event: &Event) -> Option<PrincipalId> {
 fn without_cause(event: &mut Event) {
     if let EventBody::SessionRefused { cause, .. } = &mut event.body {
         *cause = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_story_is_searched_for_at_a_time() {
+        let stories = Arc::new(Semaphore::new(1));
+        let first = turn(&stories).await.unwrap();
+        assert_eq!(turn(&stories).await.unwrap_err().code, &code::RATE_LIMITED);
+        drop(first);
+        drop(turn(&stories).await.unwrap());
     }
 }

@@ -33,6 +33,11 @@ impl Reader {
         Ok(reader)
     }
 
+    /// The first sequences of the log's segments, oldest first: where reading can begin without reading what is before.
+    pub fn segments(directory: &Path) -> io::Result<Vec<u64>> {
+        Ok(segment::list(directory)?.into_iter().map(|segment| segment.first_sequence).collect())
+    }
+
     fn enter(&mut self, segment: Segment) -> io::Result<()> {
         let file = File::open(&segment.path)?;
         self.current = Some((segment, BufReader::with_capacity(256 * 1024, file)));

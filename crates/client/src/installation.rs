@@ -151,10 +151,26 @@ struct OAuthError {
 /// RFC 9457, as our API writes it.
 #[derive(Deserialize)]
 struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
     code: String,
     detail: String,
     #[serde(default)]
     hint: Option<String>,
+}
+
+impl Problem {
+    fn refusal(self) -> Option<ClientError> {
+        let known = code::ALL.iter().find(|known| known.id == self.code)?;
+        (self.kind.strip_prefix("urn:portcullis:code:") == Some(known.id)).then(|| {
+            ClientError::refused(Refusal { code: known, message: self.detail, hint: self.hint })
+        })
+    }
+}
+
+/// The refusal that an answer of lines ends with when its reader may not go on.
+pub fn refusal_in_line(line: &str) -> Option<ClientError> {
+    serde_json::from_str::<Problem>(line).ok()?.refusal()
 }
 
 impl Answer {
@@ -174,14 +190,7 @@ impl Answer {
             reason: format!("it has the status {status} and no refusal of ours"),
         };
         let Ok(problem) = self.json::<Problem>() else { return Err(unintelligible) };
-        let known = code::ALL.iter().find(|known| known.id == problem.code);
-        Err(known.map_or(unintelligible, |known| {
-            ClientError::refused(Refusal {
-                code: known,
-                message: problem.detail,
-                hint: problem.hint,
-            })
-        }))
+        Err(problem.refusal().unwrap_or(unintelligible))
     }
 
     /// The body as JSON.
@@ -301,6 +310,22 @@ mod tests {
             ("https://user@sts.test", None),
         ] {
             assert_eq!(origin(address).as_deref(), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_at_the_end_of_lines_is_told_from_a_line() {
+        let refusal = |kind: &str, code: &str| {
+            serde_json::json!({ "type": kind, "code": code, "detail": "it is over" }).to_string()
+        };
+        let known = refusal("urn:portcullis:code:PC2001", "PC2001");
+        assert!(matches!(refusal_in_line(&known), Some(ClientError::Refused(_))));
+        for line in [
+            refusal("sessionEnded", "PC2001"),
+            refusal("urn:portcullis:code:PC0000", "PC0000"),
+            String::new(),
+        ] {
+            assert!(refusal_in_line(&line).is_none(), "{line}");
         }
     }
 

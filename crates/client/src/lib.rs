@@ -22,7 +22,7 @@ pub use authenticator::Authenticator;
 pub use device_key::DeviceKey;
 pub use error::ClientError;
 pub use home::Home;
-pub use installation::{Answer, Installation, Sent};
+pub use installation::{Answer, Installation, Sent, refusal_in_line};
 pub use sign_in::{DeviceRequest, Enrolled, Machine, SignedIn, Verdict};
 pub use tokens::{Token, account};
 pub use ureq::http::Method;

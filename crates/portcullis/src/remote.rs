@@ -75,6 +75,9 @@ impl Remote {
                 Failure::new(cannot(&self.what), format!("the answer broke off: {error}"))
                     .exit(Exit::Unreachable)
             })?;
+            if let Some(refused) = client::refusal_in_line(&line) {
+                return Err(failure(&self.what, &refused));
+            }
             each(&line)?;
         }
         Ok(())

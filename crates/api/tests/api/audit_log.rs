@@ -1,8 +1,11 @@
 //! The audit log through the API: who asked for it is in it before the answer.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
+use model::code;
 use model::event::{Actor, Event, EventBody, Statement, StatementOutcome, StatementProtocol};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::fixture::{AUDITOR, DEV, Installation, OWNER};
 
@@ -70,6 +73,52 @@ async fn a_statement_brings_its_outcome_although_that_names_nobody() {
     assert_eq!(found("types=statement&actor=dev@example.com").await, [statement(1), statement(2)]);
     assert_eq!(found("actor=dev@example.com&limit=1").await, [outcome(2)]);
     assert_eq!(found("since=2026-11-24T11:00:00Z").await, []);
+}
+
+/// What a follower's stream ends with when this happens meanwhile; its events are dropped.
+async fn end_of_following(change: impl AsyncFn(&Installation)) -> Vec<Value> {
+    let installation = Installation::new().await;
+    let path = "/v1/audit?types=auditRead&follow=true";
+    let following = async {
+        let answer = installation.ask(AUDITOR, "GET", path, Value::Null);
+        tokio::time::timeout(Duration::from_secs(10), answer).await.unwrap()
+    };
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        change(&installation).await;
+    };
+    let (answer, ()) = tokio::join!(following, meanwhile);
+    assert_eq!(answer.status, StatusCode::OK);
+    let lines = answer.text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.map(|line| line["code"].clone()).filter(|code| !code.is_null()).collect()
+}
+
+async fn change_auditor(installation: &Installation, role: &str, enabled: bool) {
+    let user = json!({
+        "apiVersion": "portcullis.dev/v1", "kind": "User", "metadata": {"name": AUDITOR},
+        "spec": {"displayName": "A", "controlRole": role, "enabled": enabled},
+    });
+    installation.ask(OWNER, "PUT", &format!("/v1/users/{AUDITOR}"), user).await.ok();
+}
+
+#[tokio::test]
+async fn a_follower_who_may_not_read_any_more_is_told_so_and_reads_no_more() {
+    let demoted = end_of_following(async |it| change_auditor(it, "user", true).await).await;
+    assert_eq!(demoted, [code::FORBIDDEN.id]);
+    let disabled = end_of_following(async |it| change_auditor(it, "auditor", false).await).await;
+    let [disabled] = disabled.as_slice() else { panic!("{disabled:?}") };
+    // Their tokens are revoked with it; either is the end.
+    assert!(
+        [code::PRINCIPAL_DISABLED.id, code::TOKEN_REVOKED.id].map(Value::from).contains(disabled)
+    );
+    let expired = end_of_following(async |it| it.hand.advance(Duration::from_hours(1))).await;
+    assert_eq!(expired, [code::TOKEN_EXPIRED.id]);
+    let revoked = end_of_following(async |it| {
+        it.hand.advance(Duration::from_secs(2));
+        let which = json!({"principal": AUDITOR});
+        it.ask(OWNER, "POST", "/v1/tokens/revoke", which).await.ok();
+    });
+    assert_eq!(revoked.await, [code::TOKEN_REVOKED.id]);
 }
 
 #[tokio::test]
