@@ -48,7 +48,7 @@ pub(crate) fn programs(profile: Profile, wanted: &[(&str, &str)]) -> Result<Vec<
         arguments.extend(["--package", package, "--bin", binary]);
     }
     let executables = executables(&arguments)?;
-    let own = target.join("checkouts").join(key(&shell::checkout())).join(profile.name());
+    let own = own_place(profile);
     fs::create_dir_all(&own)?;
     wanted
         .iter()
@@ -60,6 +60,15 @@ pub(crate) fn programs(profile: Profile, wanted: &[(&str, &str)]) -> Result<Vec<
             keep(built, &own.join(binary))
         })
         .collect()
+}
+
+/// What an earlier build of this checkout left in its own place.
+pub(crate) fn kept(profile: Profile, (_, binary): (&str, &str)) -> Option<PathBuf> {
+    Some(own_place(profile).join(binary)).filter(|path| path.is_file())
+}
+
+fn own_place(profile: Profile) -> PathBuf {
+    shell::target().join("checkouts").join(key(&shell::checkout())).join(profile.name())
 }
 
 fn executables(arguments: &[&str]) -> Result<Vec<PathBuf>> {

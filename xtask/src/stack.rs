@@ -22,10 +22,12 @@ pub(crate) fn up(rest: &[&str]) -> Result<()> {
     run_kit("up", rest)
 }
 
-/// Needs nothing but the test kit, which `up` has built.
+/// With the test kit that `up` has built, whatever has become of the sources since.
 pub(crate) fn down(rest: &[&str]) -> Result<()> {
-    let programs = build::programs(Profile::Stack, &[build::STACK])?;
-    let [kit] = programs.as_slice() else { bail!("nothing was built") };
+    let kit = match build::kept(Profile::Stack, build::STACK) {
+        Some(kit) => kit,
+        None => build::programs(Profile::Stack, &[build::STACK])?.swap_remove(0),
+    };
     shell::run(Command::new(kit).arg("down").args(rest))
 }
 
