@@ -45,7 +45,9 @@ pub(crate) struct Question {
 pub(crate) struct Explanation {
     principal: String,
     server: ServerName,
-    database: String,
+    /// Absent when none was named and any is reachable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
     source: IpAddr,
     allowed: bool,
     conditions: Vec<Condition>,
@@ -65,14 +67,12 @@ pub(crate) async fn explain(
         let message = "only auditors, approvers and owners see why others may connect";
         return Err(Refusal::new(&code::FORBIDDEN, message).into());
     }
-    let database = match question.database {
-        Some(database) => database,
-        None => first_database(&caller, &question.server),
-    };
+    let database = question.database.or_else(|| first_database(&caller, &question.server));
     let source =
         question.source.or(caller.caller.source).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let request =
-        Request::hypothetical(&principal, question.server.clone(), database.clone(), source);
+    // Where any database is reachable, the conditions are the same for all of them.
+    let asked = database.clone().unwrap_or_else(|| "postgres".to_owned());
+    let request = Request::hypothetical(&principal, question.server.clone(), asked, source);
     let conditions = access::explain(&request, &caller.snapshot, api.clock.now());
     Ok(Answer(Explanation {
         principal: principal.name,
@@ -84,13 +84,13 @@ pub(crate) async fn explain(
     }))
 }
 
-/// The database that is explained when none is named.
-fn first_database(caller: &Authenticated, server: &ServerName) -> String {
+/// The database that is explained when none is named; none when any is reachable.
+fn first_database(caller: &Authenticated, server: &ServerName) -> Option<String> {
     use model::kind::server::Databases;
 
     let server = caller.snapshot.servers.get(server);
     match server.map(|server| &server.spec.databases) {
-        Some(Databases::Only(names)) => names.first().cloned().unwrap_or_default(),
-        Some(Databases::Any) | None => "postgres".to_owned(),
+        Some(Databases::Only(names)) => names.first().cloned(),
+        Some(Databases::Any) | None => None,
     }
 }

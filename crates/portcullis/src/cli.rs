@@ -309,12 +309,12 @@ pub(crate) struct Named {
 /// `portcullis explain`.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// A person or workload
-    pub principal: String,
-    /// The database server
+    /// A person or workload; you when absent
+    pub principal: Option<String>,
+    /// The database server; the only one that you see when absent
     #[arg(long, value_name = "NAME")]
-    pub server: ServerName,
-    /// The database
+    pub server: Option<ServerName>,
+    /// The database; when absent the first that is reachable, or any where all are
     #[arg(long, value_name = "NAME")]
     pub database: Option<String>,
     /// The address that they would come from

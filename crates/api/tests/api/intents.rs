@@ -129,6 +129,27 @@ async fn explain_answers_with_every_condition() {
 }
 
 #[tokio::test]
+async fn explain_names_the_first_reachable_database_and_none_where_any_is_reachable() {
+    let installation = Installation::new().await;
+    for (databases, named) in
+        [(json!({"only": ["orders"]}), json!("orders")), (json!("any"), Value::Null)]
+    {
+        let server = json!({
+            "apiVersion": "portcullis.dev/v1", "kind": "DatabaseServer", "metadata": {"name": "orders"},
+            "spec": {
+                "engine": "postgresql", "host": "db.example.com", "port": 5432,
+                "ca": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+                "databases": databases,
+            },
+        });
+        installation.ask(OWNER, "PUT", "/v1/databaseservers/orders", server).await.ok();
+        let explained =
+            installation.ask(DEV, "GET", "/v1/explain?server=orders", Value::Null).await.ok();
+        assert_eq!(explained["database"], named);
+    }
+}
+
+#[tokio::test]
 async fn adoption_and_rotation_reach_those_who_do_them() {
     let installation = Installation::new().await;
     let adopt = json!({"user": "ada", "principal": DEV});
