@@ -56,6 +56,7 @@ fn open(directory: &tempfile::TempDir) -> (Log, Arc<Faults>) {
         clock: Clock::system(),
         sync_interval: Duration::from_millis(10),
         checkpoint_sink: None,
+        known: None,
     };
     (Log::open_on(options, Storage { open: opener, segment_bytes_max }).unwrap().0, faults)
 }

@@ -137,7 +137,8 @@ impl Log {
         latest: Option<Checkpoint>,
         storage: Storage,
     ) -> Result<Self, AuditError> {
-        let Options { directory, gateway, key, clock, sync_interval, checkpoint_sink } = options;
+        let Options { directory, gateway, key, clock, sync_interval, checkpoint_sink, known: _ } =
+            options;
         let durable = tail.sequence;
         let shared = Arc::new(Shared {
             directory,

@@ -42,6 +42,9 @@ pub struct Options {
     pub sync_interval: Duration,
     /// Where checkpoints go besides the log's own directory.
     pub checkpoint_sink: Option<CheckpointSink>,
+    /// The last checkpoint that was kept outside of the log's directory: a log that does not reach it, or reaches
+    /// another one, is not opened.
+    pub known: Option<Checkpoint>,
 }
 
 impl std::fmt::Debug for Options {
@@ -76,7 +79,13 @@ impl Log {
         let directory = options.directory.clone();
         let lock = lock(&directory)?;
         let public_key = options.key.public_key().to_vec();
-        let latest = latest_checkpoint(&directory, &public_key)?;
+        let mut latest = latest_checkpoint(&directory, &public_key)?;
+        if let Some(known) = &options.known {
+            check_known(known, (&directory, &options.gateway, &public_key))?;
+            if latest.as_ref().is_none_or(|latest| latest.sequence <= known.sequence) {
+                latest = Some(known.clone());
+            }
+        }
         let end =
             End::find(&directory, chain::genesis(&options.gateway, &public_key), latest.as_ref())?;
         let segment_first = end.segment.as_ref().map_or(1, |segment| segment.first_sequence);
@@ -168,6 +177,26 @@ fn latest_checkpoint(
     Ok(latest)
 }
 
+fn check_known(
+    known: &Checkpoint,
+    (directory, gateway, public_key): (&Path, &str, &[u8]),
+) -> Result<(), AuditError> {
+    let refuse = |kind, text: &dyn std::fmt::Display| {
+        let damage = Damage::in_file(kind, directory).at(0, known.sequence).said(text);
+        Err(AuditError::Damaged(Box::new(damage)))
+    };
+    if known.gateway != gateway {
+        let whose = format!("the checkpoint kept outside is of gateway `{}`", known.gateway);
+        return refuse(DamageKind::AnotherLog, &whose);
+    }
+    match known.verify(public_key) {
+        Ok(()) => Ok(()),
+        Err(invalid) => {
+            refuse(DamageKind::CheckpointForged, &format!("kept outside of it: {invalid}"))
+        }
+    }
+}
+
 /// The end of the log as it lies on disk.
 struct End {
     segment: Option<Segment>,
@@ -217,7 +246,7 @@ impl End {
             torn_bytes: 0,
             open_statements: BTreeSet::new(),
         };
-        let first = first_of_last_run(&segments)?;
+        let first = first_of_last_run(&segments)?.min(signed_segment(&segments, latest));
         if let Some(before) = first.checked_sub(1).and_then(|before| segments.get(before)) {
             end.head = last_hash(before)?;
             end.sequence = segments.get(first).map_or(0, |next| next.first_sequence - 1);
@@ -231,8 +260,12 @@ impl End {
         }
         match latest {
             Some(latest) if latest.sequence > end.sequence => {
-                let damage =
-                    Damage::in_file(DamageKind::TailMissing, directory).at(0, end.sequence + 1);
+                let holds_it = segment::path_of(directory, latest.segment);
+                let (kind, place) = match holds_it.try_exists() {
+                    Ok(false) => (DamageKind::SegmentMissing, holds_it.as_path()),
+                    _ => (DamageKind::TailMissing, directory),
+                };
+                let damage = Damage::in_file(kind, place).at(0, end.sequence + 1);
                 Err(AuditError::Damaged(Box::new(damage.said(format_args!(
                     "the last checkpoint covers record {}, the log ends at {}",
                     latest.sequence, end.sequence
@@ -354,6 +387,12 @@ fn first_of_last_run(segments: &[Segment]) -> Result<usize, AuditError> {
         }
     }
     Ok(0)
+}
+
+/// The segment that must hold the last signed record, whatever a process that began later appended.
+fn signed_segment(segments: &[Segment], latest: Option<&Checkpoint>) -> usize {
+    let signed = latest.map_or(u64::MAX, |latest| latest.sequence);
+    segments.iter().rposition(|segment| segment.first_sequence <= signed).unwrap_or(0)
 }
 
 fn contains(line: &[u8], wanted: &[u8]) -> bool {

@@ -26,6 +26,7 @@ use model::{PrincipalId, Refusal, ServerName, code};
 use runtime::tls::{ServerCertificate, TlsError};
 use runtime::{Clock, Secret};
 use store::{Store, StoreError, Transaction, WriteError};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::control::Control;
@@ -129,6 +130,8 @@ struct Inner {
     keys: RwLock<Keys>,
     /// Held from reading the store to showing what it said.
     reloading: Mutex<()>,
+    /// The installation's authority as clients must be given it.
+    published: watch::Sender<String>,
     leaf: Mutex<Leaf>,
     shown: ServerCertificate,
 }
@@ -164,6 +167,7 @@ impl Keyring {
         let leaf = Leaf::new();
         let names = leaf.names(&store.snapshots().load());
         let (identity, leaf) = leaf.issue(&keys.installation.signing, names, clock.now())?;
+        let (published, _) = watch::channel(keys.installation.pem());
         Ok(Self(Arc::new(Inner {
             store: store.clone(),
             clock: clock.clone(),
@@ -173,6 +177,7 @@ impl Keyring {
             handles: Arc::new(handles),
             keys: RwLock::new(keys),
             reloading: Mutex::new(()),
+            published,
             leaf: Mutex::new(leaf),
             shown: ServerCertificate::new(identity)?,
         })))
@@ -233,7 +238,13 @@ impl Keyring {
         // One at a time: what was read earlier never takes the place of what was read later.
         let _turn = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = Keys::open(&sealed::all(&self.0.store)?, &self.0.master)?;
+        let pem = keys.installation.pem();
         *self.keys_mut() = keys;
+        self.0.published.send_if_modified(|published| {
+            let changed = *published != pem;
+            *published = pem;
+            changed
+        });
         Ok(())
     }
 }

@@ -83,13 +83,14 @@ fn tenant(installation: &Installation) -> Result<TenantId, Failure> {
 
 /// The log's first words: what was done while nobody could record it, then that the process began.
 async fn begin(installation: &Installation) -> Result<(), Failure> {
-    let Installation { control, log, opened, .. } = installation;
+    let Installation { control, log, opened, begun_anew, .. } = installation;
     control.announce().await.map_err(|refusal| failed(&refusal))?;
     let started = EventBody::Started {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         unknown_outcomes: opened.unknown_outcomes,
     };
-    let receipt = log.append(&[started]).map_err(|error| failed(&error))?;
+    let words: Vec<EventBody> = begun_anew.iter().cloned().chain([started]).collect();
+    let receipt = log.append(&words).map_err(|error| failed(&error))?;
     log.durable(receipt).await.map_err(|error| failed(&error))
 }
 

@@ -75,6 +75,7 @@ impl Installation {
             clock: clock.clone(),
             sync_interval: Duration::from_millis(10),
             checkpoint_sink: None,
+            known: None,
         })
         .unwrap();
         let live = LiveSessions::new();

@@ -73,6 +73,7 @@ impl Small {
             clock: Clock::system(),
             sync_interval: Duration::from_millis(10),
             checkpoint_sink: None,
+            known: None,
         }
     }
 
@@ -109,6 +110,33 @@ fn a_missing_last_segment_of_several_is_named() {
     assert_eq!((damage.kind, &damage.file), (DamageKind::SegmentMissing, &last), "{damage}");
     let refused = small.open().unwrap_err();
     assert!(matches!(refused, AuditError::Damaged(_)), "{refused}");
+}
+
+#[test]
+fn a_log_written_anew_from_before_the_checkpoint_kept_outside_is_not_opened() {
+    let small = Small::with(3);
+    let known = small.open().unwrap().checkpoint().unwrap();
+    for segment in small.segments() {
+        std::fs::remove_file(segment).unwrap();
+    }
+    let forget = || {
+        for name in ["checkpoint", "checkpoints.log"] {
+            std::fs::remove_file(small.path().join(name)).unwrap();
+        }
+    };
+    forget();
+    // Longer than the former, and its last run begins in a segment after the one that was signed.
+    let log = small.open().unwrap();
+    for number in 1..=20 {
+        log.append(&[statement(number, "select 2", vec![])]).unwrap();
+    }
+    log.append(&[EventBody::Started { version: "1".to_owned(), unknown_outcomes: 0 }]).unwrap();
+    drop(log);
+    forget();
+    let options = Options { known: Some(known), ..small.options() };
+    let storage = Storage { segment_bytes_max: 1_000, ..Storage::files() };
+    let refused = Log::open_on(options, storage).unwrap_err().to_string();
+    assert!(refused.ends_with("the chain up to here is not the one that was signed"), "{refused}");
 }
 
 #[test]

@@ -36,6 +36,13 @@ impl Fixture {
     }
 
     pub(crate) fn open(&self) -> Result<(Log, Opened), AuditError> {
+        self.open_knowing(None)
+    }
+
+    pub(crate) fn open_knowing(
+        &self,
+        known: Option<Checkpoint>,
+    ) -> Result<(Log, Opened), AuditError> {
         Log::open(Options {
             directory: self.path().to_owned(),
             gateway: GATEWAY.to_owned(),
@@ -43,6 +50,7 @@ impl Fixture {
             clock: Clock::system(),
             sync_interval: Duration::from_millis(10),
             checkpoint_sink: None,
+            known,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use audit::Checkpoint;
 use audit::read::Reader;
 use model::event::{EventBody, StatementOutcome};
 
@@ -56,6 +57,47 @@ fn a_log_that_lost_records_which_a_checkpoint_covers_is_not_opened() {
         refused.contains("record 3: the last checkpoint covers record 3, the log ends at 2"),
         "{refused}"
     );
+}
+
+/// As the gateway keeps it in its store: the folder's own checkpoints are gone with the rest.
+#[test]
+fn a_log_that_does_not_reach_the_checkpoint_kept_outside_is_not_opened() {
+    let fixture = Fixture::with(3);
+    let known = fixture.latest_checkpoint();
+    let forget = || {
+        for name in ["checkpoint", "checkpoints.log"] {
+            std::fs::remove_file(fixture.path().join(name)).unwrap();
+        }
+    };
+    let refused = || fixture.open_knowing(Some(known.clone())).unwrap_err().to_string();
+
+    fixture.replace(&fixture.lines()[..2]);
+    forget();
+    let cut = refused();
+    assert!(
+        cut.contains("record 3: the last checkpoint covers record 3, the log ends at 2"),
+        "{cut}"
+    );
+
+    std::fs::remove_file(fixture.segment()).unwrap();
+    let wiped = refused();
+    let place = fixture.segment().display().to_string();
+    assert!(wiped.contains(&place) && wiped.contains("the log ends at 0"), "{wiped}");
+    assert!(!fixture.segment().try_exists().unwrap());
+}
+
+#[test]
+fn a_checkpoint_kept_outside_is_this_logs_own_and_may_be_older() {
+    let fixture = Fixture::with(3);
+    let known = fixture.latest_checkpoint();
+    drop(fixture.open_knowing(Some(known.clone())).unwrap());
+    drop(fixture.open_knowing(Some(known.clone())).unwrap());
+    let other = Checkpoint { gateway: "gateway-2".to_owned(), ..known.clone() };
+    let refused = fixture.open_knowing(Some(other)).unwrap_err().to_string();
+    assert!(refused.contains("is of gateway `gateway-2`"), "{refused}");
+    let forged = Checkpoint { sequence: 1, ..known };
+    let refused = fixture.open_knowing(Some(forged)).unwrap_err().to_string();
+    assert!(refused.contains("was not signed with this log's key"), "{refused}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use model::event::{Actor, EventBody};
 use model::kind::server::DatabaseServer;
 use model::{Document, ServerName, Snapshot, Timestamp};
 use serde::Serialize;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::sealed::{New, Purpose, SealedKey};
@@ -75,6 +76,11 @@ impl Keyring {
     /// The installation's authority, PEM; two certificates while a rotation is under way.
     pub fn ca_pem(&self) -> String {
         self.keys().installation.pem()
+    }
+
+    /// The same, to be told when it changes.
+    pub fn published_authority(&self) -> watch::Receiver<String> {
+        self.0.published.subscribe()
     }
 
     /// The authority whose certificates this server accepts; made, and put into the server's status, on first use.

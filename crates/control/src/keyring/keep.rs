@@ -45,27 +45,24 @@ impl Reconciler for KeepKeys {
         times.chain([self.keyring.leaf_renewed_at()]).filter(|at| *at > now).min()
     }
 
+    /// What fails for one key stops no other; the first failure is returned at the end.
     async fn reconcile(&self, snapshot: Arc<Snapshot>) -> Result<(), KeyringError> {
-        let (keyring, now) = (&self.keyring, self.keyring.0.clock.now());
-        if signing::too_late(&snapshot, now) {
-            keyring.rotate_signing_key(None, SigningRotation::Late).await?;
-        } else if signing::next_due(&snapshot).is_some_and(|due| due <= now) {
-            keyring.rotate_signing_key(None, SigningRotation::Overlap).await?;
-        }
-        if !signing::dead(&snapshot, now).is_empty() {
-            keyring.forget_signing_keys().await?;
-        }
+        let keyring = &self.keyring;
+        let mut outcome = keyring.keep_signing_keys(&snapshot).await;
         for server in snapshot.servers.iter() {
             // A name that the directory holds is one.
             let Ok(name) = ServerName::new(server.name()) else { continue };
             match keyring.client_authority(&name).await {
                 // Deleted since this snapshot.
                 Ok(_) | Err(KeyringError::ServerUnknown(_)) => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    tracing::error!(server = %name, %error, "the server has no authority");
+                    outcome = outcome.and(Err(error));
+                }
             }
         }
-        keyring.keep_authorities(&snapshot).await?;
-        keyring.show_leaf(&snapshot, false)
+        let outcome = outcome.and(keyring.keep_authorities(&snapshot).await);
+        outcome.and(keyring.show_leaf(&snapshot, false))
     }
 }
 
@@ -81,6 +78,20 @@ enum Due {
 }
 
 impl Keyring {
+    async fn keep_signing_keys(&self, snapshot: &Snapshot) -> Result<(), KeyringError> {
+        let now = self.0.clock.now();
+        if signing::too_late(snapshot, now) {
+            self.rotate_signing_key(None, SigningRotation::Late).await?;
+        } else if signing::next_due(snapshot).is_some_and(|due| due <= now) {
+            self.rotate_signing_key(None, SigningRotation::Overlap).await?;
+        }
+        if signing::dead(snapshot, now).is_empty() {
+            return Ok(());
+        }
+        self.forget_signing_keys().await?;
+        Ok(())
+    }
+
     async fn keep_authorities(&self, snapshot: &Snapshot) -> Result<(), KeyringError> {
         let stored = sealed::all(&self.0.store)?;
         let now = self.0.clock.now();
@@ -92,21 +103,28 @@ impl Keyring {
                 due.insert(key.clone(), what);
             }
         }
-        if due.is_empty() {
-            return Ok(());
+        let mut outcome = Ok(());
+        for (key, due) in due {
+            outcome = outcome.and(self.keep_authority(snapshot, key, due).await);
         }
-        let took_over = due.values().any(|due| *due == Due::TakeOver);
+        outcome
+    }
+
+    async fn keep_authority(
+        &self,
+        snapshot: &Snapshot,
+        key: String,
+        due: Due,
+    ) -> Result<(), KeyringError> {
         let work = move |writing: &mut Writing<'_, '_>| {
-            for (key, due) in due {
-                if let Some(sealed) = writing.record::<SealedKey>(&key)? {
-                    carry_out(writing, (&key, sealed), due)?;
-                }
+            if let Some(sealed) = writing.record::<SealedKey>(&key)? {
+                carry_out(writing, (&key, sealed), due)?;
             }
             Ok(())
         };
         self.control()?.system(Verb::KeepKeys, "authorities", work).await?;
         self.reload()?;
-        if took_over { self.show_leaf(snapshot, true) } else { Ok(()) }
+        if due == Due::TakeOver { self.show_leaf(snapshot, true) } else { Ok(()) }
     }
 
     fn due(

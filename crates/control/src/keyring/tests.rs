@@ -83,6 +83,7 @@ impl Installation {
             clock: clock.clone(),
             sync_interval: Duration::from_millis(10),
             checkpoint_sink: None,
+            known: None,
         };
         let (log, _opened) = Log::open(options).unwrap();
         let live = LiveSessions::new();
@@ -337,8 +338,11 @@ async fn the_installations_authority_rotates_the_same_way_and_the_leaf_follows()
     let installation = Installation::new().await;
     let (owner, shown) = (installation.owner(), installation.keyring.listener_certificate());
     let (old, leaf) = (installation.keyring.ca_pem(), shown.chain());
+    let mut published = installation.keyring.published_authority();
 
     let begun = installation.keyring.rotate_authority(&owner, None).await.unwrap();
+    assert!(published.has_changed().unwrap());
+    assert_eq!(*published.borrow_and_update(), begun.pem);
     assert_eq!((begun.phase, certificates(&begun.pem)), (RotationPhase::Published, 2));
     assert_eq!(installation.keyring.ca_pem(), begun.pem);
     assert!(begun.pem.starts_with(&old));
@@ -346,7 +350,11 @@ async fn the_installations_authority_rotates_the_same_way_and_the_leaf_follows()
     let ended = installation.keyring.rotate_authority(&owner, None).await.unwrap();
     assert_eq!((ended.phase, certificates(&ended.pem)), (RotationPhase::TookOver, 1));
     assert_eq!(installation.keyring.ca_pem(), ended.pem);
+    assert_eq!(*published.borrow_and_update(), ended.pem);
     assert_ne!(shown.chain(), leaf);
+    installation.put_server("billing", &[]).await;
+    installation.round().await;
+    assert!(!published.has_changed().unwrap());
     // The certificate shown verifies under the new authority: runtime's TLS contexts say so.
     runtime::tls::client_config(&ended.pem, None).unwrap();
 }
@@ -474,6 +482,30 @@ async fn the_leaf_has_the_names_of_the_process_and_those_that_route_to_servers()
     installation.put_server("orders", &["orders.db.example.com"]).await;
     installation.round().await;
     assert!(has("portcullis.example.com") && has("orders.db.example.com") && has("localhost"));
+}
+
+#[tokio::test]
+async fn one_servers_failure_stops_neither_the_other_servers_nor_the_leaf() {
+    let installation = Installation::new().await;
+    installation.round().await;
+    let shown = installation.keyring.https_certificate().chain();
+    // `alpha` comes before `beta`, and its key cannot be used: it has no certificate.
+    installation.put_server("alpha", &[]).await;
+    let server = installation.snapshot().servers.get("alpha").unwrap().uid();
+    let (_, orders) = sealed::all(&installation.store)
+        .unwrap()
+        .into_iter()
+        .find(|(_, key)| matches!(key.purpose, Purpose::ClientAuthority { .. }))
+        .unwrap();
+    let purpose = Purpose::ClientAuthority { server };
+    let broken = SealedKey { purpose, certificate: None, ..orders };
+    installation.write(move |writing| writing.put_record("broken", &broken, None)).await;
+    installation.put_server("beta", &["beta.example.com"]).await;
+
+    let failed = installation.keep.reconcile(installation.snapshot()).await.unwrap_err();
+    assert_eq!(failed.to_string(), "there is no key for `client authority`");
+    assert_eq!(certificates(&installation.published("beta")), 1);
+    assert_ne!(installation.keyring.https_certificate().chain(), shown);
 }
 
 #[tokio::test]

@@ -132,6 +132,7 @@ pub(crate) fn open(
         clock: clock.clone(),
         sync_interval: Duration::from_millis(10),
         checkpoint_sink: None,
+        known: None,
     };
     let (log, _) = Log::open(options).unwrap();
     let parts = Parts { store, log: log.clone(), clock, live: LiveSessions::new() };

@@ -141,6 +141,7 @@ async fn the_log_has_one_writer() {
         clock: runtime::Clock::system(),
         sync_interval: std::time::Duration::from_millis(10),
         checkpoint_sink: None,
+        known: None,
     });
     assert!(second.is_err());
 }

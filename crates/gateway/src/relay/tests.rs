@@ -43,6 +43,7 @@ fn bench(audit: AuditSettings, buffer_bytes: usize) -> Bench {
         clock: clock.clone(),
         sync_interval: Duration::from_millis(1),
         checkpoint_sink: None,
+        known: None,
     };
     let (log, _opened) = Log::open(options).unwrap();
     let (live, shutdown) = (LiveSessions::new(), Shutdown::new());

@@ -96,6 +96,7 @@ impl Bench {
             clock: clock.clone(),
             sync_interval: Duration::from_millis(10),
             checkpoint_sink: None,
+            known: None,
         })
         .unwrap();
         let parts = control::Parts { store, log, clock: clock.clone(), live: LiveSessions::new() };

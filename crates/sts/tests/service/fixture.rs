@@ -86,6 +86,7 @@ impl Sts {
             clock: clock.clone(),
             sync_interval: Duration::from_millis(10),
             checkpoint_sink: None,
+            known: None,
         };
         let (log, _) = Log::open(options).unwrap();
         let parts = Parts {

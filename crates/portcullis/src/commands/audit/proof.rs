@@ -158,6 +158,7 @@ mod tests {
             checkpoint_sink: Some(Box::new(move |checkpoint| {
                 newest.send(checkpoint.clone()).unwrap();
             })),
+            known: None,
         };
         let (log, _) = Log::open(options).unwrap();
         log.append(&[EventBody::Stopped]).unwrap();
