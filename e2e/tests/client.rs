@@ -91,6 +91,18 @@ fn a_pass_in_someone_elses_hands_and_a_wrong_one_enrol_nobody() {
 }
 
 #[test]
+fn a_secret_in_the_argument_list_counts_with_a_warning() {
+    let facts = shared();
+    let person = newcomer(facts, &[]);
+    let secret = fs::read_to_string(person.totp_secret_file()).unwrap();
+    let mut login = person.portcullis(&["login", "--totp-secret-file", secret.trim()]);
+    login.arg("--key-file").arg(person.key_file());
+    let said = program::run(&mut login).unwrap();
+    assert_says(&said.stderr, &["can read a secret in an argument list", "signed in as"]);
+    assert!(!said.text().contains(secret.trim()));
+}
+
+#[test]
 fn a_stranger_in_place_of_the_installation_is_recognised() {
     let facts = shared();
     let other = facts.folder.join("stranger.pem");
