@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 
 use model::document::WrittenBy;
 use model::kind::application::Application;
+use model::kind::database_user::DatabaseUserState;
+use model::kind::server::DatabaseServer;
 use model::{
-    ApplicationId, Document, Kind, PrincipalId, Refusal, Resource, Snapshot, code, suggest,
+    ApplicationId, Document, Kind, PrincipalId, Refusal, Resource, ServerName, Snapshot, code,
+    suggest,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::activations;
 use crate::caller::{Caller, role};
@@ -59,6 +63,15 @@ impl Control {
         };
         let committed = self.write(caller, Verb::Put, subject, work).await?;
         Ok(self.acknowledged(committed).await)
+    }
+
+    /// A server that was deleted while some of its users could log in, as it was last.
+    pub fn former_server(
+        &self,
+        name: &ServerName,
+    ) -> Result<Option<Document<DatabaseServer>>, Refusal> {
+        let read = self.store().read(|store| store.record::<FormerServer>(name.as_str()));
+        Ok(read?.map(|former| former.server))
     }
 
     /// Deletes one document that nothing refers to, and what hangs on it alone.
@@ -132,7 +145,7 @@ fn client_id(
     in_force.or(application.spec.client_id).or_else(|| Some(ApplicationId::random()))
 }
 
-/// Takes a document out together with what is its alone: credentials, open activations, records of database users.
+/// Takes a document out together with what is its alone: credentials, open activations.
 pub(crate) fn take_out(
     writing: &mut Writing<'_, '_>,
     caller: &Caller,
@@ -156,11 +169,10 @@ pub(crate) fn take_out(
         Resource::Application(application) => {
             writing.delete_record::<ClientSecrets>(&application.uid().to_string())?;
         }
-        // A server of that name that comes later is another one: on it, no user is known to be the gateway's own.
-        Resource::DatabaseServer(_) => {
-            for user in users_on(name, writing.state()) {
-                writing.delete(Kind::DatabaseUser, &user)?;
-            }
+        // Its users are withdrawn yet, for which the provisioner has to find it.
+        Resource::DatabaseServer(server) => {
+            let former = FormerServer { server: server.clone() };
+            writing.put_record(name, &former, None)?;
         }
         Resource::Tenant(_)
         | Resource::DatabaseRole(_)
@@ -176,9 +188,22 @@ pub(crate) fn take_out(
     Ok(writing.delete(kind, name)?)
 }
 
-fn users_on(server: &str, state: &Snapshot) -> Vec<String> {
-    let users = state.database_users.iter().filter(|user| user.spec.server.as_str() == server);
-    users.map(|user| user.name().to_owned()).collect()
+/// A server that is no longer protected, as it was last. Key: its name. Kept with its client authority until none of its
+/// users can log in any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FormerServer {
+    pub(crate) server: Document<DatabaseServer>,
+}
+
+impl store::Record for FormerServer {
+    const COLLECTION: &'static str = "former-servers";
+}
+
+/// Whether a user of the server may still log in, as far as is known.
+pub(crate) fn has_open_users(server: &str, state: &Snapshot) -> bool {
+    state.database_users.iter().any(|user| {
+        user.spec.server.as_str() == server && user.status.state != DatabaseUserState::Disabled
+    })
 }
 
 /// Everything with which a person signs in, or is signed in.

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::sealed::{New, Purpose, SealedKey};
 use super::{Keyring, KeyringError};
 use crate::caller::Caller;
+use crate::resources::FormerServer;
 use crate::verb::Verb;
 use crate::write::Writing;
 
@@ -88,7 +89,7 @@ impl Keyring {
         &self,
         server: &ServerName,
     ) -> Result<Arc<Authority>, KeyringError> {
-        let uid = server_uid(&self.0.store.snapshots().load(), server)?;
+        let uid = self.server_uid(server)?;
         if let Some(found) = self.keys().clients.get(&uid) {
             return Ok(Arc::clone(&found.signing));
         }
@@ -115,6 +116,16 @@ impl Keyring {
         let keys = self.keys();
         let found = keys.clients.get(&uid).ok_or(KeyringError::Missing("client authority"))?;
         Ok(Arc::clone(&found.signing))
+    }
+
+    /// Also of a server that is no longer protected, while its users are being withdrawn.
+    fn server_uid(&self, server: &ServerName) -> Result<Uuid, KeyringError> {
+        let unknown = match server_uid(&self.0.store.snapshots().load(), server) {
+            Ok(uid) => return Ok(uid),
+            Err(unknown) => unknown,
+        };
+        let former = self.0.store.read(|store| store.record::<FormerServer>(server.as_str()))?;
+        former.map(|former| former.server.uid()).ok_or(unknown)
     }
 
     /// Takes one step of a rotation: of a server's client authority, or of the installation's own. See the module.

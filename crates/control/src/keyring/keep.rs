@@ -6,6 +6,7 @@ use std::sync::Arc;
 use keys::Authority;
 use model::event::{Actor, EventBody};
 use model::{ServerName, Snapshot, Timestamp};
+use uuid::Uuid;
 
 use super::authorities::{self, TAKES_OVER_BEFORE, WARNED_BEFORE};
 use super::sealed::{self, Purpose, SealedKey};
@@ -13,6 +14,7 @@ use super::signing::{self, SigningRotation};
 use super::{Keyring, KeyringError};
 use crate::control::Control;
 use crate::reconcile::Reconciler;
+use crate::resources::{FormerServer, has_open_users};
 use crate::verb::Verb;
 use crate::write::Writing;
 
@@ -127,6 +129,16 @@ impl Keyring {
         if due == Due::TakeOver { self.show_leaf(snapshot, true) } else { Ok(()) }
     }
 
+    /// Whether the provisioner still needs to log in on a server that is no longer protected.
+    fn is_withdrawing(&self, server: Uuid, latest: &Snapshot) -> bool {
+        // While that cannot be told, the key is kept.
+        self.0.store.read(store::Reader::records::<FormerServer>).map_or(true, |former| {
+            former
+                .iter()
+                .any(|(name, former)| former.server.uid() == server && has_open_users(name, latest))
+        })
+    }
+
     fn due(
         &self,
         sealed: &SealedKey,
@@ -139,7 +151,8 @@ impl Keyring {
                 if snapshot.servers.by_uid(*server).is_none() {
                     // A server made since this snapshot is not gone.
                     let latest = self.0.store.snapshots().load();
-                    return latest.servers.by_uid(*server).is_none().then_some(Due::Forget);
+                    let gone = latest.servers.by_uid(*server).is_none();
+                    return (gone && !self.is_withdrawing(*server, &latest)).then_some(Due::Forget);
                 }
                 &keys.clients.get(server)?.signing
             }
@@ -165,6 +178,7 @@ fn carry_out(
             for (key, _) in authorities::of_purpose(writing, &sealed.purpose)? {
                 writing.delete_record::<SealedKey>(&key)?;
             }
+            forget_former(writing, &sealed.purpose)?;
             "authorityForgotten"
         }
         Due::TakeOver => {
@@ -187,6 +201,16 @@ fn carry_out(
         subject,
         detail: BTreeMap::new(),
     });
+    Ok(())
+}
+
+fn forget_former(writing: &mut Writing<'_, '_>, purpose: &Purpose) -> Result<(), KeyringError> {
+    let Purpose::ClientAuthority { server } = purpose else { return Ok(()) };
+    for (name, former) in writing.records::<FormerServer>()? {
+        if former.server.uid() == *server {
+            writing.delete_record::<FormerServer>(&name)?;
+        }
+    }
     Ok(())
 }
 

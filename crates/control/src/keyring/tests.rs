@@ -291,6 +291,40 @@ async fn every_server_has_an_authority_of_its_own_made_on_first_use_and_publishe
 }
 
 #[tokio::test]
+async fn a_former_servers_authority_stays_until_nobody_can_log_in_there_any_more() {
+    let installation = Installation::new().await;
+    installation.round().await;
+    let user = |state: &str| {
+        let document = json!({
+            "apiVersion": "portcullis.dev/v1", "kind": "DatabaseUser",
+            "metadata": {"name": "orders~ada@example.com"},
+            "spec": {
+                "server": "orders", "user": "ada@example.com",
+                "principal": "1c1f1a52-6e0f-4d43-9d6c-0f6d7f1f0a11"
+            },
+            "status": {"state": state}
+        });
+        Resource::read(document).unwrap()
+    };
+    let enabled = user("enabled");
+    installation.write(move |writing| writing.put_resource(enabled).map(|_| ())).await;
+    let before = installation.authority_name("orders").await;
+    let owner = installation.owner();
+    installation.control.delete(&owner, Kind::DatabaseServer, "orders").await.unwrap();
+
+    let installation = installation.restart().await;
+    installation.round().await;
+    assert_eq!(installation.authority_name("orders").await, before);
+    let orders = server_name("orders");
+    assert!(installation.control.former_server(&orders).unwrap().is_some());
+    let disabled = user("disabled");
+    installation.write(move |writing| writing.put_resource(disabled).map(|_| ())).await;
+    installation.round().await;
+    assert!(installation.keyring.client_authority(&orders).await.is_err());
+    assert_eq!(installation.control.former_server(&orders).unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_new_server_gets_its_authority_in_the_next_round_and_a_deleted_one_loses_it() {
     let installation = Installation::new().await;
     installation.round().await;

@@ -7,6 +7,7 @@ use model::kind::server::{DatabaseServer, Databases};
 use model::{Document, Refusal, Resource, Snapshot, code};
 
 use super::{invalid, is_certificate, is_identifier, refuse};
+use crate::resources::has_open_users;
 
 type Server = Document<DatabaseServer>;
 
@@ -15,8 +16,15 @@ pub(super) fn check(
     before: Option<&Resource>,
     state: &Snapshot,
 ) -> Result<(), Refusal> {
-    if let Some(Resource::DatabaseServer(before)) = before {
-        unchanged(server, before)?;
+    match before {
+        Some(Resource::DatabaseServer(before)) => unchanged(server, before)?,
+        _ if has_open_users(server.name(), state) => {
+            let why = "users of the former server of that name can still log in there";
+            return Err(refuse(&code::CONFLICT, server, why).hint(
+                "wait until `portcullis get databaseusers` shows them disabled, or take another name",
+            ));
+        }
+        _ => {}
     }
     if server.spec.port == 0 {
         return Err(invalid(server, "`spec.port` is a TCP port"));

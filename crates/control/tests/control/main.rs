@@ -11,6 +11,8 @@ mod documents;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod former_servers;
+#[cfg(test)]
 mod install;
 #[cfg(test)]
 mod issue;
