@@ -9,6 +9,7 @@ mod drift;
 mod names;
 pub(crate) mod pg;
 mod plan;
+mod record;
 mod roles;
 mod server;
 mod users;
@@ -77,10 +78,14 @@ impl Provisioner {
             return Ok(grant.database_user.clone());
         }
         let worked_on = self.server(&name);
-        let preparing = Box::pin(worked_on.prepare(server, grant));
+        let wanted = (server.clone(), grant.clone());
+        // A login that gives up waiting leaves nothing half done on the server.
+        let preparing = self.shared.dialler.tasks.spawn("prepare-user", async move {
+            Box::pin(worked_on.prepare(&wanted.0, &wanted.1)).await
+        });
         let prepared = match tokio::time::timeout(PREPARE_WITHIN, preparing).await {
-            Ok(prepared) => prepared,
-            Err(_) => Err(Trouble::Late("prepare a user")),
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(_)) | Err(_) => Err(Trouble::Late("prepare a user")),
         };
         match prepared {
             Ok(()) => Ok(grant.database_user.clone()),
@@ -144,6 +149,10 @@ impl Provisioner {
                     self.server(&name);
                 }
             }
+            // Of servers that are no longer protected too, until their last user is withdrawn.
+            for user in snapshot.database_users.iter().filter(|user| is_open(user)) {
+                self.server(&user.spec.server);
+            }
             self.forget_deleted(&snapshot);
             tokio::select! {
                 // Cancel-safe: a change that is not seen now is seen the next time.
@@ -158,16 +167,18 @@ impl Provisioner {
     /// A server that is no longer protected is let go when all its users are disabled.
     fn forget_deleted(&self, snapshot: &Snapshot) {
         lock(&self.shared.servers).retain(|name, server| {
-            let left =
-                |user: &Document<DatabaseUser>| user.status.state != DatabaseUserState::Disabled;
             let kept =
-                snapshot.servers.get(name).is_some() || plan::users_of(name, snapshot).any(left);
+                snapshot.servers.get(name).is_some() || plan::users_of(name, snapshot).any(is_open);
             if !kept {
                 server.over.request();
             }
             kept
         });
     }
+}
+
+fn is_open(user: &Document<DatabaseUser>) -> bool {
+    user.status.state != DatabaseUserState::Disabled
 }
 
 /// Tasks end with the shutdown; nobody waits for one of them in particular.

@@ -7,6 +7,7 @@ use model::{Document, Principal, Refusal, ServerName, code};
 
 use super::pg::connection::Trouble;
 use super::pg::user::{self, ObservedUser};
+use super::users::is_ours;
 use super::{Provisioner, names};
 
 impl Provisioner {
@@ -30,6 +31,9 @@ impl Provisioner {
             return Err(Refusal::new(&code::USER_MISMATCH, message)
                 .hint(format!("rename the database user to `{expected}` first")));
         }
+        let worked_on = self.server(server);
+        let turn = worked_on.turn(name);
+        let _turn = turn.lock().await;
         let connection = self.standing(server).await?;
         let observed = user::observe(&connection, name).await.map_err(Trouble::refusal)?;
         let Some(observed) = observed else {
@@ -43,17 +47,20 @@ impl Provisioner {
         let write =
             self.shared.control.write(caller, Verb::AdoptDatabaseUser, subject, move |writing| {
                 match writing.state().database_users.get(document.name()) {
-                    Some(known) => {
+                    // What an attempt that failed half way recorded is no user of ours yet.
+                    Some(known)
+                        if known.spec != document.spec || is_ours(Some(known), &observed) =>
+                    {
                         let message = format!("`{}` is managed already", known.spec.user);
                         Err(Refusal::new(&code::CONFLICT, message))
                     }
-                    None => Ok(writing.put(document).map(drop)?),
+                    _ => Ok(writing.put(document)?.uid()),
                 }
             });
-        write.await?;
+        let uid = write.await?.value;
         self.withdraw(server, principal.id);
-        // The certificate is its only way in from here on.
-        let sql = user::forget_password(name);
+        // The certificate is its only way in from here on, and the mark says whose it is.
+        let sql = [user::mark(name, &names::mark(uid)), user::forget_password(name)].concat();
         connection.run("take over a user", &sql).await.map_err(Trouble::refusal)?;
         Ok(())
     }

@@ -11,6 +11,7 @@ use model::{Document, Refusal, Snapshot};
 use super::names;
 use super::pg::connection::Trouble;
 use super::pg::drift::{self, Known};
+use super::pg::user;
 use super::plan;
 use super::server::Server;
 
@@ -58,7 +59,10 @@ impl Server {
         findings.extend(drift::findings(&observed, &known));
         for user in plan::users_of(&self.name, &after) {
             let seen = observed.users.iter().find(|seen| seen.name == user.spec.user);
-            let suspect = seen.is_some_and(|seen| !self.suspicions(user, seen, &after).is_empty());
+            let suspect = match seen {
+                Some(seen) => seen.entered || !self.suspicions(user, seen, &after).is_empty(),
+                None => is_enabled(user),
+            };
             if suspect {
                 findings.extend(self.look_again(server, user.name()).await?);
             }
@@ -81,23 +85,28 @@ impl Server {
         seen: &drift::User,
         snapshot: &Snapshot,
     ) -> Vec<String> {
-        let status = &user.status;
-        let attributes = plan::attributes(&status.roles, &self.name, snapshot);
-        let known = Known {
-            oid: status.oid,
-            enabled: match status.state {
-                DatabaseUserState::Enabled => true,
-                DatabaseUserState::Disabled => false,
-                DatabaseUserState::Planned | DatabaseUserState::Revoking => return Vec::new(),
-            },
-            roles: status.roles.iter().map(names::role).collect(),
+        match user.status.state {
+            DatabaseUserState::Enabled | DatabaseUserState::Disabled => {
+                drift::of_user(seen, &self.known(user, snapshot))
+            }
+            DatabaseUserState::Planned | DatabaseUserState::Revoking => Vec::new(),
+        }
+    }
+
+    fn known(&self, user: &Document<DatabaseUser>, snapshot: &Snapshot) -> Known {
+        let attributes = plan::attributes(&user.status.roles, &self.name, snapshot);
+        Known {
+            oid: user.status.oid,
+            mark: names::mark(user.uid()),
+            enabled: is_enabled(user),
+            roles: user.status.roles.iter().map(names::role).collect(),
             superuser: attributes.superuser || attributes.replication,
-        };
-        drift::of_user(seen, &known)
+        }
     }
 
     /// A second look when nobody else is at it: a login in progress is no drift. What is ours to repair is repaired:
-    /// logins that came back, memberships that nobody gave.
+    /// logins that came back, memberships that nobody gave. A user that is gone, or another one now, is not in use any
+    /// more: the next login makes it anew, or is refused.
     async fn look_again(
         &self,
         server: &Document<DatabaseServer>,
@@ -111,12 +120,29 @@ impl Server {
         let Some(known) = snapshot.database_users.get(name) else { return Ok(Vec::new()) };
         let connection = self.standing(server).await?;
         let observed = drift::observe(&connection, std::slice::from_ref(&known.spec.user)).await?;
-        let seen = observed.users.iter().find(|seen| seen.name == known.spec.user);
-        let findings = seen.map(|seen| self.suspicions(known, seen, &snapshot)).unwrap_or_default();
-        if !findings.is_empty()
-            && let Err(trouble) = self.restore(server, known).await
-        {
-            tracing::warn!(server = %self.name, user = known.spec.user, %trouble, "drift could not be repaired");
+        let user = known.spec.user.as_str();
+        let Some(seen) = observed.users.iter().find(|seen| seen.name == user) else {
+            if !is_enabled(known) {
+                return Ok(Vec::new());
+            }
+            self.record_lost(known).await?;
+            return Ok(vec![format!("database user `{user}` was dropped by hand")]);
+        };
+        let mut findings = self.suspicions(known, seen, &snapshot);
+        let repaired = match findings.as_slice() {
+            [] => Ok(()),
+            [..] if is_enabled(known) && drift::is_another(seen, &self.known(known, &snapshot)) => {
+                self.record_lost(known).await
+            }
+            [..] => self.restore(server, known).await,
+        };
+        if let Err(trouble) = repaired {
+            tracing::warn!(server = %self.name, user, %trouble, "drift could not be repaired");
+        }
+        if seen.entered {
+            let sql = user::leave(user, &connection);
+            connection.run("leave a user", &sql).await?;
+            findings.push(format!("the provisioner was left a member of database user `{user}`"));
         }
         Ok(findings)
     }
@@ -148,4 +174,8 @@ impl Server {
         self.control.system(Verb::Observe, subject, write).await?;
         Ok(())
     }
+}
+
+fn is_enabled(user: &Document<DatabaseUser>) -> bool {
+    user.status.state == DatabaseUserState::Enabled
 }

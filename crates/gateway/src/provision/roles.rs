@@ -43,8 +43,9 @@ impl Server {
         server: &Document<DatabaseServer>,
         roles: &BTreeSet<DatabaseRoleName>,
     ) -> Result<(), Trouble> {
-        let snapshot = self.control.snapshots().load();
         let mut taken_on = self.roles.lock().await;
+        // Loaded when its turn has come: an older one would bring older documents back.
+        let snapshot = self.control.snapshots().load();
         let current = |role: &DatabaseRoleName| {
             let revision =
                 snapshot.database_roles.get(role).and_then(|role| role.metadata.revision);
@@ -268,21 +269,21 @@ async fn settle_memberships(
             Privileges::ExistingRole(name) => BTreeSet::from([name.clone()]),
             Privileges::Reader | Privileges::Writer | Privileges::Superuser => BTreeSet::new(),
         };
+        let Some(now) = known.get(role.name.as_str()) else { continue };
+        if owners.incomplete && role.document.spec.privileges == Privileges::Admin {
+            through.extend(now.member_of.iter().map(|held| held.role.clone()));
+        }
         through.retain(|name| {
             let dangerous = observed.dangerous.contains(name);
             if dangerous {
                 looked.findings.push(format!(
-                    "`{}` would act through `{name}`, which is, or can become, more than a role with rights on data; \
-                     it does not",
+                    "`{}` would act through `{name}`, which is one of Portcullis' own, or is, or can become, more than a \
+                     role with rights on data; it does not",
                     role.document.name()
                 ));
             }
             !dangerous
         });
-        let Some(now) = known.get(role.name.as_str()) else { continue };
-        if owners.incomplete && role.document.spec.privileges == Privileges::Admin {
-            through.extend(now.member_of.iter().map(|held| held.role.clone()));
-        }
         if now.member_of.iter().any(|held| !through.contains(&held.role))
             && let Ok(name) = DatabaseRoleName::new(role.document.name())
         {

@@ -60,7 +60,7 @@ impl Server {
         }
     }
 
-    /// The server's document; the last one known when it was deleted.
+    /// The server's document; the last one there was when it was deleted.
     pub(crate) fn document(
         &self,
         snapshot: &Snapshot,
@@ -68,6 +68,10 @@ impl Server {
         let mut known = lock(&self.document);
         if let Some(current) = snapshot.servers.get(&self.name) {
             *known = Some(Arc::clone(current));
+        }
+        if known.is_none() {
+            let former = self.control.former_server(&self.name)?;
+            *known = former.map(Arc::new);
         }
         known.clone().ok_or_else(|| {
             let message = format!("the server `{}` is not known any more", self.name);

@@ -5,19 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::Grant;
-use control::{Verb, Writing};
-use model::event::{Actor, EventBody};
-use model::kind::database_user::{DatabaseUser, DatabaseUserState, DatabaseUserStatus};
+use model::kind::database_user::{DatabaseUser, DatabaseUserState};
 use model::kind::server::DatabaseServer;
-use model::{
-    DatabaseRoleName, Document, PrincipalId, PrincipalKind, Refusal, Snapshot, Timestamp, code,
-};
+use model::{DatabaseRoleName, Document, Refusal, Snapshot, Timestamp, code};
 
 use super::names;
 use super::pg::connection::{Connection, Trouble};
 use super::pg::leftovers::{self, NAMED_MAX};
 use super::pg::user::{self, Backends, ObservedUser, Wanted};
 use super::plan::{self, Change, UserStep};
+use super::record::Ending;
 use super::server::Server;
 
 /// A backend that was told to end is gone long before; what is not by then is tried again.
@@ -41,7 +38,7 @@ pub(crate) fn is_prepared(snapshot: &Snapshot, name: &str, grant: &Grant) -> Res
         && status.roles == grant.roles)
 }
 
-fn taken(user: &str) -> Refusal {
+pub(super) fn taken(user: &str) -> Refusal {
     let message = format!("a database user `{user}` exists that Portcullis did not make for you");
     Refusal::new(&code::DATABASE_USER_EXISTS, message)
 }
@@ -230,14 +227,24 @@ impl Server {
         let name = known.spec.user.as_str();
         let connection = self.standing(server).await?;
         let prepared = leftovers::places(&connection, oid).await?.prepared;
-        let mut told = Vec::new();
         connection.run("enter a user", &user::enter(name, &connection)).await?;
-        for prepared in &prepared {
+        let rolled_back = self.roll_back_all(server, name, &prepared).await;
+        connection.run("leave a user", &user::leave(name, &connection)).await?;
+        rolled_back
+    }
+
+    async fn roll_back_all(
+        &self,
+        server: &Document<DatabaseServer>,
+        name: &str,
+        prepared: &[leftovers::Prepared],
+    ) -> Result<Vec<String>, Trouble> {
+        let mut told = Vec::new();
+        for prepared in prepared {
             let inside = self.dialler.connect(server, &prepared.database).await?;
             leftovers::roll_back(&inside, name, prepared).await?;
             told.push(format!("{prepared} held up the ending and was rolled back"));
         }
-        connection.run("leave a user", &user::leave(name, &connection)).await?;
         Ok(told)
     }
 
@@ -389,19 +396,12 @@ impl Server {
     }
 }
 
-/// How an ending went.
-#[derive(Debug)]
-struct Ending {
-    login_disabled_at: Timestamp,
-    gone_at: Timestamp,
-    left_behind: Vec<String>,
-}
-
-/// Made by us for this record: it carries the record's mark, or is the very role that was recorded.
-fn is_ours(known: Option<&Document<DatabaseUser>>, observed: &ObservedUser) -> bool {
+/// Made by us for this record, or taken over: it carries the record's mark, and is the very role that was recorded, if
+/// one was. An oid alone says little: a server that was built anew hands out the same ones again.
+pub(crate) fn is_ours(known: Option<&Document<DatabaseUser>>, observed: &ObservedUser) -> bool {
     known.is_some_and(|known| {
-        known.status.oid == Some(observed.oid)
-            || observed.mark.as_deref() == Some(names::mark(known.uid()).as_str())
+        known.status.oid.is_none_or(|oid| oid == observed.oid)
+            && observed.mark.as_deref() == Some(names::mark(known.uid()).as_str())
     })
 }
 
@@ -430,141 +430,4 @@ fn fit_for_use(
         return Err(Refusal::new(&code::PROVISIONING_FAILED, message).hint(hint));
     }
     Ok(())
-}
-
-// What is recorded. Every write looks at the document as it is when its turn comes.
-impl Server {
-    async fn record_planned(&self, grant: &Grant) -> Result<Document<DatabaseUser>, Refusal> {
-        let name = names::document(&self.name, &grant.database_user);
-        let spec = DatabaseUser {
-            server: self.name.clone(),
-            principal: grant.principal.id,
-            user: grant.database_user.clone(),
-        };
-        let document = Document::new(name.clone(), spec);
-        let write =
-            move |writing: &mut Writing<'_, '_>| match writing.state().database_users.get(&name) {
-                Some(known) if known.spec == document.spec => Ok(known.as_ref().clone()),
-                Some(known) => Err(taken(&known.spec.user)),
-                None => Ok(writing.put(document)?),
-            };
-        let subject = format!("DatabaseUser/{}", names::document(&self.name, &grant.database_user));
-        Ok(self.control.system(Verb::Provision, subject, write).await?.value)
-    }
-
-    async fn record_enabled(
-        &self,
-        known: &Document<DatabaseUser>,
-        oid: u32,
-        roles: BTreeSet<DatabaseRoleName>,
-    ) -> Result<(), Trouble> {
-        self.update(known, move |status, now| {
-            let enabled = status.state == DatabaseUserState::Enabled;
-            if enabled && status.oid == Some(oid) && status.roles == roles {
-                return None;
-            }
-            let left_behind = std::mem::take(&mut status.left_behind);
-            *status = DatabaseUserStatus {
-                state: DatabaseUserState::Enabled,
-                oid: Some(oid),
-                roles,
-                changed_at: Some(now),
-                left_behind,
-            };
-            Some(Told::Changed)
-        })
-        .await
-    }
-
-    async fn record_revoking(&self, known: &Document<DatabaseUser>) -> Result<(), Trouble> {
-        self.update(known, |status, now| {
-            // An ending that was faster than this write stays complete.
-            if status.state != DatabaseUserState::Disabled {
-                status.state = DatabaseUserState::Revoking;
-                status.changed_at = Some(now);
-            }
-            None
-        })
-        .await
-    }
-
-    async fn record_disabled(
-        &self,
-        known: &Document<DatabaseUser>,
-        ending: Ending,
-    ) -> Result<(), Trouble> {
-        self.update(known, move |status, now| {
-            status.state = DatabaseUserState::Disabled;
-            status.roles = BTreeSet::new();
-            status.changed_at = Some(now);
-            status.left_behind.clone_from(&ending.left_behind);
-            Some(Told::Withdrawn(ending))
-        })
-        .await
-    }
-
-    async fn update<F>(&self, known: &Document<DatabaseUser>, change: F) -> Result<(), Trouble>
-    where
-        F: FnOnce(&mut DatabaseUserStatus, Timestamp) -> Option<Told> + Send + 'static,
-    {
-        let (name, subject) = (known.name().to_owned(), format!("DatabaseUser/{}", known.name()));
-        let write = move |writing: &mut Writing<'_, '_>| {
-            let Some(known) = writing.state().database_users.get(&name) else { return Ok(()) };
-            let mut document = known.as_ref().clone();
-            let told = change(&mut document.status, writing.now());
-            if document.status == known.status {
-                return Ok(());
-            }
-            let event = told.map(|told| told.event(&document, writing.state()));
-            writing.put(document)?;
-            if let Some(event) = event {
-                writing.note(event);
-            }
-            Ok::<(), Refusal>(())
-        };
-        self.control.system(Verb::Provision, subject, write).await?;
-        Ok(())
-    }
-}
-
-/// What the audit log is told of a change.
-#[derive(Debug)]
-enum Told {
-    Changed,
-    Withdrawn(Ending),
-}
-
-impl Told {
-    fn event(self, document: &Document<DatabaseUser>, state: &Snapshot) -> EventBody {
-        let DatabaseUser { server, principal, user } = document.spec.clone();
-        let test_stack = state.servers.get(&server).is_some_and(|server| server.spec.test_stack);
-        let actor = actor(principal, &user, state);
-        match self {
-            Self::Changed => EventBody::DatabaseUserChanged {
-                server,
-                actor,
-                user,
-                roles: document.status.roles.clone(),
-                test_stack,
-            },
-            Self::Withdrawn(Ending { login_disabled_at, gone_at, left_behind }) => {
-                EventBody::DatabaseUserWithdrawn {
-                    server,
-                    actor,
-                    user,
-                    login_disabled_at,
-                    backends_gone_at: Some(gone_at),
-                    left_behind,
-                }
-            }
-        }
-    }
-}
-
-/// A principal that was deleted meanwhile is named as its user was.
-fn actor(id: PrincipalId, user: &str, state: &Snapshot) -> Actor {
-    match state.principal(id) {
-        Some(principal) => Actor::from(&principal),
-        None => Actor { id: Some(id), name: user.to_owned(), kind: None::<PrincipalKind> },
-    }
 }

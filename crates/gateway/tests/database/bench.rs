@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use access::Grant;
 use audit::Log;
-use control::{Control, Keyring, LiveSessions, Verb};
+use control::{Caller, Control, Keyring, LiveSessions, Verb};
 use gateway::enroll::{self, EnrollInput, Host};
 use gateway::provision::Provisioner;
 use keys::{ClientLeaf, MasterKey};
@@ -143,6 +143,25 @@ impl Bench {
 
     pub(crate) async fn person(&self, name: &str) {
         self.put(resource(Kind::User, name, &json!({"displayName": name}))).await;
+    }
+
+    pub(crate) fn caller(&self, person: &str) -> Caller {
+        let snapshot = self.snapshot();
+        let document = snapshot.users.get(person).unwrap();
+        let principal = model::Principal::user(document);
+        Caller { principal, role: document.spec.control_role, source: None }
+    }
+
+    pub(crate) fn stop_provisioner(&mut self) {
+        self.tasks.shutdown().request();
+        self.tasks = Tasks::new(Shutdown::new());
+    }
+
+    /// As when the gateway starts anew: it knows what the store says.
+    pub(crate) fn start_provisioner(&mut self) {
+        let (control, keyring) = (self.control.clone(), self.keyring.clone());
+        let (clock, tasks) = (self.clock.clone(), self.tasks.clone());
+        self.provisioner = Provisioner::new(control, keyring, clock, tasks);
     }
 
     /// What `access::decide` would grant the person now.

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod drift;
+#[cfg(test)]
 mod enrolment;
 #[cfg(test)]
 mod users;

@@ -15,6 +15,8 @@ const FINDINGS_MAX: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) oid: Option<u32>,
+    /// The comment that it carries.
+    pub(crate) mark: String,
     /// Whether it may log in.
     pub(crate) enabled: bool,
     /// The server's roles that it should be a member of.
@@ -53,6 +55,10 @@ pub(crate) struct User {
     /// CREATEROLE, CREATEDB, REPLICATION or BYPASSRLS.
     pub(crate) attributes: bool,
     pub(crate) member_of: BTreeSet<String>,
+    /// The comment on it.
+    pub(crate) mark: Option<String>,
+    /// Whether the provisioner is a member of it, which it is only for a moment while it works on what the user owns.
+    pub(crate) entered: bool,
 }
 
 const OBSERVE: &str = "\
@@ -61,7 +67,11 @@ SELECT json_build_object(
       'bootstrap', r.oid = 10, 'superuser', r.rolsuper,
       'attributes', r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls,
       'member_of', (SELECT coalesce(json_agg(DISTINCT g.rolname), '[]') FROM pg_auth_members m
-        JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid)) ORDER BY r.rolname), '[]')
+        JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid),
+      'mark', shobj_description(r.oid, 'pg_authid'),
+      'entered', r.rolname = ANY($1) AND EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles p ON p.oid = m.member
+        WHERE m.roleid = r.oid AND p.rolname = $2
+          AND (current_setting('server_version_num')::int < 160000 OR m.grantor = p.oid))) ORDER BY r.rolname), '[]')
     FROM pg_roles r WHERE r.rolcanlogin OR r.rolname = ANY($1)),
   'open_databases', (SELECT coalesce(json_agg(d.datname ORDER BY d.datname), '[]') FROM pg_database d
     WHERE d.datallowconn AND EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
@@ -149,10 +159,15 @@ fn strangers(observed: &Observed, known: &BTreeSet<&str>) -> Vec<String> {
     strange.map(|user| format!("login user `{}` was not made by Portcullis", user.name)).collect()
 }
 
+/// Whether a user of this name is another than the one that was recorded.
+pub(crate) fn is_another(user: &User, known: &Known) -> bool {
+    known.oid.is_some_and(|oid| oid != user.oid || user.mark.as_ref() != Some(&known.mark))
+}
+
 /// What was done by hand to one user of ours.
 pub(crate) fn of_user(user: &User, known: &Known) -> Vec<String> {
     let (name, mut findings) = (&user.name, Vec::new());
-    if known.oid.is_some_and(|oid| oid != user.oid) {
+    if is_another(user, known) {
         findings.push(format!("database user `{name}` was dropped and made again by hand"));
     }
     if user.login && !known.enabled {
@@ -235,6 +250,7 @@ mod tests {
     fn known(enabled: bool) -> Known {
         Known {
             oid: Some(100),
+            mark: "portcullis:ada".to_owned(),
             enabled,
             roles: BTreeSet::from(["portcullis_orders.reader".to_owned()]),
             superuser: false,
@@ -253,11 +269,11 @@ mod tests {
     #[test]
     fn everything_done_by_hand_is_found_and_named() {
         let users = serde_json::json!([
-            {"name": "postgres", "oid": 10, "login": true, "bootstrap": true, "superuser": true, "attributes": true, "member_of": []},
-            {"name": "portcullis_provisioner", "oid": 11, "login": true, "bootstrap": false, "superuser": false, "attributes": true, "member_of": []},
+            {"name": "postgres", "oid": 10, "login": true, "bootstrap": true, "superuser": true, "attributes": true, "member_of": [], "entered": false},
+            {"name": "portcullis_provisioner", "oid": 11, "login": true, "bootstrap": false, "superuser": false, "attributes": true, "member_of": [], "entered": false},
             {"name": "ada", "oid": 101, "login": true, "bootstrap": false, "superuser": false, "attributes": true,
-             "member_of": ["portcullis_orders.reader", "pg_read_all_data"]},
-            {"name": "eve", "oid": 102, "login": true, "bootstrap": false, "superuser": false, "attributes": false, "member_of": []},
+             "member_of": ["portcullis_orders.reader", "pg_read_all_data"], "entered": false},
+            {"name": "eve", "oid": 102, "login": true, "bootstrap": false, "superuser": false, "attributes": false, "member_of": [], "entered": false},
         ]);
         let observed = observed(&users);
         let ada = observed.users.iter().find(|user| user.name == "ada").unwrap();
@@ -286,7 +302,8 @@ mod tests {
     #[test]
     fn a_membership_that_someone_took_away_is_found_while_the_user_is_enabled() {
         let bare = serde_json::json!({"name": "ada", "oid": 100, "login": false, "bootstrap": false,
-            "superuser": false, "attributes": false, "member_of": []});
+            "superuser": false, "attributes": false, "member_of": [], "entered": false,
+            "mark": "portcullis:ada"});
         let bare: User = serde_json::from_value(bare).unwrap();
         assert_eq!(
             of_user(&bare, &known(true)),
@@ -296,11 +313,24 @@ mod tests {
     }
 
     #[test]
+    fn a_user_with_the_recorded_oid_that_does_not_carry_the_mark_is_another() {
+        let user = |mark: serde_json::Value| -> User {
+            let user = serde_json::json!({"name": "ada", "oid": 100, "login": false, "bootstrap": false,
+                "superuser": false, "attributes": false, "member_of": [], "entered": false, "mark": mark});
+            serde_json::from_value(user).unwrap()
+        };
+        assert!(!is_another(&user("portcullis:ada".into()), &known(true)));
+        for mark in [serde_json::Value::Null, "portcullis:eve".into()] {
+            assert!(is_another(&user(mark), &known(true)));
+        }
+    }
+
+    #[test]
     fn many_findings_of_a_kind_are_counted_instead_of_listed() {
         let users: Vec<_> = (0..30)
             .map(|n| {
                 serde_json::json!({"name": format!("u{n}"), "oid": n + 20, "login": true, "bootstrap": false,
-                    "superuser": false, "attributes": false, "member_of": []})
+                    "superuser": false, "attributes": false, "member_of": [], "entered": false})
             })
             .collect();
         let found = findings(&observed(&users.into()), &BTreeSet::new());

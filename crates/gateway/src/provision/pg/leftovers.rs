@@ -75,6 +75,8 @@ struct Owned {
     movable: bool,
     /// Whether it runs with its owner's rights: a function that says so.
     definer: bool,
+    /// Rules other than a view's own query: they, too, run with the owner's rights.
+    rules: Vec<String>,
 }
 
 const OWNED: &str = "\
@@ -84,7 +86,9 @@ SELECT coalesce(json_agg(json_build_object('type', i.type, 'identity', i.identit
       'sequence', 'function', 'procedure', 'aggregate', 'type', 'domain', 'operator', 'operator class',
       'operator family', 'collation', 'conversion', 'text search dictionary', 'text search configuration'),
     'definer', coalesce((SELECT f.prosecdef FROM pg_proc f
-      WHERE s.classid = 'pg_proc'::regclass AND f.oid = s.objid), false)) ORDER BY i.type = 'sequence', i.identity),
+      WHERE s.classid = 'pg_proc'::regclass AND f.oid = s.objid), false),
+    'rules', (SELECT coalesce(json_agg(w.rulename ORDER BY w.rulename), '[]') FROM pg_rewrite w
+      WHERE s.classid = 'pg_class'::regclass AND w.ev_class = s.objid AND w.ev_type <> '1')) ORDER BY i.type = 'sequence', i.identity),
     '[]')::text
 FROM pg_shdepend s
 JOIN pg_database d ON d.datname = current_database()
@@ -108,7 +112,7 @@ pub(crate) async fn hand_over(
         [(&oid, Type::OID), (&OWNER_ROLE, Type::TEXT)];
     let owned: Vec<Owned> =
         connection.ask("say what a user owns in a database", OWNED, &parameters).await?;
-    let mut sql = String::new();
+    let mut sql: String = owned.iter().flat_map(Owned::without_rules).collect();
     for object in owned.iter().filter(|object| object.movable) {
         let owner = ident(&object.owner);
         sql.extend(object.harmless(connection.version).map(|change| object.alter(change)));
@@ -120,7 +124,7 @@ pub(crate) async fn hand_over(
     }
     sql.push_str(&["DROP OWNED BY ", &ident(user), ";\n"].concat());
     connection.run("move what a user leaves behind", &sql).await?;
-    Ok(owned.iter().map(|object| object.told(connection.version)).collect())
+    Ok(owned.iter().flat_map(|object| object.told(connection.version)).collect())
 }
 
 impl Owned {
@@ -140,11 +144,29 @@ impl Owned {
         }
     }
 
-    fn told(&self, version: u32) -> String {
-        match self.harmless(version) {
+    /// With the new owner's rights a rule could do more than whoever wrote it might.
+    fn without_rules(&self) -> impl Iterator<Item = String> {
+        let drop = |rule| ["DROP RULE ", &ident(rule), " ON ", &self.identity, ";\n"].concat();
+        self.rules.iter().map(move |rule| drop(rule))
+    }
+
+    fn told(&self, version: u32) -> Vec<String> {
+        let what = match self.harmless(version) {
             Some(_) => format!("{self} and runs with its caller's rights now"),
+            None if self.r#type == "view" => {
+                format!(
+                    "{self} and still reads with its owner's rights, which are the new one's now"
+                )
+            }
             None => self.to_string(),
-        }
+        };
+        let rules = self.rules.iter().map(|rule| {
+            format!(
+                "rule {rule} on {}, which ran with its owner's rights, was dropped",
+                self.identity
+            )
+        });
+        std::iter::once(what).chain(rules).collect()
     }
 }
 

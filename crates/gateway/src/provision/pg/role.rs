@@ -19,7 +19,8 @@ pub(crate) struct Observed {
     pub(crate) roles: Vec<Role>,
     /// Databases in which a role of ours holds something.
     pub(crate) held_in: Vec<String>,
-    /// Roles that must never be handed on: superusers and their like, and whoever can become one.
+    /// Roles that must never be handed on: superusers and their like, people's login users, whoever can become one of
+    /// them, and roles of ours.
     pub(crate) dangerous: BTreeSet<String>,
 }
 
@@ -41,6 +42,7 @@ WITH RECURSIVE ours AS (
 dangerous (oid) AS (
   SELECT r.oid FROM pg_roles r
   WHERE r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls
+    OR shobj_description(r.oid, 'pg_authid') ~ '^portcullis:'
   UNION SELECT m.member FROM pg_auth_members m JOIN dangerous d ON d.oid = m.roleid)
 SELECT json_build_object(
   'databases', (SELECT coalesce(json_agg(d.datname ORDER BY d.datname), '[]') FROM pg_database d
@@ -52,7 +54,8 @@ SELECT json_build_object(
   'held_in', (SELECT coalesce(json_agg(DISTINCT d.datname), '[]') FROM pg_shdepend s
     JOIN ours o ON s.refclassid = 'pg_authid'::regclass AND s.refobjid = o.oid
     JOIN pg_database d ON d.oid = CASE WHEN s.classid = 'pg_database'::regclass THEN s.objid ELSE s.dbid END),
-  'dangerous', (SELECT coalesce(json_agg(r.rolname), '[]') FROM pg_roles r JOIN dangerous d ON d.oid = r.oid))::text";
+  'dangerous', (SELECT coalesce(json_agg(r.rolname), '[]') FROM pg_roles r WHERE r.oid IN (SELECT oid FROM dangerous)
+    OR r.oid IN (SELECT oid FROM ours) OR r.rolname = ANY($1)))::text";
 
 /// What the server says about these roles, and about all that carry our mark.
 pub(crate) async fn observe(

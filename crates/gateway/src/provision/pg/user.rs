@@ -97,9 +97,8 @@ pub(crate) fn enable(
     let mut sql = match observed {
         None => {
             format!(
-                "CREATE ROLE {user} LOGIN INHERIT NOCREATEDB NOCREATEROLE PASSWORD NULL CONNECTION LIMIT {limit};\n\
-                 COMMENT ON ROLE {user} IS {};\n",
-                literal(wanted.mark)
+                "CREATE ROLE {user} LOGIN INHERIT NOCREATEDB NOCREATEROLE PASSWORD NULL CONNECTION LIMIT {limit};\n{}",
+                mark(wanted.user, wanted.mark)
             )
         }
         Some(observed) => format!(
@@ -148,6 +147,11 @@ pub(crate) fn revoke_all(user: &str, observed: &ObservedUser, connection: &Conne
     let held = observed.memberships.iter().filter(|held| held.within_reach(connection));
     let revoked: Vec<String> = held.map(|held| revoke(user, held, connection.version)).collect();
     revoked.concat()
+}
+
+/// The statement that marks a login user as a record's.
+pub(crate) fn mark(user: &str, mark: &str) -> String {
+    format!("COMMENT ON ROLE {} IS {};\n", ident(user), literal(mark))
 }
 
 /// The statement that leaves a login user without a password.
