@@ -5,7 +5,7 @@ use model::kind::database_user::DatabaseUserState::{Disabled, Enabled, Planned};
 use model::{Kind, code};
 use serde_json::json;
 
-use crate::bench::{Bench, Stack, resource};
+use crate::bench::{Bench, Stack, resource, server_name};
 
 const ADA: &str = "ada@example.com";
 const BOB: &str = "bob@example.com";
@@ -131,4 +131,26 @@ async fn users_of_a_deleted_server_are_withdrawn_even_when_the_gateway_starts_an
     bench.start_provisioner();
     bench.until_state(ADA, Disabled).await;
     assert_eq!(bench.postgres.psql("postgres", login).unwrap(), "f");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_an_owner_took_over_is_ours_from_then_on_and_is_taken_over_once() {
+    let bench = Bench::start(Stack::Production).await;
+    bench.postgres.psql("postgres", "CREATE ROLE \"ada@example.com\" LOGIN").unwrap();
+    bench.person(ADA).await;
+    bench.members("reader", &[ADA]).await;
+    let owner = json!({"displayName": "Owner", "controlRole": "owner"});
+    bench.put(resource(Kind::User, "owner@example.com", &owner)).await;
+    assert_eq!(bench.prepare(ADA).await.unwrap_err().code, &code::DATABASE_USER_EXISTS);
+
+    let (caller, ada) = (bench.caller("owner@example.com"), bench.caller(ADA).principal);
+    let server = server_name();
+    let adopt = || bench.provisioner.adopt(&caller, &server, (ADA, &ada));
+    adopt().await.unwrap();
+    let session = bench.login(ADA).await;
+    session.query("SELECT * FROM orders", &[]).await.unwrap();
+    assert_eq!(adopt().await.unwrap_err().code, &code::CONFLICT);
+    bench.members("reader", &[]).await;
+    bench.until_state(ADA, Disabled).await;
+    assert!(session.query("SELECT 1", &[]).await.is_err());
 }

@@ -178,3 +178,34 @@ impl std::fmt::Display for Owned {
         write!(f, "{} {} went to {}", self.r#type, self.identity, self.owner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_still_runs_with_its_owners_rights_is_said_and_rules_go() {
+        let view = Owned {
+            r#type: "view".to_owned(),
+            identity: "public.mine".to_owned(),
+            owner: "orders_owner".to_owned(),
+            movable: true,
+            definer: false,
+            rules: vec!["a \"trap\"".to_owned()],
+        };
+        let rule = "rule a \"trap\" on public.mine, which ran with its owner's rights, was dropped";
+        assert_eq!(
+            view.told(140_000),
+            [
+                "view public.mine went to orders_owner and still reads with its owner's rights, which are the new one's now",
+                rule,
+            ]
+        );
+        assert_eq!(
+            view.told(150_000),
+            ["view public.mine went to orders_owner and runs with its caller's rights now", rule]
+        );
+        let dropped: Vec<String> = view.without_rules().collect();
+        assert_eq!(dropped, ["DROP RULE \"a \"\"trap\"\"\" ON public.mine;\n"]);
+    }
+}
