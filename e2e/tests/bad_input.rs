@@ -310,7 +310,9 @@ fn a_full_disk_ends_access_and_names_the_audit_log() {
 
 /// The audit log on a file system of its own with room for little, where this machine lets us make one.
 fn small_disk() -> Option<Vec<String>> {
-    let script = "mkdir -p data/audit && mount -t tmpfs -o size=3m none data/audit && exec \"$@\"";
+    // What `init` has recorded moves along.
+    let script = "mkdir small && mount -t tmpfs -o size=3m none small && \
+                  cp -a data/audit/. small/ && mount --bind small data/audit && exec \"$@\"";
     let probe = "mount -t tmpfs none /mnt";
     let unshare = ["--mount", "--map-root-user"];
     let mut command = std::process::Command::new("unshare");
