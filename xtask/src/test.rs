@@ -51,8 +51,9 @@ fn checks(report: &mut Report) {
     report.check("tidy", tidy::run);
     report.check("dependency policy", deny::run);
     report.check("clippy", || {
-        let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet"];
-        shell::run(shell::cargo(arguments).args(["--", "-D", "warnings"]))
+        let driver = shell::checkout().join(".cargo/clippy");
+        let arguments = ["check", "--workspace", "--all-targets", "--locked", "--quiet"];
+        shell::run(shell::cargo(arguments).env("RUSTC_WORKSPACE_WRAPPER", driver))
     });
     report.check("documentation", || {
         let arguments = ["doc", "--workspace", "--no-deps", "--locked", "--quiet"];
