@@ -2,6 +2,7 @@
 //! other ends that come from our side. Times are printed: `cargo test -p e2e sessions_cut -- --nocapture`.
 #![expect(clippy::print_stdout, reason = "the measured times are for whoever runs it")]
 
+use std::process::Command;
 use std::time::Duration;
 
 use e2e::raw::Client;
@@ -140,27 +141,54 @@ fn a_copy_into_the_server_is_stopped() {
 }
 
 #[test]
-fn a_deleted_server_cuts_its_sessions() {
+fn a_deleted_server_cuts_its_sessions_and_leaves_no_user_that_can_log_in() {
     let stack = own();
     let facts = &stack.facts;
     let token = facts.api.token(Credential::Secret).unwrap();
     let mut client = Client::open(&facts.reach, "orders-api", &token).unwrap();
-    let names = |plural: &str| -> Vec<String> {
-        let documents = facts.admin.run(&["get", plural, "-o", "json"]).unwrap().json().unwrap();
-        let documents = documents.as_array().cloned().unwrap_or_else(|| vec![documents]);
-        documents.iter().map(|document| text(document, "/metadata/name").to_owned()).collect()
-    };
-    // What refers to the server goes first; the session ends with the first of them that gives it access.
-    for plural in ["roleassignments", "databaseroles"] {
-        for name in names(plural) {
-            let said = facts.admin.run(&["delete", plural, &name]).unwrap();
-            said.expect_success().unwrap();
-        }
-    }
-    assert_says(&client.until_closed().unwrap(), &["57P01", "PC1"]);
-    facts.admin.must(&["delete", "databaseserver", "orders"]).unwrap();
+    // The server goes together with everything that refers to it: nothing else ends the session first.
+    let directory = facts.folder.join("seed/1-directory.yaml");
+    let said = facts.admin.run(&["apply", "--prune", "-f", directory.to_str().unwrap()]).unwrap();
+    assert_says(&said.expect_success().unwrap(), &["DatabaseServer", "orders"]);
+    assert_says(&client.until_closed().unwrap(), &["57P01", "PC1507"]);
+    let cut = events(facts, "sessionCut", "orders-api").pop().unwrap();
+    assert_eq!(text(&cut, "/code"), "PC1507");
     let refused = facts.api.psql("select 1").unwrap().expect_failure(2).unwrap();
     assert_says(&refused.stderr, &["PC1"]);
+    let login = "select rolcanlogin from pg_roles where rolname = 'orders-api'";
+    wait::until(Duration::from_secs(20), "the user to lose its login", || {
+        (stack.postgres.psql("postgres", login).unwrap() == "f").then_some(())
+    });
+}
+
+/// Faults are injected into the running server's file locks: SQLite cannot read then, as on a disk that has gone.
+#[test]
+fn a_gateway_that_has_lost_the_store_opens_nothing_more_and_after_the_bound_cuts() {
+    let mut stack = own();
+    let facts = stack.facts.clone();
+    let bounds = "gateway:\n  stalenessLoginMax: 2s\n  stalenessSessionMax: 6s\n";
+    let configured = std::fs::read_to_string(facts.configuration()).unwrap();
+    std::fs::write(facts.configuration(), configured.replace("gateway:\n", bounds)).unwrap();
+    stack.stop_server().unwrap();
+    stack.start_server().unwrap();
+    let token = facts.api.token(Credential::Secret).unwrap();
+    let mut client = Client::open(&facts.reach, "orders-api", &token).unwrap();
+    let server = stack.server().identity().pid.to_string();
+    let words =
+        ["-f", "-qq", "-e", "trace=fcntl", "-e", "inject=fcntl:error=EIO", "-o", "/dev/null"];
+    let mut strace = Command::new("strace").args(words).args(["-p", &server]).spawn().unwrap();
+    let refused = wait::until(Duration::from_secs(20), "logins to be refused", || {
+        Client::open(&facts.reach, "orders-api", &token).err()
+    });
+    assert_says(&format!("{refused:#}"), &["PC1206"]);
+    client.query("select 1").unwrap();
+    client.read_until(b'Z').unwrap();
+    assert_says(&client.until_closed().unwrap(), &["57P01", "PC1206"]);
+    testkit::process::Identity::of(strace.id()).unwrap().interrupt();
+    strace.wait().unwrap();
+    wait::until(Duration::from_secs(20), "the store to be there again", || {
+        Client::open(&facts.reach, "orders-api", &token).ok()
+    });
 }
 
 #[test]
