@@ -7,6 +7,7 @@
 
 mod build;
 mod deny;
+mod fuzz;
 mod packages;
 mod shell;
 mod stack;
@@ -30,7 +31,8 @@ cargo xtask COMMAND
   tidy | deny                          one of these alone
   docs [--check]                       writes docs/reference from the code
   bless                                takes the present output of the program as what snapshots expect
-  fuzz [TARGET] [--seconds N]          fuzzes one target, or each in turn";
+  fuzz [TARGET] [--seconds N | --executions N] [--keep]
+                                       fuzzes one target, or each in turn; --keep adds what was found to fuzz/corpus";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -58,7 +60,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["docs"] => stack::docs(stack::Docs::Write),
         ["docs", "--check"] => stack::docs(stack::Docs::Check),
         ["bless"] => test::bless(),
-        ["fuzz", rest @ ..] => test::fuzz(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

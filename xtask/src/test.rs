@@ -127,30 +127,3 @@ pub(crate) fn bless() -> Result<()> {
             .env("PORTCULLIS_BIN", portcullis),
     )
 }
-
-/// Fuzzes on the stable toolchain; the same functions run over fixed inputs in the unit tests.
-pub(crate) fn fuzz(words: &[&str]) -> Result<()> {
-    const SECONDS_DEFAULT: &str = "60";
-    let (targets, seconds) = match words {
-        [] => (None, SECONDS_DEFAULT),
-        ["--seconds", seconds] => (None, *seconds),
-        [target] => (Some(*target), SECONDS_DEFAULT),
-        [target, "--seconds", seconds] => (Some(*target), *seconds),
-        _ => anyhow::bail!("usage: cargo xtask fuzz [TARGET] [--seconds N]"),
-    };
-    let seconds: u32 = seconds.parse().context("--seconds wants a number")?;
-    let cargo_fuzz = || {
-        let mut cargo = shell::cargo(["fuzz"]);
-        // libFuzzer's instrumentation sits behind unstable flags only.
-        cargo.env("RUSTC_BOOTSTRAP", "1");
-        cargo
-    };
-    let known = shell::output(cargo_fuzz().arg("list"))
-        .context("cargo-fuzz is missing; `cargo install cargo-fuzz` brings it")?;
-    for target in known.lines().filter(|known| targets.is_none_or(|wanted| wanted == *known)) {
-        println!("\n{target}, {seconds} s");
-        let limit = format!("-max_total_time={seconds}");
-        shell::run(cargo_fuzz().args(["run", "--sanitizer", "none", target, "--", &limit]))?;
-    }
-    Ok(())
-}

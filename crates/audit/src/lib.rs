@@ -16,6 +16,8 @@ mod commit;
 mod error;
 #[cfg(test)]
 mod failing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod log;
 mod media;
 mod open;

@@ -1,7 +1,7 @@
 //! Opening a log: one writer, the end checked against the chain and the last checkpoint, a torn last write removed,
-//! statements that the former process left without an outcome given one.
+//! statements that the former process left without an outcome given one, sessions that it left open ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keys::AuditKey;
-use model::event::{Actor, EventBody, StatementOutcome};
+use model::event::{Actor, EventBody, SessionEnded, StatementOutcome};
 use model::{SessionId, Timestamp};
 use runtime::Clock;
 use rustix::fs::{FlockOperation, flock};
@@ -25,8 +25,8 @@ use crate::{AuditError, Checkpoint};
 /// Gets the latest checkpoint, at most once a second: to keep it where the log's host cannot change it.
 pub type CheckpointSink = Box<dyn Fn(&Checkpoint) + Send + Sync>;
 
-/// How many outcomes are appended at once after a crash.
-const OUTCOMES_AT_ONCE: usize = 1024;
+/// How many outcomes and ends are appended at once after a crash.
+const SETTLED_AT_ONCE: usize = 1024;
 
 /// How a log is opened.
 pub struct Options {
@@ -105,13 +105,13 @@ impl Log {
         Ok((log, Opened { unknown_outcomes, torn_bytes: end.torn_bytes }))
     }
 
-    /// Gives statements without an outcome one, and says so.
+    /// Gives statements without an outcome one, ends the sessions that were open, and says so.
     fn settle(&self, end: &End) -> Result<u64, AuditError> {
-        let open: Vec<(SessionId, u64)> = end.open_statements.iter().copied().collect();
-        for some in open.chunks(OUTCOMES_AT_ONCE) {
-            let outcomes: Vec<EventBody> =
-                some.iter().map(|statement| unknown_outcome(*statement)).collect();
-            self.append(&outcomes)?;
+        let outcomes = end.open_statements.iter().map(|statement| unknown_outcome(*statement));
+        let ends = end.open_sessions.iter().map(|(session, left)| session_ended(*session, left));
+        let settled: Vec<EventBody> = outcomes.chain(ends).collect();
+        for some in settled.chunks(SETTLED_AT_ONCE) {
+            self.append(some)?;
         }
         if end.torn_bytes > 0 {
             let detail = [("bytes".to_owned(), end.torn_bytes.into())].into();
@@ -123,7 +123,7 @@ impl Log {
                 detail,
             }])?;
         }
-        Ok(open.len() as u64)
+        Ok(end.open_statements.len() as u64)
     }
 }
 
@@ -136,6 +136,18 @@ fn unknown_outcome((session, number): (SessionId, u64)) -> EventBody {
         error: None,
         duration_us: 0,
         note: Some("unknown (gateway stopped)".to_owned()),
+    }))
+}
+
+fn session_ended(session: SessionId, left: &LeftOpen) -> EventBody {
+    EventBody::SessionEnded(Box::new(SessionEnded {
+        session,
+        actor: left.actor.clone(),
+        reason: "gatewayStopped".to_owned(),
+        code: None,
+        statements: left.statements,
+        bytes_in: 0,
+        bytes_out: 0,
     }))
 }
 
@@ -206,6 +218,13 @@ struct End {
     time: Timestamp,
     torn_bytes: u64,
     open_statements: BTreeSet<(SessionId, u64)>,
+    open_sessions: BTreeMap<SessionId, LeftOpen>,
+}
+
+/// A session that the former process did not end.
+struct LeftOpen {
+    actor: Actor,
+    statements: u64,
 }
 
 /// What opening needs of a record.
@@ -219,6 +238,8 @@ struct Glance {
     session: Option<SessionId>,
     #[serde(default)]
     number: Option<u64>,
+    #[serde(default)]
+    actor: Option<Actor>,
 }
 
 /// Where a segment stops to follow from what came before.
@@ -231,21 +252,26 @@ struct Broken {
 }
 
 impl End {
+    fn at(head: Hash) -> Self {
+        Self {
+            segment: None,
+            bytes: 0,
+            sequence: 0,
+            head,
+            time: Timestamp::EPOCH,
+            torn_bytes: 0,
+            open_statements: BTreeSet::new(),
+            open_sessions: BTreeMap::new(),
+        }
+    }
+
     fn find(
         directory: &Path,
         genesis: Hash,
         latest: Option<&Checkpoint>,
     ) -> Result<Self, AuditError> {
         let segments = segment::list(directory).map_err(AuditError::file("list", directory))?;
-        let mut end = Self {
-            segment: None,
-            bytes: 0,
-            sequence: 0,
-            head: genesis,
-            time: Timestamp::EPOCH,
-            torn_bytes: 0,
-            open_statements: BTreeSet::new(),
-        };
+        let mut end = Self::at(genesis);
         let first = first_of_last_run(&segments)?.min(signed_segment(&segments, latest));
         if let Some(before) = first.checked_sub(1).and_then(|before| segments.get(before)) {
             end.head = last_hash(before)?;
@@ -305,10 +331,8 @@ impl End {
 
     /// Takes one line in; says why not when it does not follow.
     fn record(&mut self, line: &[u8], latest: Option<&Checkpoint>) -> Result<(), String> {
-        if !line.ends_with(b"\n") {
-            return Err("its line does not end".to_owned());
-        }
-        let (hash, json) = chain::split(line.trim_ascii_end()).ok_or("it is not a record")?;
+        let line = line.strip_suffix(b"\n").ok_or("its line does not end")?;
+        let (hash, json) = chain::split(line).ok_or("it is not a record")?;
         if chain::next(&self.head, json) != hash {
             return Err("its hash does not follow from the record before".to_owned());
         }
@@ -318,7 +342,7 @@ impl End {
             return Err("the chain up to here is not the one that was signed".to_owned());
         }
         (self.head, self.sequence, self.time) = (hash, glance.sequence, glance.time);
-        self.note(&glance);
+        self.note(glance);
         Ok(())
     }
 
@@ -350,18 +374,33 @@ impl End {
         Ok(())
     }
 
-    fn note(&mut self, glance: &Glance) {
-        let (Some(session), Some(number)) = (glance.session, glance.number) else { return };
-        match glance.kind.as_str() {
-            "statement" => {
-                self.open_statements.insert((session, number));
+    fn note(&mut self, glance: Glance) {
+        let Glance { kind, session: Some(session), number, actor, .. } = glance else { return };
+        match (kind.as_str(), number, actor) {
+            ("sessionOpened", _, Some(actor)) => {
+                self.open_sessions.insert(session, LeftOpen { actor, statements: 0 });
             }
-            "statementOutcome" => {
+            ("sessionEnded", _, _) => {
+                self.open_sessions.remove(&session);
+            }
+            ("statement", Some(number), _) => {
+                self.open_statements.insert((session, number));
+                if let Some(open) = self.open_sessions.get_mut(&session) {
+                    open.statements = open.statements.max(number);
+                }
+            }
+            ("statementOutcome", Some(number), _) => {
                 self.open_statements.remove(&(session, number));
             }
             _ => {}
         }
     }
+}
+
+/// Whether the line is a record that follows from this place in the chain.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn continues(head: &Hash, line: &[u8]) -> bool {
+    End::at(*head).record(line, None).is_ok()
 }
 
 /// Moves what follows the whole records out of a segment; a segment without any is taken away.

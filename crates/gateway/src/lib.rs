@@ -19,6 +19,8 @@ mod cancel;
 mod dialect;
 mod end;
 pub mod enroll;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod identify;
 mod listener;
 mod metrics;

@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
+use wire::proxy_protocol;
 
 use crate::outcome::{Denied, Stop};
 use crate::session::{Connection, Known, Waited};
@@ -19,7 +20,6 @@ use crate::{Shared, session};
 
 pub(crate) mod admission;
 pub(crate) mod budget;
-mod proxy_protocol;
 
 use admission::Permit;
 

@@ -255,7 +255,8 @@ pub struct SessionEnded {
     pub session: SessionId,
     /// Who.
     pub actor: Actor,
-    /// `client`, `server`, `cut`, `drain`, `idle`, `malformed`, `audit`, `panic`.
+    /// `client`, `server`, `cut`, `drain`, `idle`, `malformed`, `audit`, `panic`; `gatewayStopped` when the process ended
+    /// without a word, which the next one says (then bytes are unknown and zero).
     pub reason: String,
     /// The refusal's stable code, when there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use crate::pg::limits::{HOLD_BYTES_MAX, STARTUP_BYTES_MAX};
 use crate::pg::statement::{Encoding, Statement, Tracker};
-use crate::pg::{Malformed, backend, frontend, sasl, startup};
-use crate::sql;
+use crate::pg::{Malformed, backend, error, frontend, sasl, startup};
+use crate::{proxy_protocol, sql};
 
 /// Any bytes as the first packet: never a panic, never a need beyond the limit, the same whether they come at once or
 /// one by one; what is understood is understood again when it is sent on.
@@ -36,13 +36,70 @@ pub fn pg_startup(data: &[u8]) {
             }
         }
     }
-    assert!(sasl::response(data).is_err() || data.len() > 4);
+}
+
+/// Any bytes as a cancel request: what is understood is exactly what was sent.
+pub fn pg_cancel(data: &[u8]) {
+    let length = u32::try_from(data.len().saturating_add(8)).unwrap_or(u32::MAX);
+    let packet = [&length.to_be_bytes()[..], &80_877_102_u32.to_be_bytes(), data].concat();
+    match startup::first(&packet) {
+        Ok(startup::Step::Packet { length, packet: startup::Packet::CancelRequest(request) }) => {
+            assert_eq!(length, packet.len());
+            assert_eq!(error::cancel_request(request.pid, &request.key), packet);
+        }
+        other => assert!(other.is_err(), "{other:?}"),
+    }
+}
+
+/// Any text as `options` at start-up: refused, or settings of which each has a name, and all of which are in the text.
+pub fn pg_options(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(settings) = startup::setting::options(&text) else { return };
+    let length: usize =
+        settings.iter().map(|setting| setting.name.len().saturating_add(setting.value.len())).sum();
+    assert!(length <= text.len(), "{settings:?}");
+    for setting in settings {
+        assert!(!setting.name.is_empty());
+        let folded = startup::setting::class(&setting.name.to_ascii_uppercase());
+        assert_eq!(startup::setting::class(&setting.name), folded, "{}", setting.name);
+    }
+}
+
+/// Any bytes as a client's first OAUTHBEARER response: a token has only characters that a token has.
+pub fn pg_sasl(data: &[u8]) {
+    if let Ok(sasl::Response::Bearer(token)) = sasl::response(data) {
+        assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()));
+        assert!(data.windows(token.len()).any(|window| window == token.as_bytes()));
+    }
+    let text = String::from_utf8_lossy(data);
+    let json = sasl::Discovery { issuer: &text, scope: &text }.json();
+    assert!(json.bytes().all(|byte| byte >= b' '), "{json:?}");
+}
+
+/// Any text as SQL: its tokens are the text, and what is redacted stays SQL of the same shape.
+pub fn sql(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for strings in [sql::Strings::Standard, sql::Strings::Backslash] {
         let joined: String = sql::tokens(&text, strings).map(|token| token.text).collect();
         assert_eq!(joined, text, "tokens are the text");
+        let redacted = sql::redact(&text, strings);
+        for token in sql::tokens(&redacted, strings) {
+            let literal = matches!(token.kind, sql::Kind::Text | sql::Kind::DollarText);
+            assert!(!literal, "{token:?} is left of {text:?} in {redacted:?}");
+        }
     }
-    drop((sql::redact(&text, sql::Strings::Standard), sql::deallocated(&text)));
+    drop(sql::deallocated(&text));
+}
+
+/// Any bytes as a balancer's header: never longer than its bound, and no address that it does not hold.
+pub fn proxy_header(data: &[u8]) {
+    let Some((fixed, rest)) = data.split_first_chunk() else { return };
+    let Ok(header) = proxy_protocol::header(*fixed) else { return };
+    let body = rest.get(..usize::from(header.body_bytes)).unwrap_or(rest);
+    if let Ok(Some(address)) = proxy_protocol::source(header, body) {
+        assert_eq!(address, address.to_canonical());
+        assert!(body.len() >= 12);
+    }
 }
 
 /// Any bytes from a client: the same messages however they are split, whatever they are.
@@ -62,13 +119,34 @@ pub fn pg_backend(data: &[u8]) {
 
 /// A recorded or invented session: every statement has an outcome at the end, and memory stays bounded.
 pub fn pg_session(data: &[u8]) {
-    let transcript = replay(data);
-    let mut numbers: Vec<u64> = transcript.outcomes.iter().map(|outcome| outcome.number).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    let all: Vec<u64> = (1..=transcript.statements).collect();
-    assert_eq!(numbers, all, "each statement has at least one outcome");
+    replay(data).assert_complete();
 }
+
+/// As [`pg_session`], with whole messages only, so that what is tried is their order: each is a byte that chooses its
+/// side and type, a byte for its length, and its body.
+pub fn pg_tracker(mut data: &[u8]) {
+    let mut session = Session { started: true, ..Session::default() };
+    while let Some((&[choice, length], rest)) = data.split_first_chunk::<2>() {
+        let (body, after) = rest.split_at_checked(usize::from(length % 64)).unwrap_or((rest, &[]));
+        data = after;
+        let (client, types) = match choice & 1 {
+            0 => (true, CLIENT_TYPES),
+            _ => (false, SERVER_TYPES),
+        };
+        let index = usize::from(choice >> 1).checked_rem(types.len()).unwrap_or_default();
+        let tag = types.get(index).copied().unwrap_or_default();
+        let length = u32::try_from(body.len().saturating_add(4)).unwrap_or(u32::MAX);
+        let message = [&[tag], length.to_be_bytes().as_slice(), body].concat();
+        let taken = if client { session.client(&message) } else { session.server(&message) };
+        if taken.is_err() {
+            break;
+        }
+    }
+    session.finish().assert_complete();
+}
+
+const CLIENT_TYPES: &[u8] = b"QPBDECHSXFdcfp\0";
+const SERVER_TYPES: &[u8] = b"RSKZCENtTDnsI123GHWdcAVv\0";
 
 /// The lengths in which bytes are handed over: all at once for 0, else pseudo-random and mostly small.
 fn pieces(seed: u8) -> impl FnMut() -> usize {
@@ -168,6 +246,16 @@ pub struct Transcript {
     pub error: Option<String>,
 }
 
+impl Transcript {
+    fn assert_complete(&self) {
+        let mut numbers: Vec<u64> = self.outcomes.iter().map(|outcome| outcome.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let all: Vec<u64> = (1..=self.statements).collect();
+        assert_eq!(numbers, all, "each statement has at least one outcome");
+    }
+}
+
 /// Replays a recording: records of one byte `F` (client) or `B` (server), a length of four bytes, and bytes.
 pub fn replay(mut recording: &[u8]) -> Transcript {
     let mut session = Session::default();
@@ -181,11 +269,7 @@ pub fn replay(mut recording: &[u8]) -> Transcript {
             break;
         }
     }
-    session.tracker.finish();
-    session.outcomes();
-    session.transcript.statements = session.tracker.statements();
-    session.transcript.mismatches = session.tracker.mismatches();
-    session.transcript
+    session.finish()
 }
 
 /// A session as a relay has it, without sockets.
@@ -266,6 +350,14 @@ impl Session {
         buffer.drain(..done);
         self.from_server = buffer;
         Ok(())
+    }
+
+    fn finish(mut self) -> Transcript {
+        self.tracker.finish();
+        self.outcomes();
+        self.transcript.statements = self.tracker.statements();
+        self.transcript.mismatches = self.tracker.mismatches();
+        self.transcript
     }
 
     fn outcomes(&mut self) {

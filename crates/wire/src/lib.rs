@@ -1,7 +1,8 @@
 //! PostgreSQL's protocol as bytes: framing, views of messages, and what they say about statements. No I/O, no clock.
 //!
 //! Everything here borrows its input, can say "not yet", and allocates by what has arrived, never by what a peer
-//! declares. `pg` holds the protocol, `sql` the little that audit needs to know about SQL text.
+//! declares. `pg` holds the protocol, `sql` the little that audit needs to know about SQL text, `proxy_protocol` what a
+//! balancer says in front of it.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
@@ -9,4 +10,5 @@
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod pg;
+pub mod proxy_protocol;
 pub mod sql;

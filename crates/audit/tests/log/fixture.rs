@@ -6,8 +6,10 @@ use std::time::Duration;
 use audit::verify::{Damage, Known, Verified, verify};
 use audit::{AuditError, Checkpoint, Log, Opened, Options};
 use keys::AuditKey;
-use model::event::{Actor, EventBody, Statement, StatementOutcome, StatementProtocol};
-use model::{ServerName, SessionId};
+use model::event::{
+    Actor, EventBody, SessionEnded, SessionOpened, Statement, StatementOutcome, StatementProtocol,
+};
+use model::{ServerName, SessionId, TokenId};
 use runtime::Clock;
 use uuid::Uuid;
 
@@ -116,5 +118,35 @@ pub(crate) fn outcome(number: u64) -> EventBody {
         error: None,
         duration_us: 10,
         note: None,
+    }))
+}
+
+pub(crate) fn opened(session: SessionId) -> EventBody {
+    EventBody::SessionOpened(Box::new(SessionOpened {
+        session,
+        actor: Actor::claimed("ada@example.com"),
+        source: [127, 0, 0, 1].into(),
+        server: ServerName::new("orders").unwrap(),
+        database: "orders".to_owned(),
+        database_user: "ada@example.com".to_owned(),
+        roles: [].into(),
+        activations: vec![],
+        token: TokenId(Uuid::from_u128(9)),
+        until: None,
+        application_name: None,
+        backend_pid: 4711,
+        tls: "TLSv1_3".to_owned(),
+    }))
+}
+
+pub(crate) fn ended(session: SessionId) -> EventBody {
+    EventBody::SessionEnded(Box::new(SessionEnded {
+        session,
+        actor: Actor::claimed("ada@example.com"),
+        reason: "client".to_owned(),
+        code: None,
+        statements: 0,
+        bytes_in: 0,
+        bytes_out: 0,
     }))
 }

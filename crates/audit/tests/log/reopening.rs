@@ -4,9 +4,11 @@ use std::io::Write;
 
 use audit::Checkpoint;
 use audit::read::Reader;
+use model::SessionId;
 use model::event::{EventBody, StatementOutcome};
+use uuid::Uuid;
 
-use crate::fixture::{Fixture, outcome, session, statement};
+use crate::fixture::{Fixture, ended, opened, outcome, session, statement};
 
 #[test]
 fn statements_without_an_outcome_get_one_after_a_crash() {
@@ -31,6 +33,36 @@ fn statements_without_an_outcome_get_one_after_a_crash() {
     assert_eq!(unknown, [(2, note.clone()), (3, note)]);
     drop(log);
     assert_eq!(fixture.open().unwrap().1.unknown_outcomes, 0);
+}
+
+#[test]
+fn sessions_that_were_open_are_ended_after_a_crash() {
+    let (first, second) = (SessionId(Uuid::from_u128(1)), SessionId(Uuid::from_u128(2)));
+    let fixture = Fixture::new();
+    let (log, _) = fixture.open().unwrap();
+    log.append(&[
+        opened(first),
+        opened(second),
+        statement(1),
+        outcome(1),
+        statement(2),
+        ended(second),
+    ])
+    .unwrap();
+    drop(log);
+    drop(fixture.open().unwrap());
+    let events = Reader::open(fixture.path(), 7).unwrap().map(|event| event.unwrap().body);
+    let [EventBody::StatementOutcome(unknown), EventBody::SessionEnded(left)] =
+        <[EventBody; 2]>::try_from(events.collect::<Vec<_>>()).unwrap()
+    else {
+        panic!("not an outcome and an end");
+    };
+    assert_eq!((unknown.session, unknown.number), (first, 2));
+    assert_eq!((left.session, left.actor.name.as_str()), (first, "ada@example.com"));
+    assert_eq!((left.reason.as_str(), left.statements), ("gatewayStopped", 2));
+    // Once is enough.
+    drop(fixture.open().unwrap());
+    assert_eq!(fixture.lines().len(), 8);
 }
 
 #[test]

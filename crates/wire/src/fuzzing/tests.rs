@@ -84,9 +84,6 @@ fn stream(types: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(seed, messages)| [vec![seed], messages.concat()].concat())
 }
 
-const CLIENT_TYPES: &[u8] = b"QPBDECHSXFdcfp\0";
-const SERVER_TYPES: &[u8] = b"RSKZCENtTDnsI123GHWdcAVv\0";
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
@@ -97,6 +94,26 @@ proptest! {
         framed.extend_from_slice(&196_608_u32.to_be_bytes());
         framed.extend_from_slice(&data);
         pg_startup(&framed);
+    }
+
+    #[test]
+    fn any_bytes_are_options_a_token_a_balancers_header_or_sql_or_are_refused(
+        data in proptest::collection::vec(
+            prop_oneof![any::<u8>(), proptest::sample::select(b"-c =\\'\"$/*\x01n,aEx".to_vec())], 0..120,
+        )
+    ) {
+        pg_cancel(&data);
+        pg_options(&data);
+        pg_sasl(&data);
+        sql(&data);
+        proxy_header(&[b"\r\n\r\n\0\r\nQUIT\n\x21".as_slice(), &data].concat());
+    }
+
+    #[test]
+    fn any_whole_messages_in_any_order_give_each_statement_an_outcome(
+        data in proptest::collection::vec(any::<u8>(), 0..400)
+    ) {
+        pg_tracker(&data);
     }
 
     #[test]

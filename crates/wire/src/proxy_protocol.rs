@@ -4,14 +4,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Signature, version and command, family, length.
-pub(crate) const HEADER_BYTES: usize = 16;
+pub const HEADER_BYTES: usize = 16;
 /// More than the two addresses and any extension in use; the field itself could say 65,535.
 const BODY_BYTES_MAX: u16 = 4096;
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The fixed first part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
+pub struct Header {
     command: Command,
     family: u8,
     /// How many bytes follow; at most 4,096.
@@ -26,7 +26,7 @@ enum Command {
 
 /// The bytes are not the header that a listed balancer must send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
+pub enum Malformed {
     /// No signature.
     #[error("no PROXY protocol v2 header came first")]
     Signature,
@@ -42,7 +42,7 @@ pub(crate) enum Malformed {
 }
 
 /// Reads the fixed part.
-pub(crate) fn header(bytes: [u8; HEADER_BYTES]) -> Result<Header, Malformed> {
+pub fn header(bytes: [u8; HEADER_BYTES]) -> Result<Header, Malformed> {
     let [signature @ .., version_command, family, high, low] = bytes;
     if signature != SIGNATURE {
         return Err(Malformed::Signature);
@@ -60,7 +60,7 @@ pub(crate) fn header(bytes: [u8; HEADER_BYTES]) -> Result<Header, Malformed> {
 }
 
 /// Whose connection it is; absent for the balancer's own health check (`LOCAL`).
-pub(crate) fn source(header: Header, body: &[u8]) -> Result<Option<IpAddr>, Malformed> {
+pub fn source(header: Header, body: &[u8]) -> Result<Option<IpAddr>, Malformed> {
     if header.command == Command::Local {
         return Ok(None);
     }
