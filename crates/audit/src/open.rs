@@ -6,6 +6,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keys::AuditKey;
@@ -133,6 +134,7 @@ fn unknown_outcome((session, number): (SessionId, u64)) -> EventBody {
         number,
         tags: Vec::new(),
         rows: 0,
+        relations: Arc::default(),
         error: None,
         duration_us: 0,
         note: Some("unknown (gateway stopped)".to_owned()),

@@ -283,7 +283,7 @@ impl Subject {
     }
 
     fn outcome(&self, outcome: statement::Outcome, now: Timestamp) -> StatementOutcome {
-        let statement::Outcome { number, mark, tags, rows, error, note } = outcome;
+        let statement::Outcome { number, mark, tags, rows, relations, error, note } = outcome;
         // A message of the server can repeat a literal or a value.
         let redacted = self.audit.redact_literals || self.audit.redact_parameters;
         let error = error.map(|statement::ServerError { sqlstate, message }| StatementError {
@@ -295,6 +295,7 @@ impl Subject {
             number,
             tags,
             rows,
+            relations,
             error,
             duration_us: self::mark(now).saturating_sub(mark),
             note: note.map(|note| note.as_str().to_owned()),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -358,6 +359,10 @@ pub struct StatementOutcome {
     pub tags: Vec<String>,
     /// Rows that the tags speak of, all together.
     pub rows: u64,
+    /// Oids of the tables that its rows come from, as the server described them; a list of 64 may have been longer.
+    /// `relationNamed` says what they are called.
+    #[serde(default, skip_serializing_if = "<[u32]>::is_empty")]
+    pub relations: Arc<[u32]>,
     /// SQLSTATE and message, when the server refused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<StatementError>,

@@ -1,5 +1,6 @@
 //! The audit log through the API: who asked for it is in it before the answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -53,6 +54,7 @@ async fn a_statement_brings_its_outcome_although_that_names_nobody() {
             number,
             tags: vec!["SELECT 1".to_owned()],
             rows: 1,
+            relations: Arc::default(),
             error: None,
             duration_us: 100,
             note: None,

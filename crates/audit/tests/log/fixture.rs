@@ -115,6 +115,7 @@ pub(crate) fn outcome(number: u64) -> EventBody {
         number,
         tags: vec!["SELECT 1".to_owned()],
         rows: 1,
+        relations: std::sync::Arc::default(),
         error: None,
         duration_us: 10,
         note: None,

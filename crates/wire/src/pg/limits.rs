@@ -59,5 +59,8 @@ pub const PENDING_MAX: usize = 65_536;
 /// Command tags kept of one Query; their rows are counted beyond that.
 pub const TAGS_MAX: usize = 1_000;
 
+/// Tables kept of one statement's rows; a list of so many may have been longer.
+pub const RELATIONS_MAX: usize = 64;
+
 /// Longest command tag, error message or parameter value of a server that is kept.
 pub const SERVER_TEXT_BYTES_MAX: usize = 8 * 1024;

@@ -28,7 +28,11 @@
 //! at Sync itself (a deferred constraint) gives the last statement of the unit a second outcome, [`Note::CommitFailed`].
 //! COPY from the client swallows the Syncs that the server ignores in it. Every statement has at least one outcome.
 //!
-//! **Bounds.** [`limits`](super::limits): `TRACKER_BYTES_MAX`, `STATEMENTS_MAX`, `PORTALS_MAX`, `PENDING_MAX`, `TAGS_MAX`.
+//! **Relations.** The tables that a RowDescription names are kept with the statement that it describes, and are part of
+//! the outcome of everything that runs it. The same list is never made twice.
+//!
+//! **Bounds.** [`limits`](super::limits): `TRACKER_BYTES_MAX`, `STATEMENTS_MAX`, `PORTALS_MAX`, `PENDING_MAX`, `TAGS_MAX`,
+//! `RELATIONS_MAX`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -45,12 +49,15 @@ use super::limits::{
 mod named;
 mod outcome;
 mod pending;
+mod relations;
 mod requests;
 mod text;
 
 use named::{Budget, Name, Portal, Prepared};
 pub use outcome::{Note, Outcome, ServerError};
 use pending::{Expectation, Run, Undo};
+use relations::Collected;
+pub use relations::Relations;
 pub use text::{Sql, Statement, StatementProtocol};
 
 pub use super::value::{Encoding, Parameter, TypedValue};
@@ -83,6 +90,8 @@ pub struct Tracker {
     reading: Reading,
     /// What is known of the statement at the head of the queue.
     progress: Progress,
+    /// Tables that the rows of the Query at the head come from.
+    collected: Collected,
     outcomes: VecDeque<Outcome>,
     last_number: u64,
     /// The statement that ended last in the current unit of extended query.
@@ -217,7 +226,7 @@ impl Tracker {
             Message::BindComplete => self.done(|front| matches!(front, Expectation::Bind { .. })),
             Message::CloseComplete => self.done(|front| matches!(front, Expectation::Close { .. })),
             Message::NoData => self.done(|front| matches!(front, Expectation::Describe { .. })),
-            Message::RowDescription(_) => self.described(),
+            Message::RowDescription(row) => self.described(row),
             Message::ParameterDescription(types) => self.parameter_types(types),
             Message::CopyInResponse => self.copy_begins(),
             Message::ParameterStatus { name: b"client_encoding", value } => {
@@ -247,6 +256,10 @@ impl Tracker {
             }
             (outcome.tags, outcome.rows, outcome.error) =
                 (progress.tags, progress.rows, progress.error);
+            outcome.relations = match &expectation {
+                Expectation::Query { .. } => self.collected.take(),
+                _ => expectation.relations(),
+            };
             self.outcomes.push_back(outcome);
         }
         self.owed = 0;
@@ -275,16 +288,27 @@ impl Tracker {
     }
 
     /// Rows are described for a Describe, or come with a Query.
-    fn described(&mut self) {
+    fn described(&mut self, row: &backend::Row<'_>) {
         match self.pending.front() {
-            Some(Expectation::Query { .. }) => {}
-            _ => self.done(|front| matches!(front, Expectation::Describe { .. })),
+            Some(Expectation::Query { .. }) => self.collected.add(row),
+            Some(Expectation::Describe { prepared, portal }) => {
+                let cell = match (prepared, portal) {
+                    (Some(prepared), _) => Some(&prepared.relations),
+                    (None, Some(portal)) => Some(portal.relations()),
+                    (None, None) => None,
+                };
+                if let Some(cell) = cell {
+                    cell.replace(|known| self.collected.only(row, known));
+                }
+                self.pop();
+            }
+            _ => self.mismatch(),
         }
     }
 
     fn parameter_types(&mut self, types: &backend::ParameterTypes<'_>) {
         match self.pending.front() {
-            Some(Expectation::Describe { prepared }) => {
+            Some(Expectation::Describe { prepared, .. }) => {
                 if let Some(prepared) = prepared {
                     prepared.describe(types.iter().collect());
                 }
@@ -338,12 +362,12 @@ impl Tracker {
     fn execute_ends(&mut self, note: Option<Note>) {
         match self.pending.front() {
             Some(Expectation::Query { .. }) => {}
-            Some(Expectation::Execute { run, .. }) => {
-                let run = *run;
+            Some(front @ Expectation::Execute { run, .. }) => {
+                let (run, relations) = (*run, front.relations());
                 self.pop();
                 self.copy_is_over();
                 self.last_run = Some(run);
-                self.conclude(run, note);
+                self.conclude(run, note, relations);
             }
             _ => {
                 self.progress = Progress::default();
@@ -352,10 +376,10 @@ impl Tracker {
         }
     }
 
-    fn conclude(&mut self, run: Run, note: Option<Note>) {
+    fn conclude(&mut self, run: Run, note: Option<Note>, relations: Relations) {
         let Progress { tags, rows, error } = std::mem::take(&mut self.progress);
         let Run { number, mark } = run;
-        self.outcomes.push_back(Outcome { number, mark, tags, rows, error, note });
+        self.outcomes.push_back(Outcome { number, mark, tags, rows, relations, error, note });
     }
 
     fn ready(&mut self, status: TransactionStatus) {
@@ -364,7 +388,8 @@ impl Tracker {
         while let Some(front) = self.pop() {
             match front {
                 Expectation::Query { run, .. } | Expectation::FunctionCall { run } => {
-                    self.conclude(run, None);
+                    let relations = self.collected.take();
+                    self.conclude(run, None, relations);
                     break;
                 }
                 Expectation::Sync => break,
@@ -372,7 +397,7 @@ impl Tracker {
                 other => {
                     self.mismatch();
                     if let Some(run) = other.run() {
-                        self.conclude(run, Some(Note::Unknown));
+                        self.conclude(run, Some(Note::Unknown), Relations::default());
                     }
                 }
             }
@@ -399,7 +424,7 @@ impl Tracker {
             Some(Expectation::Sync) => {
                 if let Some(run) = self.last_run.take() {
                     self.progress.error = Some(error);
-                    self.conclude(run, Some(Note::CommitFailed));
+                    self.conclude(run, Some(Note::CommitFailed), Relations::default());
                 }
             }
             Some(_) => self.unit_fails(&error),
@@ -417,7 +442,7 @@ impl Tracker {
             let Some(run) = expectation.run() else { continue };
             if index == 0 || failed.caused(expectation) {
                 self.progress.error = Some(error.clone());
-                self.conclude(run, None);
+                self.conclude(run, None, expectation.relations());
             } else {
                 self.skipped(run);
             }

@@ -11,6 +11,7 @@ mod frontend;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod relations;
 mod sasl;
 #[cfg(test)]
 mod session;

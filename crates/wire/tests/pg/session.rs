@@ -1,7 +1,9 @@
 //! A session in a test, and the messages that it is made of.
 
 use wire::pg::startup::Replication;
-use wire::pg::statement::{LimitExceeded, Note, Outcome, Parameter, ServerError, Tracker};
+use wire::pg::statement::{
+    LimitExceeded, Note, Outcome, Parameter, Relations, ServerError, Tracker,
+};
 use wire::pg::{backend, frontend};
 
 use crate::message;
@@ -124,7 +126,8 @@ pub(crate) fn error(sqlstate: &str) -> Vec<u8> {
 
 pub(crate) fn ended(number: u64, tags: &[&str], rows: u64) -> Outcome {
     let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-    Outcome { number, mark: 100, tags, rows, error: None, note: None }
+    let relations = Relations::default();
+    Outcome { number, mark: 100, tags, rows, relations, error: None, note: None }
 }
 
 pub(crate) fn failed(number: u64, sqlstate: &str) -> Outcome {
@@ -134,4 +137,19 @@ pub(crate) fn failed(number: u64, sqlstate: &str) -> Outcome {
 
 pub(crate) fn noted(number: u64, note: Note) -> Outcome {
     Outcome { note: Some(note), ..ended(number, &[], 0) }
+}
+
+/// A RowDescription of one column for each table.
+pub(crate) fn described(tables: &[u32]) -> Vec<u8> {
+    let mut body = u16::try_from(tables.len()).unwrap().to_be_bytes().to_vec();
+    for table in tables {
+        body.extend_from_slice(b"c\0");
+        body.extend_from_slice(&table.to_be_bytes());
+        body.extend_from_slice(&[0, 1, 0, 0, 0, 23, 0, 4, 255, 255, 255, 255, 0, 0]);
+    }
+    message(b'T', &body)
+}
+
+pub(crate) fn from(relations: &[u32], outcome: Outcome) -> Outcome {
+    Outcome { relations: relations.into(), ..outcome }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::relations::DescribedRows;
 use super::text::deallocated;
 use super::{LimitExceeded, Tracker};
 use crate::pg::frontend::{self, Format, Value};
@@ -60,6 +61,7 @@ pub(super) struct Prepared {
     types: Vec<u32>,
     /// As the server described them.
     described: OnceLock<Vec<u32>>,
+    pub(super) relations: DescribedRows,
     _charge: Charge,
 }
 
@@ -77,6 +79,7 @@ impl Prepared {
             encoding,
             types: parse.types.clone(),
             described: OnceLock::new(),
+            relations: DescribedRows::default(),
             _charge: charge,
         })
     }
@@ -106,6 +109,8 @@ pub(super) struct Portal {
     /// Name of the statement.
     pub(super) statement: Name,
     values: Vec<(Format, Option<Kept>)>,
+    /// Of a statement that SQL's PREPARE made.
+    relations: DescribedRows,
     _charge: Charge,
 }
 
@@ -125,7 +130,13 @@ impl Portal {
             sum.saturating_add(value.as_ref().map_or(size_of::<Kept>(), Kept::memory))
         });
         let charge = budget.charge(bytes)?;
-        Ok(Self { prepared, statement: name(bind.statement), values, _charge: charge })
+        let (statement, relations) = (name(bind.statement), DescribedRows::default());
+        Ok(Self { prepared, statement, values, relations, _charge: charge })
+    }
+
+    /// Where the tables of its rows are kept: with its statement, so that one description serves every Execute.
+    pub(super) fn relations(&self) -> &DescribedRows {
+        self.prepared.as_ref().map_or(&self.relations, |prepared| &prepared.relations)
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = TypedValue<'_>> {

@@ -1,6 +1,7 @@
 //! What became of a statement.
 
 use super::pending::Run;
+use super::relations::Relations;
 
 /// What became of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Outcome {
     pub tags: Vec<String>,
     /// Rows that the tags speak of, all together; of a statement that was suspended or failed, the rows sent.
     pub rows: u64,
+    /// Tables that its rows come from, as their descriptions said.
+    pub relations: Relations,
     /// The error, when there was one.
     pub error: Option<ServerError>,
     /// Anything else that is to be said.
@@ -22,7 +25,8 @@ pub struct Outcome {
 impl Outcome {
     pub(super) fn of(run: Run, note: Note) -> Self {
         let Run { number, mark } = run;
-        Self { number, mark, tags: Vec::new(), rows: 0, error: None, note: Some(note) }
+        let relations = Relations::default();
+        Self { number, mark, tags: Vec::new(), rows: 0, relations, error: None, note: Some(note) }
     }
 }
 

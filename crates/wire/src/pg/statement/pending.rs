@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::named::{Name, Portal, Prepared};
+use super::relations::Relations;
 
 /// One statement that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(super) enum Expectation {
     /// BindComplete.
     Bind { portal: Arc<Portal>, undo: Undo },
     /// ParameterDescription (of a statement), then RowDescription or NoData.
-    Describe { prepared: Option<Arc<Prepared>> },
+    Describe { prepared: Option<Arc<Prepared>>, portal: Option<Arc<Portal>> },
     /// CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute { run: Run, portal: Option<Arc<Portal>> },
     /// CloseComplete.
@@ -61,6 +62,14 @@ impl Expectation {
         }
     }
 
+    /// The tables of the rows that an Execute gives.
+    pub(super) fn relations(&self) -> Relations {
+        match self {
+            Self::Execute { portal: Some(portal), .. } => portal.relations().get(),
+            _ => Relations::default(),
+        }
+    }
+
     /// Whether this message's failure is why `later` cannot run.
     pub(super) fn caused(&self, later: &Self) -> bool {
         let Self::Execute { portal: Some(portal), .. } = later else { return false };
@@ -68,13 +77,13 @@ impl Expectation {
             portal.prepared.as_ref().is_some_and(|other| Arc::ptr_eq(prepared, other))
         };
         match self {
-            Self::Parse { prepared, .. } | Self::Describe { prepared: Some(prepared) } => {
+            Self::Parse { prepared, .. } | Self::Describe { prepared: Some(prepared), .. } => {
                 of(prepared)
             }
             Self::Bind { portal: bound, .. } => Arc::ptr_eq(bound, portal),
             Self::Query { .. }
             | Self::FunctionCall { .. }
-            | Self::Describe { prepared: None }
+            | Self::Describe { prepared: None, .. }
             | Self::Execute { .. }
             | Self::Close { .. }
             | Self::Sync

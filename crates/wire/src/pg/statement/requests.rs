@@ -123,13 +123,15 @@ impl Tracker {
         if self.is_unread() {
             return;
         }
-        let prepared = match target {
+        let (prepared, portal) = match target {
             Target::Statement(statement) => {
-                self.statements.get(name(statement).as_ref()).map(Arc::clone)
+                (self.statements.get(name(statement).as_ref()).map(Arc::clone), None)
             }
-            Target::Portal(_) => None,
+            Target::Portal(portal) => {
+                (None, self.portals.get(name(portal).as_ref()).map(Arc::clone))
+            }
         };
-        self.expect(Expectation::Describe { prepared });
+        self.expect(Expectation::Describe { prepared, portal });
     }
 
     pub(super) fn close(&mut self, target: &Target<'_>) {
