@@ -60,9 +60,7 @@ pub fn get(reach: &Reach, path: &str, bearer: Option<&str>) -> Result<Answer> {
 
 /// Any bytes at all.
 pub fn send(reach: &Reach, request: &str) -> Result<Answer> {
-    let port = reach.url.rsplit(':').next().and_then(|port| port.parse().ok());
-    let port: u16 = port.with_context(|| format!("no port in {}", reach.url))?;
-    let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, reach.https_port()?)))?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     let mut tls = tls::connect(stream, &reach.ca)?;
     tls.write_all(request.as_bytes())?;

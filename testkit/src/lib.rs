@@ -4,6 +4,7 @@
 #![expect(missing_docs, reason = "documentation for its own sake is padding in test code")]
 
 pub mod damage;
+pub mod disk;
 pub mod postgres;
 pub mod process;
 pub mod program;

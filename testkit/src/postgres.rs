@@ -12,14 +12,19 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+
+use crate::process::Identity;
+use crate::wait;
 
 pub use account::Account;
 pub use tls::Direct;
 
 /// A free port can be taken by someone else between the moment it was found and the moment the server binds it.
 const START_TRIES_MAX: u32 = 5;
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Whether the server waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,9 +222,38 @@ impl Postgres {
         self.pg_ctl(&["stop", "-m", "immediate", "-w"])
     }
 
-    /// Starts it again after [`Postgres::crash`], on the same port.
+    /// `kill -9` of the server and of every process of it; its files stay.
+    pub fn kill(&self) -> Result<()> {
+        let postmaster = self.postmaster()?;
+        let backends = postmaster.children();
+        // The server first: it would start anew what it misses.
+        for process in std::iter::once(&postmaster).chain(&backends) {
+            process.kill();
+        }
+        let gone = || std::iter::once(&postmaster).chain(&backends).all(|each| !each.runs());
+        wait::try_until(ENDS_WITHIN, || gone().then_some(())).context("it does not die")
+    }
+
+    /// Starts it again after [`Postgres::crash`] or [`Postgres::kill`], on the same port.
     pub fn restart(&self) -> Result<()> {
-        self.pg_ctl(&["start", "-w", "-l", text(&self.log())?])
+        let log = self.log();
+        let mut result = Ok(());
+        // What a killed server's last process holds of its memory may still be held.
+        let start = || {
+            result = self.pg_ctl(&["start", "-w", "-l", text(&log).ok()?]);
+            result.is_ok().then_some(())
+        };
+        match wait::try_until(ENDS_WITHIN, start) {
+            Some(()) => Ok(()),
+            None => result,
+        }
+    }
+
+    /// Its first process.
+    pub fn postmaster(&self) -> Result<Identity> {
+        let text = fs::read_to_string(self.data_directory().join("postmaster.pid"))?;
+        let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
+        pid.and_then(Identity::of).context("the database server does not run")
     }
 
     fn lay_out(&mut self, options: &Options) -> Result<()> {
@@ -447,9 +481,11 @@ mod tests {
     #[test]
     fn a_crashed_server_starts_again_on_the_same_port() {
         let server = Postgres::start().unwrap();
-        server.crash().unwrap();
-        assert!(server.psql("postgres", "select 1").is_err());
-        server.restart().unwrap();
-        assert_eq!(server.psql("postgres", "show port").unwrap(), server.port().to_string());
+        for end in [Postgres::crash, Postgres::kill] {
+            end(&server).unwrap();
+            assert!(server.psql("postgres", "select 1").is_err());
+            server.restart().unwrap();
+            assert_eq!(server.psql("postgres", "show port").unwrap(), server.port().to_string());
+        }
     }
 }

@@ -43,6 +43,13 @@ impl Identity {
         number.is_some_and(|pid| self.runs() && kill_process(pid, signal).is_ok())
     }
 
+    /// What it started and what still runs, not what those started.
+    pub fn children(&self) -> Vec<Self> {
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| parent(*pid) == Some(self.pid)).filter_map(Self::of).collect()
+    }
+
     /// As Ctrl-C does.
     pub fn interrupt(&self) -> bool {
         self.signal(Signal::INT)
@@ -61,6 +68,12 @@ impl Identity {
             wait::try_until(Duration::from_secs(5), || (!self.runs()).then_some(()));
         }
     }
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// A program that runs beside us, its output in a file.

@@ -218,7 +218,7 @@ impl Stack {
         reaper.folder(folder)?;
         let mut parts = Parts::new(folder, options);
         let postgres = parts.postgres(created)?;
-        reaper.process(&postmaster(&postgres)?)?;
+        reaper.process(&postgres.postmaster()?)?;
         reaper.folder(postgres.directory())?;
         let ports = Ports::find()?;
         let pass = parts.installation(&postgres, ports)?;
@@ -277,7 +277,8 @@ impl Stack {
             server_command(&self.facts.reach.binary, &self.facts.folder, &self.options);
         self.server = Running::start(&mut command, &self.facts.log())?;
         self.reaper.process(self.server.identity())?;
-        let ports = [self.facts.reach.port, self.facts.reach.oauth_port];
+        let reach = &self.facts.reach;
+        let ports = [reach.https_port()?, reach.port, reach.oauth_port];
         ready(&mut self.server, &ports, &self.facts.log())
     }
 
@@ -476,12 +477,6 @@ fn ready(server: &mut Running, ports: &[u16], log: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn postmaster(postgres: &Postgres) -> Result<Identity> {
-    let text = fs::read_to_string(postgres.data_directory().join("postmaster.pid"))?;
-    let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
-    pid.and_then(Identity::of).context("the database server does not run")
 }
 
 /// The stack that tests share when they do not disturb one another: the one that `PORTCULLIS_STACK` names, else one that

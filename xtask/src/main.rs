@@ -26,6 +26,8 @@ cargo xtask COMMAND
   down --dir DIR                       takes it away again, also after a crash
   test [--quick]                       everything that must hold before a change is taken; --quick leaves out what
                                        starts servers
+  test --kill-loop [ROUNDS]            `kill -9` of gateway and database under load, 200 times (10 minutes)
+  test --failing-disk                  each write and each sync of a scripted day fails once (20 minutes)
   bench pg [--quick]                   interleaved comparison with pgbouncer and the naked server
   lint                                 formatting, clippy, documentation, dependency policy, tidiness
   tidy | deny                          one of these alone
@@ -54,6 +56,9 @@ fn run(words: &[&str]) -> Result<()> {
         ["bench", rest @ ..] => stack::bench(rest),
         ["test"] => test::run(test::Extent::Whole),
         ["test", "--quick"] => test::run(test::Extent::Quick),
+        ["test", "--kill-loop"] => test::long(test::Long::Kills { rounds: "200" }),
+        ["test", "--kill-loop", rounds] => test::long(test::Long::Kills { rounds }),
+        ["test", "--failing-disk"] => test::long(test::Long::FailingDisk),
         ["lint"] => test::lint(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),

@@ -39,6 +39,30 @@ pub(crate) fn run(extent: Extent) -> Result<()> {
     report.conclude()
 }
 
+/// Stories that the whole run tells in brief, at full length.
+#[derive(Clone, Copy)]
+pub(crate) enum Long<'a> {
+    /// `kill -9`, so often.
+    Kills { rounds: &'a str },
+    /// Every write and sync of a day fails once.
+    FailingDisk,
+}
+
+pub(crate) fn long(story: Long<'_>) -> Result<()> {
+    let (name, setting, value) = match story {
+        Long::Kills { rounds } => {
+            ("kill_minus_nine_loses_nothing", "PORTCULLIS_KILL_ROUNDS", rounds)
+        }
+        Long::FailingDisk => ("whichever_write_or_sync_fails", "PORTCULLIS_FAILING_DISK", "every"),
+    };
+    packages::ensure(For::Tests)?;
+    let programs = build::programs(Profile::Dev, &[build::PORTCULLIS])?;
+    let [portcullis] = programs.as_slice() else { anyhow::bail!("nothing was built") };
+    let words =
+        ["test", "--locked", "--package", "e2e", "--test", "e2e", name, "--", "--nocapture"];
+    shell::run(shell::cargo(words).env("PORTCULLIS_BIN", portcullis).env(setting, value))
+}
+
 /// What needs no running program.
 pub(crate) fn lint() -> Result<()> {
     let mut report = Report::new();

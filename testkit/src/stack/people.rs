@@ -105,6 +105,12 @@ impl Person {
 }
 
 impl Reach {
+    /// Where the API and the token service listen.
+    pub fn https_port(&self) -> Result<u16> {
+        let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.with_context(|| format!("no port in {}", self.url))
+    }
+
     /// The binary, with token cache and device key in this folder.
     pub fn portcullis(&self, home: &Path) -> Command {
         let mut command = program::clean(&self.binary);
