@@ -31,6 +31,7 @@ impl Profile {
 /// Programs of the workspace, as `(package, binary)`.
 pub(crate) const PORTCULLIS: (&str, &str) = ("portcullis", "portcullis");
 pub(crate) const STACK: (&str, &str) = ("testkit", "stack");
+pub(crate) const CONFORMANCE: (&str, &str) = ("e2e", "conformance");
 pub(crate) const BENCH: (&str, &str) = ("bench", "bench");
 
 /// Builds programs and copies them to this checkout's own place under the shared target folder.

@@ -28,6 +28,8 @@ cargo xtask COMMAND
                                        starts servers
   test --kill-loop [ROUNDS]            `kill -9` of gateway and database under load, 200 times (10 minutes)
   test --failing-disk                  each write and each sync of a scripted day fails once (20 minutes)
+  conformance [CLIENT…]                every client's features through the gateway and directly; writes
+                                       docs/conformance/clients.md
   bench pg [--quick]                   interleaved comparison with pgbouncer and the naked server
   lint                                 formatting, clippy, documentation, dependency policy, tidiness
   tidy | deny                          one of these alone
@@ -54,6 +56,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["up", rest @ ..] => stack::up(rest),
         ["down", rest @ ..] => stack::down(rest),
         ["bench", rest @ ..] => stack::bench(rest),
+        ["conformance", rest @ ..] => stack::conformance(rest),
         ["test"] => test::run(test::Extent::Whole),
         ["test", "--quick"] => test::run(test::Extent::Quick),
         ["test", "--kill-loop"] => test::long(test::Long::Kills { rounds: "200" }),

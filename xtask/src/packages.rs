@@ -13,6 +13,7 @@ pub(crate) enum For {
     Demo,
     Tests,
     Bench,
+    Conformance,
 }
 
 struct Need {
@@ -22,34 +23,47 @@ struct Need {
     by: &'static [For],
 }
 
+const EVERYONE: &[For] = &[For::Demo, For::Tests, For::Bench, For::Conformance];
+
 const NEEDS: &[Need] = &[
-    Need {
-        package: "postgresql",
-        files: &["/usr/lib/postgresql/*/bin/postgres"],
-        by: &[For::Demo, For::Tests, For::Bench],
-    },
-    Need {
-        package: "postgresql-client",
-        files: &["/usr/bin/psql"],
-        by: &[For::Demo, For::Tests, For::Bench],
-    },
+    Need { package: "postgresql", files: &["/usr/lib/postgresql/*/bin/postgres"], by: EVERYONE },
+    Need { package: "postgresql-client", files: &["/usr/bin/psql"], by: EVERYONE },
     Need {
         package: "postgresql-contrib", // pgbench
         files: &["/usr/bin/pgbench", "/usr/lib/postgresql/*/bin/pgbench"],
-        by: &[For::Demo, For::Tests, For::Bench],
+        by: EVERYONE,
     },
+    Need { package: "openssl", files: &["/usr/bin/openssl"], by: EVERYONE },
     Need {
-        package: "openssl",
-        files: &["/usr/bin/openssl"],
-        by: &[For::Demo, For::Tests, For::Bench],
+        package: "python3-venv",
+        files: &["/usr/lib/python3*/ensurepip"],
+        by: &[For::Tests, For::Conformance],
     },
-    Need { package: "python3-venv", files: &["/usr/lib/python3*/ensurepip"], by: &[For::Tests] },
     Need { package: "strace", files: &["/usr/bin/strace"], by: &[For::Tests] },
     Need { package: "faketime", files: &["/usr/bin/faketime"], by: &[For::Tests] },
     Need {
         package: "pgbouncer",
         files: &["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"],
         by: &[For::Bench],
+    },
+    Need { package: "nodejs", files: &["/usr/bin/node"], by: &[For::Conformance] },
+    Need { package: "npm", files: &["/usr/bin/npm"], by: &[For::Conformance] },
+    Need { package: "default-jdk-headless", files: &["/usr/bin/javac"], by: &[For::Conformance] },
+    Need {
+        package: "libpostgresql-jdbc-java",
+        files: &["/usr/share/java/postgresql.jar"],
+        by: &[For::Conformance],
+    },
+    Need { package: "golang-go", files: &["/usr/bin/go"], by: &[For::Conformance] },
+    Need {
+        package: "golang-github-lib-pq-dev",
+        files: &["/usr/share/gocode/src/github.com/lib/pq"],
+        by: &[For::Conformance],
+    },
+    Need {
+        package: "golang-github-jackc-pgx-v4-dev",
+        files: &["/usr/share/gocode/src/github.com/jackc/pgx"],
+        by: &[For::Conformance],
     },
 ];
 

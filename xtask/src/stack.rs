@@ -38,6 +38,25 @@ pub(crate) fn bench(rest: &[&str]) -> Result<()> {
     shell::run(Command::new(bench).args(rest).env("PORTCULLIS_BIN", portcullis))
 }
 
+/// Clients, or drivers' own suites, with the program as the tests run it.
+pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
+    packages::ensure(For::Conformance)?;
+    let programs = build::programs(Profile::Dev, &[build::PORTCULLIS, build::CONFORMANCE])?;
+    let [portcullis, conformance] = programs.as_slice() else { bail!("nothing was built") };
+    let pages = shell::checkout().join("docs/conformance");
+    std::fs::create_dir_all(&pages)?;
+    shell::run(
+        Command::new(conformance)
+            .arg("clients")
+            .args(rest)
+            .arg("--cache")
+            .arg(shell::target().join("conformance"))
+            .arg("--page")
+            .arg(pages.join("clients.md"))
+            .env("PORTCULLIS_BIN", portcullis),
+    )
+}
+
 fn run_kit(command: &str, rest: &[&str]) -> Result<()> {
     let programs = build_loudly(&[build::PORTCULLIS, build::STACK])?;
     let [portcullis, kit] = programs.as_slice() else { bail!("nothing was built") };

@@ -1,0 +1,105 @@
+//! The two places that are compared: a gateway in front of PostgreSQL, and PostgreSQL of the same version, reached over
+//! TLS with a password.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use testkit::postgres::{self, Postgres};
+use testkit::program;
+use testkit::stack::{Credential, OWNER, Options, Privileges, Stack};
+
+/// Everything that a client needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// `gateway` or `directly`.
+    pub name: &'static str,
+    pub port: u16,
+    pub user: String,
+    pub password: String,
+    pub authority: PathBuf,
+    /// A short handle in place of the password; a gateway's alone.
+    pub handle: Option<String>,
+}
+
+/// Both.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub gateway: Place,
+    pub directly: Place,
+    stack: Stack,
+    _server: Postgres,
+}
+
+impl Ground {
+    pub(crate) fn prepare() -> Result<Self> {
+        println!("Starting the gateway and the two servers …");
+        let options = Options { privileges: Privileges::TestStack, ..Options::default() };
+        let stack = Stack::start(&options)?;
+        let owner = stack.facts.owner.as_ref().context("the stack has no superuser")?;
+        let password = owner.token(Credential::Secret)?;
+        let handle = owner.token_command(Credential::Secret)?.arg("--handle").output()?;
+        let handle = String::from_utf8(handle.stdout)?.trim().to_owned();
+        anyhow::ensure!(handle.starts_with("pct_"), "`{handle}` is no handle");
+        let gateway = Place {
+            name: "gateway",
+            port: stack.facts.reach.port,
+            user: OWNER.to_owned(),
+            password: password.clone(),
+            authority: stack.facts.reach.ca.clone(),
+            handle: Some(handle),
+        };
+        let server = server(&password)?;
+        let directly = Place {
+            name: "directly",
+            port: server.port(),
+            user: OWNER.to_owned(),
+            password,
+            authority: server.server_ca_file(),
+            handle: None,
+        };
+        Ok(Self { gateway, directly, stack, _server: server })
+    }
+
+    /// The servers' version.
+    pub(crate) fn version(&self) -> Result<String> {
+        let version = self.stack.postgres.psql("postgres", "show server_version")?;
+        Ok(version.split(' ').next().unwrap_or_default().to_owned())
+    }
+}
+
+/// A server that takes the same password over TLS. The token is as good a password as any, and as long as the other.
+fn server(password: &str) -> Result<Postgres> {
+    let server = Postgres::start_with(&postgres::Options::default())?;
+    let hba = server.data_directory().join("pg_hba.conf");
+    let mut hba = OpenOptions::new().append(true).open(hba)?;
+    hba.write_all(b"hostssl all all 127.0.0.1/32 password\n")?;
+    server.reload()?;
+    let password = password.replace('\'', "''");
+    server.psql(
+        "postgres",
+        &format!(
+            "create role \"{OWNER}\" superuser login password '{password}'; create database orders;"
+        ),
+    )?;
+    Ok(server)
+}
+
+impl Place {
+    /// libpq's environment for this place.
+    pub(crate) fn command(&self, program: &Path, database: &str) -> std::process::Command {
+        let mut command = program::clean(program);
+        command
+            .env("PGHOST", "localhost")
+            .env("PGPORT", self.port.to_string())
+            .env("PGDATABASE", database)
+            .env("PGUSER", &self.user)
+            .env("PGPASSWORD", &self.password)
+            .env("PGSSLMODE", "verify-full")
+            .env("PGSSLROOTCERT", &self.authority)
+            .env("PGCONNECT_TIMEOUT", "20")
+            .envs(self.handle.iter().map(|handle| ("PGHANDLE", handle)));
+        command
+    }
+}

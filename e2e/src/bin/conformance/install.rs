@@ -1,0 +1,186 @@
+//! Getting the clients: from PyPI, npm, crates.io and the distribution, into a folder of their own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use testkit::program;
+
+use crate::clients::{Client, Family};
+
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/pg");
+const JDBC: &str = "/usr/share/java/postgresql.jar";
+const GO_PACKAGES: &str = "/usr/share/gocode";
+
+/// Where what is downloaded and built lies.
+#[derive(Debug)]
+pub(crate) struct Cache(PathBuf);
+
+impl Cache {
+    pub(crate) fn at(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+
+    /// A folder below it, made when it is missing.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.0.join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}
+
+/// How a client's program is started.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub command: PathBuf,
+    pub arguments: Vec<PathBuf>,
+    pub environment: Vec<(&'static str, String)>,
+}
+
+/// The programs of these clients, in their order. One that cannot be had is an error: nothing is skipped.
+pub(crate) fn programs(clients: &[Client], cache: &Cache) -> Result<Vec<Program>> {
+    clients
+        .iter()
+        .map(|client| {
+            program_of(*client, cache)
+                .with_context(|| format!("{} is not to be had", client.title()))
+        })
+        .collect()
+}
+
+fn program_of(client: Client, cache: &Cache) -> Result<Program> {
+    let script = client.script();
+    Ok(match client.family() {
+        Family::Python => Program {
+            command: python(cache)?,
+            arguments: vec![source("python").join(script)],
+            environment: client.environment(),
+        },
+        Family::Node => Program {
+            command: PathBuf::from("node"),
+            arguments: vec![source("node").join(script)],
+            environment: vec![("NODE_PATH", shown(&node_modules(cache)?))],
+        },
+        Family::Go => Program {
+            command: go(script, cache)?,
+            arguments: Vec::new(),
+            environment: vec![("DRIVER_VERSION", debian_version(client.package())?)],
+        },
+        Family::Java => Program {
+            command: PathBuf::from("java"),
+            arguments: java(script, cache)?,
+            environment: Vec::new(),
+        },
+        Family::Rust => Program {
+            command: rust(script, cache)?,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        },
+    })
+}
+
+fn source(family: &str) -> PathBuf {
+    Path::new(SOURCES).join(family)
+}
+
+/// A Python with the packages of `requirements.txt`, made anew when that file has changed.
+pub(crate) fn python(cache: &Cache) -> Result<PathBuf> {
+    let wanted = source("python").join("requirements.txt");
+    let folder = cache.folder("python")?;
+    let python = folder.join("venv/bin/python");
+    if unchanged(&wanted, &folder)? {
+        return Ok(python);
+    }
+    println!("Installing Python's clients from PyPI …");
+    must(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder.join("venv")))?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    must(pip.arg(&wanted))?;
+    remember(&wanted, &folder)?;
+    Ok(python)
+}
+
+fn node_modules(cache: &Cache) -> Result<PathBuf> {
+    let wanted = source("node").join("package.json");
+    let folder = cache.folder("node")?;
+    if !unchanged(&wanted, &folder)? {
+        println!("Installing Node's clients from npm …");
+        must(Command::new("npm").args(["install", "--silent", "--no-fund"]).current_dir({
+            fs::copy(&wanted, folder.join("package.json"))?;
+            &folder
+        }))?;
+        remember(&wanted, &folder)?;
+    }
+    Ok(folder.join("node_modules"))
+}
+
+fn go(script: &str, cache: &Cache) -> Result<PathBuf> {
+    let program = cache.folder("go")?.join(script.trim_end_matches(".go"));
+    let mut go = go_command(cache)?;
+    must(
+        go.arg("build")
+            .arg("-o")
+            .arg(&program)
+            .args(["harness.go", script])
+            .current_dir(source("go")),
+    )?;
+    Ok(program)
+}
+
+/// `go` with the distribution's packages and nothing from elsewhere.
+pub(crate) fn go_command(cache: &Cache) -> Result<Command> {
+    let mut go = Command::new("go");
+    go.env("GO111MODULE", "off")
+        .env("GOFLAGS", "")
+        .env("GOPATH", GO_PACKAGES)
+        .env("GOCACHE", cache.folder("go-build")?);
+    Ok(go)
+}
+
+fn java(script: &str, cache: &Cache) -> Result<Vec<PathBuf>> {
+    let classes = cache.folder("java")?;
+    let mut javac = Command::new("javac");
+    javac.arg("-d").arg(&classes).args(["-cp", JDBC]);
+    must(javac.arg(source("java").join(script)))?;
+    let path = format!("{}:{JDBC}", shown(&classes));
+    let class = script.trim_end_matches(".java");
+    Ok(["-cp", &path, class].map(PathBuf::from).to_vec())
+}
+
+fn rust(program: &str, cache: &Cache) -> Result<PathBuf> {
+    let target = cache.folder("rust")?;
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["build", "--locked", "--quiet", "--bin", program])
+        .current_dir(source("rust"))
+        .env("CARGO_TARGET_DIR", &target);
+    must(&mut cargo)?;
+    Ok(target.join("debug").join(program))
+}
+
+/// The version of an installed package, without the distribution's own part.
+pub(crate) fn debian_version(package: &str) -> Result<String> {
+    let mut query = Command::new("dpkg-query");
+    let said = program::run(query.args(["-W", "-f", "${Version}", package]))?.expect_success()?;
+    let upstream = said.rsplit_once('-').map_or(said.as_str(), |(upstream, _)| upstream);
+    Ok(upstream.to_owned())
+}
+
+fn unchanged(wanted: &Path, folder: &Path) -> Result<bool> {
+    let made = fs::read(folder.join("made-from")).unwrap_or_default();
+    Ok(made == fs::read(wanted)?)
+}
+
+fn remember(wanted: &Path, folder: &Path) -> Result<()> {
+    fs::write(folder.join("made-from"), fs::read(wanted)?)?;
+    Ok(())
+}
+
+pub(crate) fn must(command: &mut Command) -> Result<()> {
+    program::run(command)?.expect_success().map(drop)
+}
+
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

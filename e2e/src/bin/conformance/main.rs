@@ -1,0 +1,66 @@
+//! Clients and drivers' own suites, through the gateway and directly: what `cargo xtask conformance` builds and runs.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people at a terminal"
+)]
+
+mod clients;
+mod ground;
+mod install;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use clients::Client;
+use ground::Ground;
+use install::Cache;
+
+const USAGE: &str = "usage: conformance clients [NAME…] --cache DIR --page FILE";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<()> {
+    match words {
+        ["clients", names @ .., "--cache", cache, "--page", page] => {
+            clients(names, &Cache::at(PathBuf::from(cache)), &PathBuf::from(page))
+        }
+        _ => bail!(USAGE),
+    }
+}
+
+/// Every client, or those that are named; the page is written when it is about all.
+fn clients(names: &[&str], cache: &Cache, page: &std::path::Path) -> Result<()> {
+    let chosen = Client::chosen(names)?;
+    let programs = install::programs(&chosen, cache)?;
+    let ground = Ground::prepare()?;
+    let mut results = Vec::new();
+    for (client, program) in chosen.iter().zip(&programs) {
+        println!("{}", client.title());
+        let result = clients::compare(*client, program, &ground)?;
+        print!("{}", table::plain(&result));
+        results.push(result);
+    }
+    if names.is_empty() {
+        std::fs::write(page, table::page(&results, &ground.version()?))?;
+        println!("written: {}", page.display());
+    }
+    let different: Vec<String> = results.iter().flat_map(clients::Compared::differences).collect();
+    if different.is_empty() {
+        return Ok(());
+    }
+    bail!("not as directly:\n  {}", different.join("\n  "))
+}

@@ -1,0 +1,75 @@
+//! The page, and what the terminal shows.
+
+use crate::clients::{Compared, FEATURES, Outcome};
+
+/// One client for the terminal.
+pub(crate) fn plain(result: &Compared) -> String {
+    let cells = FEATURES.iter().map(|(feature, heading)| match result.outcome(feature) {
+        Some(Outcome::Works) => format!("  {heading}: ✓\n"),
+        Some(Outcome::Fails { reason }) => format!("  {heading}: ✗ {reason}\n"),
+        Some(Outcome::Absent { reason, .. }) => format!("  {heading}: n/a, {reason}\n"),
+        None => format!("  {heading}: nothing was said\n"),
+    });
+    cells.collect()
+}
+
+/// `docs/conformance/clients.md`.
+pub(crate) fn page(results: &[Compared], server: &str) -> String {
+    let mut notes = Notes::default();
+    let headings: Vec<&str> = FEATURES.iter().map(|(_, heading)| *heading).collect();
+    let mut rows = vec![
+        format!("| client | {} |", headings.join(" | ")),
+        format!("|---|{}", ":-:|".repeat(FEATURES.len())),
+    ];
+    for result in results {
+        let cells: Vec<String> =
+            FEATURES.iter().map(|(feature, _)| cell(result.outcome(feature), &mut notes)).collect();
+        let title = result.client.title();
+        rows.push(format!("| **{title}** ({}) | {} |", result.versions, cells.join(" | ")));
+    }
+    let differences: Vec<String> = results.iter().flat_map(Compared::differences).collect();
+    let verdict = if differences.is_empty() {
+        "Directly, every one of them gave the same result.".to_owned()
+    } else {
+        format!("Not as directly: {}.", differences.join("; "))
+    };
+    format!(
+        "# Clients\n\n\
+         Made by `cargo xtask conformance`: each client's program (`e2e/clients/pg`, whose README says what each \
+         column does) ran through the gateway in front of PostgreSQL {server}, and directly against PostgreSQL {server} \
+         over TLS with a password. {verdict}\n\n{}\n\n\
+         ✓ works through the gateway; ✗ does not; n/a: the client has no such feature.\n{}",
+        rows.join("\n"),
+        notes.text()
+    )
+}
+
+fn cell(outcome: Option<&Outcome>, notes: &mut Notes) -> String {
+    match outcome {
+        Some(Outcome::Works) => "✓".to_owned(),
+        Some(Outcome::Fails { reason }) => format!("✗ [{}]", notes.number(reason.clone())),
+        Some(Outcome::Absent { reason, source }) => {
+            format!("n/a [{}]", notes.number(format!("{reason} ([documentation]({source}))")))
+        }
+        None => "✗".to_owned(),
+    }
+}
+
+/// Footnotes, each once.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Notes {
+    fn number(&mut self, note: String) -> usize {
+        let position = self.0.iter().position(|known| *known == note);
+        position.unwrap_or_else(|| {
+            self.0.push(note);
+            self.0.len() - 1
+        }) + 1
+    }
+
+    fn text(&self) -> String {
+        let lines = self.0.iter().zip(1..).map(|(note, number)| format!("\n[{number}] {note}  "));
+        lines.collect::<String>() + if self.0.is_empty() { "" } else { "\n" }
+    }
+}
