@@ -130,6 +130,16 @@ impl Observer {
                         backend::Message::ParameterStatus { name, value } => {
                             note_strings(&mut self.strings, name, value);
                         }
+                        // A client that is asked again could give its token to a server that wants it.
+                        backend::Message::Authentication(_) => {
+                            return Err(login_again("Authentication"));
+                        }
+                        backend::Message::BackendKeyData { .. } => {
+                            return Err(login_again("BackendKeyData"));
+                        }
+                        backend::Message::NegotiateProtocolVersion => {
+                            return Err(login_again("NegotiateProtocolVersion"));
+                        }
                         _ => {}
                     }
                     self.tracker.server(&message, rows);
@@ -224,6 +234,10 @@ impl Observer {
 /// The tracker hands it back with the outcome: microseconds since the epoch.
 fn mark(now: Timestamp) -> u64 {
     u64::try_from(now.micros()).unwrap_or_default()
+}
+
+fn login_again(message: &'static str) -> Unobservable {
+    Malformed::Body { message, what: "it belongs to a login, which is over" }.into()
 }
 
 fn note_strings(strings: &mut Strings, name: &[u8], value: &[u8]) {

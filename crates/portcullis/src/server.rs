@@ -14,6 +14,7 @@ use gateway::Gateway;
 use gateway::provision::Provisioner;
 use model::TenantId;
 use model::event::EventBody;
+use runtime::descriptors::{self, Shares};
 use runtime::metrics::Registry;
 use runtime::{Config, Environment, Shutdown, telemetry, tls};
 use tokio::net::TcpListener;
@@ -59,8 +60,9 @@ async fn start(installation: &Installation) -> Result<(), Failure> {
     reconcilers(installation);
     let metrics = Registry::new();
     let provisioner = provisioner(installation);
-    let gateway = start_gateway(installation, tenant, (&provisioner, &metrics))?;
-    let https = start_https(installation, tenant, (provisioner, metrics)).await?;
+    let shares = Shares::of(descriptors::raise_limit(), https::CONNECTIONS_MAX);
+    let gateway = start_gateway(installation, tenant, (&provisioner, &metrics, shares))?;
+    let https = start_https(installation, tenant, (provisioner, metrics, shares)).await?;
     for (listener, address) in gateway.addresses() {
         info!(listener, %address, "answers");
     }
@@ -135,11 +137,11 @@ fn provisioner(installation: &Installation) -> Provisioner {
 fn start_gateway(
     installation: &Installation,
     tenant: TenantId,
-    (provisioner, metrics): (&Provisioner, &Registry),
+    (provisioner, metrics, shares): (&Provisioner, &Registry, Shares),
 ) -> Result<Gateway, Failure> {
     let Installation { config, clock, tasks, store, keyring, log, live, .. } = installation;
     Gateway::start(gateway::Parts {
-        config: config.gateway.clone(),
+        config: within(config.gateway.clone(), shares),
         issuer: issuer(installation, tenant),
         tenant,
         snapshots: store.snapshots(),
@@ -155,11 +157,25 @@ fn start_gateway(
     .map_err(|error| failed(&error))
 }
 
+/// Not more connections than there are descriptors for; said, because who set the bound expects another.
+fn within(mut config: runtime::config::Gateway, shares: Shares) -> runtime::config::Gateway {
+    let (wanted, possible) = (config.limits.connections_max, shares.sessions_max);
+    if wanted > possible {
+        warn!(
+            wanted,
+            possible,
+            "`gateway.limits.connectionsMax` needs more file descriptors; raise LimitNOFILE"
+        );
+        config.limits.connections_max = possible;
+    }
+    config
+}
+
 /// Token service and API on one origin; the address where it listens.
 async fn start_https(
     installation: &Installation,
     tenant: TenantId,
-    (provisioner, metrics): (Provisioner, Registry),
+    (provisioner, metrics, shares): (Provisioner, Registry, Shares),
 ) -> Result<SocketAddr, Failure> {
     let Installation { config, clock, tasks, store, keyring, log, live, control, .. } =
         installation;
@@ -193,7 +209,12 @@ async fn start_https(
         failed(&format!("it cannot listen on {listen}: {error}")).next("change `http.listen`")
     })?;
     let address = listener.local_addr().map_err(|error| failed(&error))?;
-    let https = Https { tls: TlsAcceptor::from(tls), router, tasks: tasks.clone() };
+    let https = Https {
+        tls: TlsAcceptor::from(tls),
+        router,
+        tasks: tasks.clone(),
+        connections_max: shares.https_max,
+    };
     drop(tasks.spawn("https", https::serve(listener, https)));
     Ok(address)
 }

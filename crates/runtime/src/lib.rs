@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod environment;
 pub mod metrics;
 pub mod secret;

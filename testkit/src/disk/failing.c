@@ -59,8 +59,9 @@ static int fails(uint64_t kind, const char *call, int file) {
 
 #define REAL(name) static __typeof__(name) *real; if (!real) *(void **)&real = dlsym(RTLD_NEXT, #name)
 
-/* The half that came to the disk before it failed. */
+/* The half that came to the disk before it failed; in the middle of a file a disk writes sectors whole or not at all. */
 static size_t half(size_t length) { return control->armed == TORN_WRITES ? length / 2 : 0; }
+static size_t sectors(size_t length) { return half(length) / 512 * 512; }
 
 static ssize_t failed(void) {
     errno = (int)control->error;
@@ -82,14 +83,14 @@ ssize_t writev(int file, const struct iovec *parts, int count) {
 ssize_t pwrite(int file, const void *bytes, size_t length, off_t at) {
     REAL(pwrite);
     if (!fails(WRITES, "pwrite", file)) return real(file, bytes, length, at);
-    if (half(length)) (void)!real(file, bytes, half(length), at);
+    if (sectors(length)) (void)!real(file, bytes, sectors(length), at);
     return failed();
 }
 
 ssize_t pwrite64(int file, const void *bytes, size_t length, off64_t at) {
     REAL(pwrite64);
     if (!fails(WRITES, "pwrite", file)) return real(file, bytes, length, at);
-    if (half(length)) (void)!real(file, bytes, half(length), at);
+    if (sectors(length)) (void)!real(file, bytes, sectors(length), at);
     return failed();
 }
 

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 /// Connections at a time: a few hundred clients, and room for bursts.
-const CONNECTIONS_MAX: usize = 2_048;
+pub(crate) const CONNECTIONS_MAX: u32 = 2_048;
 /// Of them, from one address: a host that runs many workloads stays below.
 const CONNECTIONS_PER_SOURCE_MAX: usize = 512;
 /// From accept to the end of the TLS handshake.
@@ -38,11 +38,13 @@ pub(crate) struct Https {
     pub(crate) tls: TlsAcceptor,
     pub(crate) router: Router,
     pub(crate) tasks: Tasks,
+    /// At most [`CONNECTIONS_MAX`].
+    pub(crate) connections_max: u32,
 }
 
 /// Accepts until the stop is requested; connections then end after their present request.
 pub(crate) async fn serve(listener: TcpListener, https: Https) {
-    let admission = Admission::default();
+    let admission = Admission::of(https.connections_max);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -92,15 +94,23 @@ async fn connection(stream: TcpStream, peer: SocketAddr, https: Https) -> io::Re
 }
 
 /// Who holds how many connections.
-#[derive(Clone, Debug, Default)]
-struct Admission(Arc<Mutex<HashMap<IpAddr, usize>>>);
+#[derive(Clone, Debug)]
+struct Admission {
+    connections_max: usize,
+    held: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
 
 impl Admission {
+    fn of(connections_max: u32) -> Self {
+        let connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
+        Self { connections_max, held: Arc::default() }
+    }
+
     fn admit(&self, source: IpAddr) -> Option<Permit> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let total: usize = held.values().sum();
         let own = held.get(&source).copied().unwrap_or(0);
-        if total >= CONNECTIONS_MAX || own >= CONNECTIONS_PER_SOURCE_MAX {
+        if total >= self.connections_max || own >= CONNECTIONS_PER_SOURCE_MAX {
             return None;
         }
         held.insert(source, own + 1);
@@ -117,7 +127,7 @@ struct Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut held = self.admission.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.admission.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(own) = held.get_mut(&self.source) {
             *own -= 1;
             if *own == 0 {
@@ -133,13 +143,13 @@ mod tests {
 
     #[test]
     fn one_source_cannot_keep_the_others_out_and_gives_its_places_back() {
-        let admission = Admission::default();
+        let admission = Admission::of(CONNECTIONS_MAX);
         let (greedy, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let held: Vec<_> = std::iter::from_fn(|| admission.admit(greedy)).collect();
         assert_eq!(held.len(), CONNECTIONS_PER_SOURCE_MAX);
         assert!(admission.admit(other).is_some());
         drop(held);
         assert!(admission.admit(greedy).is_some());
-        assert!(admission.0.lock().unwrap().is_empty());
+        assert!(admission.held.lock().unwrap().is_empty());
     }
 }
