@@ -10,6 +10,7 @@ pub mod process;
 pub mod program;
 pub mod slot;
 pub mod stack;
+pub mod statement_log;
 pub mod wait;
 
 pub use slot::{Kind, Slot, slot};

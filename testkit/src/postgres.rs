@@ -350,6 +350,12 @@ pub struct DirectLogin<'a> {
     pub key: &'a Path,
 }
 
+/// The folder of the server's programs.
+pub fn programs() -> Result<PathBuf> {
+    let server = template::binary("postgres")?;
+    Ok(server.parent().context("a program without a folder")?.to_owned())
+}
+
 /// Stops the server in this directory, if it runs, and removes the directory. Nothing happens when it is gone already.
 pub fn stop(directory: &Path) -> Result<()> {
     if !directory.try_exists()? {

@@ -63,6 +63,8 @@ pub enum Enrolment {
 pub struct Options {
     pub privileges: Privileges,
     pub fsync: Fsync,
+    /// More settings of the database server's.
+    pub postgres: Vec<(String, String)>,
     pub enrolment: Enrolment,
     /// `durable`, `gated` or `bounded`.
     pub audit_mode: &'static str,
@@ -81,6 +83,7 @@ impl Default for Options {
         Self {
             privileges: Privileges::Ordinary,
             fsync: Fsync::Off,
+            postgres: Vec::new(),
             enrolment: Enrolment::Applied,
             audit_mode: "bounded",
             limits: "",
@@ -353,8 +356,11 @@ impl<'a> Parts<'a> {
             Privileges::Ordinary => DirectAccess::None,
             Privileges::TestStack => DirectAccess::Superuser,
         };
-        let options =
-            postgres::Options { fsync: self.options.fsync, direct_access, settings: Vec::new() };
+        let options = postgres::Options {
+            fsync: self.options.fsync,
+            direct_access,
+            settings: self.options.postgres.clone(),
+        };
         let postgres = self.timed("PostgreSQL", || {
             let postgres = Postgres::start_with(&options)?;
             created(&Created::Postgres(postgres.directory()))?;

@@ -11,6 +11,7 @@ mod fuzz;
 mod packages;
 mod shell;
 mod stack;
+mod suites;
 mod test;
 mod tidy;
 
@@ -30,6 +31,8 @@ cargo xtask COMMAND
   test --failing-disk                  each write and each sync of a scripted day fails once (20 minutes)
   conformance [CLIENT…]                every client's features through the gateway and directly; writes
                                        docs/conformance/clients.md
+  test --pg-regress                    PostgreSQL's own suites, directly and through the gateway, and the server's own
+                                       statement log against ours
   bench pg [--quick]                   interleaved comparison with pgbouncer and the naked server
   lint                                 formatting, clippy, documentation, dependency policy, tidiness
   tidy | deny                          one of these alone
@@ -62,6 +65,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["test", "--kill-loop"] => test::long(test::Long::Kills { rounds: "200" }),
         ["test", "--kill-loop", rounds] => test::long(test::Long::Kills { rounds }),
         ["test", "--failing-disk"] => test::long(test::Long::FailingDisk),
+        ["test", "--pg-regress"] => suites::run(),
         ["lint"] => test::lint(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),

@@ -14,6 +14,8 @@ pub(crate) enum For {
     Tests,
     Bench,
     Conformance,
+    /// PostgreSQL's own suites.
+    Suites,
 }
 
 struct Need {
@@ -23,7 +25,7 @@ struct Need {
     by: &'static [For],
 }
 
-const EVERYONE: &[For] = &[For::Demo, For::Tests, For::Bench, For::Conformance];
+const EVERYONE: &[For] = &[For::Demo, For::Tests, For::Bench, For::Conformance, For::Suites];
 
 const NEEDS: &[Need] = &[
     Need { package: "postgresql", files: &["/usr/lib/postgresql/*/bin/postgres"], by: EVERYONE },
@@ -41,6 +43,14 @@ const NEEDS: &[Need] = &[
     },
     Need { package: "strace", files: &["/usr/bin/strace"], by: &[For::Tests] },
     Need { package: "faketime", files: &["/usr/bin/faketime"], by: &[For::Tests] },
+    Need { package: "gcc", files: &["/usr/bin/gcc"], by: &[For::Suites] },
+    Need {
+        package: "libpq-dev",
+        files: &["/usr/include/postgresql/libpq-fe.h"],
+        by: &[For::Suites],
+    },
+    Need { package: "dpkg-dev", files: &["/usr/bin/dpkg-source"], by: &[For::Suites] },
+    Need { package: "python3", files: &["/usr/bin/python3"], by: &[For::Suites] },
     Need {
         package: "pgbouncer",
         files: &["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"],

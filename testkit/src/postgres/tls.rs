@@ -45,17 +45,17 @@ pub struct Direct {
     pub key: PathBuf,
 }
 
+/// Whose authority it is.
+const DIRECT_AUTHORITY: &str = "throw-away direct access";
+
 impl Direct {
     pub(super) fn create(directory: &Path) -> Result<Self> {
-        let (authority, issuer) = authority("throw-away direct access")?;
-        let mut leaf = CertificateParams::new(Vec::new())?;
-        leaf.distinguished_name.push(DnType::CommonName, "postgres");
-        leaf.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        let params = authority_params(DIRECT_AUTHORITY)?;
         let key = KeyPair::generate()?;
-        let direct = Self::at(directory, authority);
+        let direct = Self::at(directory, params.self_signed(&key)?.pem());
         fs::write(directory.join("direct-ca.pem"), &direct.authority)?;
-        fs::write(&direct.certificate, leaf.signed_by(&key, &issuer)?.pem())?;
-        write_private(&direct.key, &key.serialize_pem())?;
+        write_private(&directory.join("direct-ca.key"), &key.serialize_pem())?;
+        direct.certify("postgres", &direct.certificate, &direct.key)?;
         Ok(direct)
     }
 
@@ -65,6 +65,30 @@ impl Direct {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The same way for another user of the server's, whose files do not exist.
+    pub fn for_user(&self, user: &str) -> Result<Self> {
+        let place = |ending: &str| self.key.with_file_name(format!("direct-{user}.{ending}"));
+        let other = Self {
+            authority: self.authority.clone(),
+            certificate: place("crt"),
+            key: place("key"),
+        };
+        self.certify(user, &other.certificate, &other.key)?;
+        Ok(other)
+    }
+
+    fn certify(&self, user: &str, certificate: &Path, key_file: &Path) -> Result<()> {
+        let key =
+            KeyPair::from_pem(&fs::read_to_string(self.key.with_file_name("direct-ca.key"))?)?;
+        let issuer = Issuer::new(authority_params(DIRECT_AUTHORITY)?, key);
+        let mut leaf = CertificateParams::new(Vec::new())?;
+        leaf.distinguished_name.push(DnType::CommonName, user);
+        leaf.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        let key = KeyPair::generate()?;
+        fs::write(certificate, leaf.signed_by(&key, &issuer)?.pem())?;
+        write_private(key_file, &key.serialize_pem())
     }
 
     fn at(directory: &Path, authority: String) -> Self {
@@ -77,13 +101,18 @@ impl Direct {
 }
 
 fn authority(name: &str) -> Result<(String, Issuer<'static, KeyPair>)> {
+    let params = authority_params(name)?;
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?.pem();
+    Ok((certificate, Issuer::new(params, key)))
+}
+
+fn authority_params(name: &str) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages.push(KeyUsagePurpose::KeyCertSign);
-    let key = KeyPair::generate()?;
-    let certificate = params.self_signed(&key)?.pem();
-    Ok((certificate, Issuer::new(params, key)))
+    Ok(params)
 }
 
 /// libpq refuses a key that others can read.
