@@ -28,6 +28,7 @@ import json
 import pathlib
 import re
 import sys
+import traceback
 
 SHOWN_MAX = 20
 LOOK_AHEAD = 200
@@ -44,12 +45,8 @@ def main():
     arguments.add_argument("--audit-log", required=True, type=pathlib.Path)
     arguments.add_argument("--except-user", action="append", default=[])
     given = arguments.parse_args()
-    try:
-        servers = server_sessions(given.server_log, set(given.except_user))
-        ours = audit_sessions(given.audit_log)
-    except (OSError, ValueError, KeyError) as error:
-        print(f"cannot compare: {error!r}", file=sys.stderr)
-        return 2
+    servers = server_sessions(given.server_log, set(given.except_user))
+    ours = audit_sessions(given.audit_log)
     comparison = Comparison()
     for server, audit in pairs(servers, ours):
         comparison.session(server, audit)
@@ -310,4 +307,9 @@ def shown(protocol, text):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+    except Exception:  # Python itself would end with 1, as if they had been compared.
+        traceback.print_exc()
+        status = 2
+    sys.exit(status)

@@ -26,7 +26,12 @@
 //! **Outcomes.** Each message that is answered waits in a queue. An error of the extended protocol ends the whole unit
 //! up to its Sync: the Executes whose Parse or Bind failed get the error, those behind it [`Note::Skipped`]. An error
 //! at Sync itself (a deferred constraint) gives the last statement of the unit a second outcome, [`Note::CommitFailed`].
-//! COPY from the client swallows the Syncs that the server ignores in it. Every statement has at least one outcome.
+//! Every statement has at least one outcome.
+//!
+//! **COPY from the client** swallows the Syncs that it reads. When it fails, nobody but the server knows how many of
+//! them it had read; each other one is answered by a ReadyForQuery of its own, which stands alone: nothing comes before
+//! it that another message would be answered with. Whether a statement right behind such a Sync runs or is skipped
+//! could not be known either, so nothing is taken there before the COPY is answered ([`LimitExceeded::Copy`]).
 //!
 //! **Relations.** The tables that a RowDescription names are kept with the statement that it describes, and are part of
 //! the outcome of everything that runs it. The same list is never made twice.
@@ -77,6 +82,9 @@ pub enum LimitExceeded {
     /// Messages without an answer.
     #[error("a session may send {PENDING_MAX} messages ahead of their answers")]
     Pending,
+    /// Something else where COPY data belong.
+    #[error("a message was sent into a COPY whose end the server has not confirmed")]
+    Copy,
 }
 
 /// Which statements a session runs.
@@ -99,6 +107,10 @@ pub struct Tracker {
     encoding: Encoding,
     replication: bool,
     budget: Budget,
+    /// Syncs that the COPY at the head of the queue reads, unless it fails before.
+    swallowed: usize,
+    /// ReadyForQuery messages that a COPY which failed may have left to come.
+    ready_extra: usize,
     rows_before: u64,
     mismatches: u64,
     transaction: Option<TransactionStatus>,
@@ -180,6 +192,17 @@ impl Tracker {
         if self.pending.len() >= PENDING_MAX {
             return Err(LimitExceeded::Pending);
         }
+        let copies = matches!(
+            message,
+            Message::CopyDone
+                | Message::CopyFail(_)
+                | Message::Sync
+                | Message::Flush
+                | Message::Terminate
+        );
+        if !copies && self.is_in_copy() {
+            return Err(LimitExceeded::Copy);
+        }
         match message {
             Message::Query(query) => Ok(Some(self.query(query, mark))),
             Message::Parse(parse) => self.parse(parse).map(|()| None),
@@ -243,6 +266,9 @@ impl Tracker {
             | Message::NegotiateProtocolVersion => return,
         }
         self.rows_before = rows;
+        if !matches!(message, Message::ReadyForQuery(_) | Message::ErrorResponse(_)) {
+            self.ready_extra = 0;
+        }
     }
 
     /// The session is over: what has no outcome gets one.
@@ -317,18 +343,14 @@ impl Tracker {
         }
     }
 
+    /// The Syncs between here and the end of the client's data are read by COPY, which ignores them.
     fn copy_begins(&mut self) {
-        // The Syncs between here and the end of the client's data are read by COPY, which ignores them.
-        let end = self.pending.iter().position(|each| matches!(each, Expectation::CopyEnd));
-        let span = end.unwrap_or(self.pending.len());
-        let mut index = 0_usize;
-        self.pending.retain(|each| {
-            let swallowed = index < span && matches!(each, Expectation::Sync);
-            index = index.saturating_add(1);
-            !swallowed
-        });
+        while matches!(self.pending.get(1), Some(Expectation::Sync)) {
+            self.pending.remove(1);
+            self.swallowed = self.swallowed.saturating_add(1);
+        }
         self.owed = self.pending.iter().filter(|each| each.ends_with_ready()).count();
-        if end.is_none() {
+        if self.pending.len() <= 1 {
             self.reading = Reading::CopyIn;
         }
     }
@@ -341,6 +363,7 @@ impl Tracker {
 
     fn command_complete(&mut self, tag: &[u8]) {
         let rows = rows_of_tag(tag).unwrap_or_default();
+        self.swallowed = 0;
         self.forget_names(tag);
         let tag = tag.get(..SERVER_TEXT_BYTES_MAX).unwrap_or(tag);
         self.progress.rows = self.progress.rows.saturating_add(rows);
@@ -385,6 +408,12 @@ impl Tracker {
     fn ready(&mut self, status: TransactionStatus) {
         self.transaction = Some(status);
         self.copy_is_over();
+        if self.is_extra() {
+            self.ready_extra = self.ready_extra.saturating_sub(1);
+            // It answers a Sync: the server reads on behind it.
+            self.reading = Reading::Messages;
+            return;
+        }
         while let Some(front) = self.pop() {
             match front {
                 Expectation::Query { run, .. } | Expectation::FunctionCall { run } => {
@@ -409,7 +438,20 @@ impl Tracker {
         }
     }
 
+    /// Whether a ReadyForQuery answers none of the messages that wait, but a Sync that a failed COPY did not read.
+    fn is_extra(&self) -> bool {
+        let awaited = match self.pending.front() {
+            Some(Expectation::Sync) => true,
+            Some(Expectation::Query { .. } | Expectation::FunctionCall { .. }) => {
+                self.progress.error.is_some()
+            }
+            _ => false,
+        };
+        self.ready_extra > 0 && !awaited
+    }
+
     fn error(&mut self, fields: &backend::Fields<'_>, rows: u64) {
+        self.ready_extra = std::mem::take(&mut self.swallowed);
         let error =
             ServerError { sqlstate: fields.sqlstate().to_owned(), message: fields.message() };
         if self.progress.rows == 0 {

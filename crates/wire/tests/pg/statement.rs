@@ -1,7 +1,7 @@
 //! Which statement runs, and what became of it.
 
 use wire::pg::startup::Replication;
-use wire::pg::statement::{Note, Outcome, Parameter, StatementProtocol, Tracker};
+use wire::pg::statement::{LimitExceeded, Note, Outcome, Parameter, StatementProtocol, Tracker};
 use wire::pg::{backend, frontend};
 
 use crate::message;
@@ -220,6 +220,70 @@ fn copy_from_the_client_swallows_the_sync_that_the_server_ignores() {
     ]);
     assert_eq!(outcomes, [ended(3, &["COPY 1"], 1)]);
     assert!(session.tracker.is_idle());
+}
+
+/// As libpq sends it: everything at once, then data and a second Sync.
+fn extended_copy(session: &mut Session) {
+    session.client(&[parse("", "copy t from stdin"), bind("", ""), execute(""), sync()]);
+    session.server(&[done(b'1'), done(b'2'), message(b'G', b"\0\0\0")]);
+    session.client(&[message(b'd', b"1\n"), message(b'c', b""), sync()]);
+}
+
+#[test]
+fn a_copy_that_fails_before_it_reads_leaves_a_sync_to_be_answered_as_well() {
+    for answers in [1, 2] {
+        let mut session = Session::new();
+        extended_copy(&mut session);
+        session.client(&[query("select 1"), query("select 2")]);
+        let readies = vec![ready(b'I'); answers];
+        assert_eq!(
+            session.server(&[&[error("P0001")], readies.as_slice()].concat()),
+            [failed(1, "P0001")]
+        );
+        let select =
+            |rows| [message(b'T', b"\0\0"), complete(&format!("SELECT {rows}")), ready(b'I')];
+        assert_eq!(session.server(&select(1)), [ended(2, &["SELECT 1"], 1)]);
+        assert_eq!(session.server(&select(2)), [ended(3, &["SELECT 2"], 2)]);
+        assert!(session.tracker.is_idle());
+    }
+}
+
+#[test]
+fn a_copy_that_fails_while_the_client_still_sends_ends_at_either_sync() {
+    for answers in [1, 2] {
+        let mut session = Session::new();
+        session.client(&[parse("", "copy t from stdin"), bind("", ""), execute(""), sync()]);
+        session.server(&[done(b'1'), done(b'2'), message(b'G', b"\0\0\0")]);
+        assert_eq!(session.server(&[error("P0001")]), [failed(1, "P0001")]);
+        session.server(&vec![ready(b'I'); answers - 1]);
+        session.client(&[message(b'd', b"1\n"), message(b'c', b""), sync(), query("select 1")]);
+        let outcomes = session.server(&[ready(b'I'), complete("SELECT 1"), ready(b'I')]);
+        assert_eq!(outcomes, [ended(2, &["SELECT 1"], 1)]);
+        assert!(session.tracker.is_idle());
+    }
+}
+
+#[test]
+fn what_a_copy_may_or_may_not_read_is_not_taken() {
+    let behind = [query("drop table t"), parse("s", "drop table t"), close('S', "s")];
+    for message_behind in &behind {
+        // Either COPY reads it and fails, or the data before it were wrong and it is obeyed.
+        let mut session = Session::new();
+        session.client(&[query("copy t from stdin")]);
+        session.server(&[message(b'G', b"\0\0\0")]);
+        session.client(&[message(b'd', b"wrong\n")]);
+        assert_eq!(session.try_client(message_behind), Err(LimitExceeded::Copy));
+        // Either COPY reads the Sync, or it ends what is skipped.
+        let mut session = Session::new();
+        session.client(&[parse("", "copy t from stdin"), bind("", ""), execute("")]);
+        session.server(&[done(b'1'), done(b'2'), message(b'G', b"\0\0\0")]);
+        session.client(&[sync(), message(b'd', b"1\n"), message(b'c', b"")]);
+        assert_eq!(session.try_client(message_behind), Err(LimitExceeded::Copy));
+    }
+    // After the second Sync there is no doubt.
+    let mut session = Session::new();
+    extended_copy(&mut session);
+    assert_eq!(session.client(&[query("select 1")]), ["select 1"]);
 }
 
 #[test]
