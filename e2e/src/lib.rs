@@ -4,5 +4,6 @@
 pub mod hostile;
 pub mod https;
 pub mod jwt;
+pub mod load;
 pub mod raw;
 mod tls;

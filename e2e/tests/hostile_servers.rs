@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use e2e::hostile::{Server, Session};
+use e2e::load;
 use e2e::raw::Client;
 use testkit::stack::{Credential, Facts, Options, Stack};
 use testkit::wait;
@@ -155,14 +156,6 @@ fn assert_recorded(facts: &Facts, marker: &str) {
     events(facts, "sessionEnded", &session);
 }
 
-/// Bytes of memory that are in use.
-fn resident(stack: &mut Stack) -> u64 {
-    let pid = stack.server().identity().pid;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
 #[test]
 fn cve_2026_6665_a_server_that_breaks_the_protocol_ends_its_own_sessions_only() {
     let stack = own();
@@ -205,7 +198,7 @@ fn cve_2026_6666_odd_answers_of_a_server_confuse_neither_the_session_nor_the_log
         drop((client, server));
         assert_recorded(&facts, name);
     }
-    let memory = resident(&mut stack);
+    let memory = load::resident_bytes(stack.server().identity()).unwrap();
     assert!(memory < 400 << 20, "{memory} bytes of memory are in use");
     stack.postgres.restart().unwrap();
     facts.api.psql("select 1").unwrap().expect_success().unwrap();

@@ -14,6 +14,7 @@ mod crashes;
 mod developer;
 mod disks;
 mod endings;
+mod hostile_clients;
 mod hostile_servers;
 mod installation;
 mod operator;

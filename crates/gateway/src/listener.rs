@@ -120,12 +120,23 @@ fn take(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, gateway: &Arc<Sha
         deadline: accepted_at.plus(gateway.limits.startup_timeout),
         waited: Waited::default(),
     };
-    gateway.tasks.spawn("session", session::serve(Accepted { connection, stream }));
+    let makes_room = connection.permit.makes_room();
+    gateway.tasks.spawn("session", async move {
+        tokio::select! {
+            biased;
+            () = session::serve(Accepted { connection, stream }) => {}
+            // Nothing is lost with it: nobody has shown a credential.
+            () = makes_room.notified() => {
+                debug!(%source, "a connection without a credential made room for another");
+            }
+        }
+    });
 }
 
 fn place(source: IpAddr, door: &Door, gateway: &Arc<Shared>) -> Result<Permit, admission::Full> {
     let door_place = Arc::clone(&door.places).try_acquire_owned();
-    let mut permit = gateway.admission.enter(door_place.map_err(|_| admission::Full::Listener)?)?;
+    let door_place = door_place.map_err(|_| admission::Full::Listener)?;
+    let mut permit = gateway.admission.enter(door_place, gateway.clock.now())?;
     if !door.trusts(source) {
         permit.count_source(source)?;
     }

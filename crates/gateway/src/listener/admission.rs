@@ -1,8 +1,21 @@
 //! Who may take a place: limits on connections, all together and of one source, held by guards.
+//!
+//! When all places are taken, whoever has been there longest without a credential makes room for the next, once that is
+//! long: a login takes a moment, so that those who only hold places keep nobody out, while a storm of logins, of which
+//! each goes on, is turned away at the door and not in the middle.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::Timestamp;
+use tokio::sync::Notify;
+
+/// Who has shown no credential after this makes room when places are wanted.
+const STRANGER_FOR: Duration = Duration::from_secs(2);
+/// Connections beyond the bound that were told to make room and have not gone yet.
+const LEAVING_MAX: u32 = 64;
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +56,25 @@ pub(crate) struct Admission {
 struct Counts {
     total: u32,
     sources: HashMap<IpAddr, Source>,
+    /// Without a credential yet, oldest first.
+    strangers: BTreeMap<u64, Stranger>,
+    entered: u64,
+}
+
+#[derive(Debug)]
+struct Stranger {
+    since: Timestamp,
+    makes_room: Arc<Notify>,
+}
+
+impl Counts {
+    /// Tells the oldest stranger to go.
+    fn make_room(&mut self, now: Timestamp) -> Result<(), Full> {
+        let oldest = self.strangers.first_entry();
+        let oldest = oldest.filter(|oldest| now.since(oldest.get().since) >= STRANGER_FOR);
+        oldest.ok_or(Full::Gateway)?.remove().makes_room.notify_one();
+        Ok(())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +89,7 @@ pub(crate) struct Permit {
     admission: Arc<Admission>,
     source: Option<IpAddr>,
     authenticated: bool,
+    number: u64,
     _door: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -69,14 +102,23 @@ impl Admission {
     pub(crate) fn enter(
         self: &Arc<Self>,
         door: tokio::sync::OwnedSemaphorePermit,
+        now: Timestamp,
     ) -> Result<Permit, Full> {
         let mut counts = self.counts();
-        if counts.total >= self.bounds.connections_max {
+        let most = self.bounds.connections_max;
+        if counts.total >= most.saturating_add(LEAVING_MAX) {
             return Err(Full::Gateway);
         }
+        if counts.total >= most {
+            counts.make_room(now)?;
+        }
         counts.total += 1;
+        counts.entered += 1;
+        let number = counts.entered;
+        counts.strangers.insert(number, Stranger { since: now, makes_room: Arc::default() });
         drop(counts);
-        Ok(Permit { admission: Arc::clone(self), source: None, authenticated: false, _door: door })
+        let admission = Arc::clone(self);
+        Ok(Permit { admission, source: None, authenticated: false, number, _door: door })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -107,9 +149,17 @@ impl Permit {
         Ok(())
     }
 
+    /// Notified when the connection must make room, which it need not any more once it has shown a credential.
+    pub(crate) fn makes_room(&self) -> Arc<Notify> {
+        let counts = self.admission.counts();
+        let stranger = counts.strangers.get(&self.number);
+        stranger.map_or_else(Arc::default, |stranger| Arc::clone(&stranger.makes_room))
+    }
+
     /// The credential was good: the connection no longer counts as unauthenticated.
     pub(crate) fn authenticated(&mut self) {
         if !std::mem::replace(&mut self.authenticated, true) {
+            self.admission.counts().strangers.remove(&self.number);
             self.release(|held| held.unauthenticated = held.unauthenticated.saturating_sub(1));
         }
     }
@@ -153,8 +203,12 @@ mod tests {
     };
 
     fn admit(admission: &Arc<Admission>, source: &str) -> Result<Permit, Full> {
+        admit_at(admission, source, Timestamp::EPOCH)
+    }
+
+    fn admit_at(admission: &Arc<Admission>, source: &str, now: Timestamp) -> Result<Permit, Full> {
         let door = Arc::new(tokio::sync::Semaphore::new(1));
-        let mut permit = admission.enter(door.try_acquire_owned().unwrap())?;
+        let mut permit = admission.enter(door.try_acquire_owned().unwrap(), now)?;
         permit.count_source(source.parse().unwrap())?;
         Ok(permit)
     }
@@ -168,7 +222,8 @@ mod tests {
         let mut second = admit(&admission, "192.0.2.1").unwrap();
         second.authenticated();
         assert_eq!(admit(&admission, "192.0.2.1").unwrap_err(), Full::Source);
-        let third = admit(&admission, "192.0.2.2").unwrap();
+        let mut third = admit(&admission, "192.0.2.2").unwrap();
+        third.authenticated();
         assert_eq!(admit(&admission, "192.0.2.3").unwrap_err(), Full::Gateway);
         drop(third);
         let _other = admit(&admission, "192.0.2.3").unwrap();
@@ -178,10 +233,36 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_stranger_makes_room_and_nobody_who_has_shown_a_credential_does() {
+        let admission = Admission::new(BOUNDS);
+        let mut known = admit(&admission, "192.0.2.1").unwrap();
+        known.authenticated();
+        let (oldest, younger) =
+            (admit(&admission, "192.0.2.2").unwrap(), admit(&admission, "192.0.2.3").unwrap());
+        let told = |room: &Notify| {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            std::pin::pin!(room.notified()).poll(&mut context).is_ready()
+        };
+        let rooms = [oldest.makes_room(), known.makes_room(), younger.makes_room()];
+        assert_eq!(admit(&admission, "192.0.2.4").unwrap_err(), Full::Gateway);
+        let later = Timestamp::EPOCH.plus(STRANGER_FOR);
+        let mut newcomer = admit_at(&admission, "192.0.2.4", later).unwrap();
+        assert_eq!(rooms.map(|room| told(&room)), [true, false, false]);
+        // One more than may be is there until the oldest has gone.
+        assert_eq!(admission.counts().total, 4);
+        drop(oldest);
+        newcomer.authenticated();
+        drop(younger);
+        let mut last = admit(&admission, "192.0.2.5").unwrap();
+        last.authenticated();
+        assert_eq!(admit_at(&admission, "192.0.2.6", later).unwrap_err(), Full::Gateway);
+    }
+
+    #[test]
     fn a_listener_has_places_of_its_own_and_gets_them_back() {
         let (admission, places) = (Admission::new(BOUNDS), crate::listener::places(Some(1)));
         let door = Arc::clone(&places).try_acquire_owned().unwrap();
-        let permit = admission.enter(door).unwrap();
+        let permit = admission.enter(door, Timestamp::EPOCH).unwrap();
         assert!(Arc::clone(&places).try_acquire_owned().is_err());
         drop(permit);
         assert_eq!(places.available_permits(), 1);
