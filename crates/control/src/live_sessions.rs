@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use model::event::Actor;
-use model::{ActivationId, DatabaseRoleName, Principal, ServerName, SessionId, Timestamp};
+use model::{
+    ActivationId, DatabaseRoleName, Principal, PrincipalId, ServerName, SessionId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// Longer statements are shown by their beginning; the audit log has all of them.
 const STATEMENT_BYTES_MAX: usize = 1024;
+/// No login takes so long: an order to cut stands for those that had begun by then.
+const ORDER_STANDS_FOR: Duration = Duration::from_hours(1);
 
 /// A session as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +37,7 @@ pub struct SessionInfo {
     pub roles: BTreeSet<DatabaseRoleName>,
     /// Under which activations.
     pub activations: Vec<ActivationId>,
-    /// Since when.
+    /// Since when: the client's connection was accepted.
     pub since: Timestamp,
     /// Until when at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,10 +75,38 @@ pub struct Cut {
     pub at: Timestamp,
 }
 
+/// Which sessions are to be cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cutting {
+    /// One.
+    Session(SessionId),
+    /// Every one of a principal.
+    Principal(PrincipalId),
+    /// Every one on a server.
+    Server(ServerName),
+}
+
+impl Cutting {
+    fn concerns(&self, session: &SessionInfo) -> bool {
+        match self {
+            Self::Session(id) => session.id == *id,
+            Self::Principal(id) => session.principal.id == *id,
+            Self::Server(name) => session.server == *name,
+        }
+    }
+}
+
 /// All of them. Copies are handles to the same.
 #[derive(Clone, Debug, Default)]
 pub struct LiveSessions {
-    sessions: Arc<Mutex<BTreeMap<SessionId, Entry>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sessions: BTreeMap<SessionId, Entry>,
+    /// Orders that also hold for logins that were under way when they were given.
+    orders: Vec<(Cutting, Cut)>,
 }
 
 #[derive(Debug)]
@@ -97,20 +130,28 @@ impl LiveSessions {
         Self::default()
     }
 
-    /// Lists a session until the returned value is dropped.
+    /// Lists a session until the returned value is dropped. An order to cut that was given while it was being opened
+    /// stands for it.
     pub fn register(&self, info: SessionInfo) -> LiveSession {
         let id = info.id;
+        let mut state = self.lock();
+        let standing = state
+            .orders
+            .iter()
+            .find(|(which, order)| info.since <= order.at && which.concerns(&info))
+            .map(|(_, order)| order.clone());
         let info = Arc::new(Mutex::new(info));
-        let (cut, ordered) = watch::channel(None);
+        let (cut, ordered) = watch::channel(standing);
         let entry = Entry { info: Arc::clone(&info), cut };
-        self.lock().insert(id, entry);
+        state.sessions.insert(id, entry);
+        drop(state);
         LiveSession { id, sessions: self.clone(), info, cut: ordered }
     }
 
     /// Every session, the oldest first.
     pub fn list(&self) -> Vec<SessionInfo> {
         let entries: Vec<Arc<Mutex<SessionInfo>>> =
-            self.lock().values().map(|entry| Arc::clone(&entry.info)).collect();
+            self.lock().sessions.values().map(|entry| Arc::clone(&entry.info)).collect();
         let mut sessions: Vec<SessionInfo> =
             entries.iter().map(|info| info_of(info).clone()).collect();
         sessions.sort_by_key(|session| (session.since, session.id));
@@ -119,35 +160,45 @@ impl LiveSessions {
 
     /// One session.
     pub fn get(&self, id: SessionId) -> Option<SessionInfo> {
-        let info = self.lock().get(&id).map(|entry| Arc::clone(&entry.info))?;
+        let info = self.lock().sessions.get(&id).map(|entry| Arc::clone(&entry.info))?;
         let session = info_of(&info).clone();
         Some(session)
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().sessions.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().sessions.is_empty()
     }
 
-    /// Orders a session to be cut; whether there is one. The first order stands.
-    pub fn cut(&self, id: SessionId, order: Cut) -> bool {
-        let sessions = self.lock();
-        let Some(entry) = sessions.get(&id) else { return false };
-        entry.cut.send_if_modified(|standing| {
-            let first = standing.is_none();
-            standing.get_or_insert(order);
-            first
-        });
-        true
+    /// Orders sessions to be cut, those that are open and those that are being opened. The open ones that were told;
+    /// of several orders the first stands.
+    pub fn cut(&self, which: Cutting, order: &Cut) -> Vec<SessionId> {
+        let mut state = self.lock();
+        let concerned = |entry: &Entry| which.concerns(&info_of(&entry.info));
+        let mut told = Vec::new();
+        for (id, entry) in state.sessions.iter().filter(|(_, entry)| concerned(entry)) {
+            entry.cut.send_if_modified(|standing| {
+                let first = standing.is_none();
+                standing.get_or_insert_with(|| order.clone());
+                first
+            });
+            told.push(*id);
+        }
+        let over = order.at.minus(ORDER_STANDS_FOR);
+        state.orders.retain(|(_, former)| former.at > over);
+        if !matches!(which, Cutting::Session(_)) {
+            state.orders.push((which, order.clone()));
+        }
+        told
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Entry>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -207,7 +258,7 @@ impl LiveSession {
 
 impl Drop for LiveSession {
     fn drop(&mut self) {
-        self.sessions.lock().remove(&self.id);
+        self.sessions.lock().sessions.remove(&self.id);
     }
 }
 

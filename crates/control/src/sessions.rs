@@ -2,23 +2,12 @@
 
 use access::activation::NOTE_BYTES_MAX;
 use model::event::Actor;
-use model::{ControlRole, PrincipalId, Refusal, ServerName, SessionId, code};
+use model::{ControlRole, Refusal, SessionId, code};
 
 use crate::caller::{Caller, role};
 use crate::control::Control;
-use crate::live_sessions::{Cut, SessionInfo};
+use crate::live_sessions::{Cut, Cutting, SessionInfo};
 use crate::verb::Verb;
-
-/// Which sessions are to be cut.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cutting {
-    /// One.
-    Session(SessionId),
-    /// Every one of a principal.
-    Principal(PrincipalId),
-    /// Every one on a server.
-    Server(ServerName),
-}
 
 impl Control {
     /// The sessions that the caller may see: owners and auditors all, everyone their own.
@@ -49,16 +38,13 @@ impl Control {
         let text = reason.clone();
         self.write(caller, Verb::CutSession, subject, move |_| bounded(text.as_deref())).await?;
         let order = Cut { by: Actor::from(&caller.principal), reason, at: self.now() };
-        let concerned = |session: &SessionInfo| match &which {
-            Cutting::Session(id) => session.id == *id,
-            Cutting::Principal(id) => session.principal.id == *id,
-            Cutting::Server(name) => session.server == *name,
+        let one = match &which {
+            Cutting::Session(id) => Some(*id),
+            Cutting::Principal(_) | Cutting::Server(_) => None,
         };
-        let sessions = self.live().list();
-        let ids = sessions.iter().filter(|session| concerned(session)).map(|session| session.id);
-        let told: Vec<SessionId> = ids.filter(|id| self.live().cut(*id, order.clone())).collect();
+        let told = self.live().cut(which, &order);
         if told.is_empty()
-            && let Cutting::Session(id) = which
+            && let Some(id) = one
         {
             let message = format!("there is no live session {id}");
             return Err(Refusal::new(&code::NOT_FOUND, message)

@@ -85,7 +85,9 @@ impl Watch {
             gateway: Arc::clone(gateway),
             request,
         };
-        match watch.judge(gateway.clock.now()) {
+        // A cut that was ordered while the session was being opened.
+        let ordered = watch.orders.borrow_and_update().as_ref().map(Cause::ordered);
+        match ordered.or_else(|| watch.judge(gateway.clock.now())) {
             Some(cause) => Err(cause),
             None => Ok(watch),
         }

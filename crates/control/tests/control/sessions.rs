@@ -6,11 +6,15 @@ use std::time::Duration;
 use control::{Caller, Cutting, LiveSession, SessionInfo, SessionState};
 use model::code::{FORBIDDEN, NOT_FOUND, TOO_LARGE};
 use model::event::EventBody;
-use model::{PrincipalId, SessionId};
+use model::{PrincipalId, SessionId, Timestamp};
 
 use crate::fixture::{APPROVER, AUDITOR, DEV, OWNER, Plane, at, refused};
 
 fn open(plane: &Plane, whose: &Caller, server: &str) -> LiveSession {
+    begun(plane, (whose, server), at("2026-11-24T10:00:00Z"))
+}
+
+fn begun(plane: &Plane, (whose, server): (&Caller, &str), since: Timestamp) -> LiveSession {
     plane.control.live().register(SessionInfo {
         id: SessionId::random(),
         principal: whose.principal.clone(),
@@ -20,7 +24,7 @@ fn open(plane: &Plane, whose: &Caller, server: &str) -> LiveSession {
         database_user: whose.principal.name.clone(),
         roles: BTreeSet::new(),
         activations: Vec::new(),
-        since: at("2026-11-24T10:00:00Z"),
+        since,
         until: None,
         statement: None,
         state: SessionState::Idle,
@@ -110,4 +114,23 @@ async fn cve_2026_6667_only_owners_cut_and_all_of_a_principal_or_of_a_server_go_
         refused(plane.control.cut(&owner, Cutting::Session(one.id()), long).await),
         &TOO_LARGE
     );
+}
+
+#[tokio::test]
+async fn logins_that_were_under_way_are_cut_as_they_open_and_later_ones_are_not() {
+    let plane = Plane::new().await;
+    let (dev, approver) = (plane.caller(DEV), plane.caller(APPROVER));
+    let owner = plane.caller(OWNER);
+    let cut = |which| plane.control.cut(&owner, which, None);
+    let open = open(&plane, &dev, "orders");
+    assert_eq!(cut(Cutting::Principal(dev.principal.id)).await.unwrap(), [open.id()]);
+    let ordered_at = open.cut_ordered().unwrap().at;
+    let later = ordered_at.plus(Duration::from_micros(1));
+    let is_cut = |whose, server, since| {
+        begun(&plane, (whose, server), since).cut_ordered().is_some()
+    };
+    assert!(is_cut(&dev, "orders", ordered_at) && is_cut(&dev, "pay", ordered_at));
+    assert!(!is_cut(&approver, "orders", ordered_at) && !is_cut(&dev, "orders", later));
+    assert_eq!(cut(Cutting::Server("pay".parse().unwrap())).await.unwrap(), []);
+    assert!(is_cut(&approver, "pay", ordered_at) && !is_cut(&approver, "orders", ordered_at));
 }

@@ -155,7 +155,7 @@ fn list(authorised: &Authorised) -> LiveSession {
         database_user: grant.database_user.clone(),
         roles: grant.roles.clone(),
         activations: grant.activations.clone(),
-        since: connection.gateway.clock.now(),
+        since: connection.accepted_at,
         until: grant.until,
         statement: None,
         state: SessionState::Idle,
