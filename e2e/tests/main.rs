@@ -17,6 +17,7 @@ mod endings;
 mod hostile_clients;
 mod hostile_servers;
 mod installation;
+mod operate;
 mod operator;
 mod races;
 mod sessions_completeness;

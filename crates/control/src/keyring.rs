@@ -10,6 +10,7 @@
 //! | client leaves | 10 minutes, in memory only | one a session |
 
 mod authorities;
+mod ends;
 mod keep;
 mod leaf;
 mod master;

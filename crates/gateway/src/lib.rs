@@ -184,6 +184,11 @@ impl Gateway {
     }
 }
 
+/// Registers what a gateway counts, for the page that describes it.
+pub fn describe_metrics(registry: &Registry) {
+    drop(metrics::Metrics::new(registry));
+}
+
 impl From<Parts> for Shared {
     fn from(parts: Parts) -> Self {
         let Parts {

@@ -99,7 +99,7 @@ fn take(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, gateway: &Arc<Sha
     let permit = match place(source, door, gateway) {
         Ok(permit) => permit,
         Err(full) => {
-            gateway.metrics.turned_away();
+            gateway.metrics.turned_away(full);
             info!(listener = door.name, %source, reason = %full, "connection turned away");
             return;
         }

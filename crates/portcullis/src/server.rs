@@ -1,6 +1,7 @@
 //! `portcullis server`: builds every part, in order, by name; runs until it is told to stop; stops in order.
 
 mod database_servers;
+pub(crate) mod figures;
 mod https;
 
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::documents;
 use crate::failure::Failure;
 use crate::installation::{self, Installation};
 use database_servers::FromGateway;
+use figures::Answers;
 use https::Https;
 
 /// After sessions have had their time to drain, everything else ends within this.
@@ -59,6 +61,7 @@ async fn start(installation: &Installation) -> Result<(), Failure> {
     installation.write_authority()?;
     reconcilers(installation);
     let metrics = Registry::new();
+    figures::show(&metrics, installation);
     let provisioner = provisioner(installation);
     let shares = Shares::of(descriptors::raise_limit(), https::CONNECTIONS_MAX);
     let gateway = start_gateway(installation, tenant, (&provisioner, &metrics, shares))?;
@@ -198,13 +201,14 @@ async fn start_https(
         servers: Arc::new(FromGateway::new(installation, provisioner)),
         issuer: issuer(installation, tenant),
         tenant,
-        metrics,
+        metrics: metrics.clone(),
         tasks: tasks.clone(),
     });
     let router = Router::new().merge(token_service).merge(api).fallback(api::no_such_route);
     let certificate = keyring.https_certificate();
     let tls = tls::server_config(&certificate, ALPN).map_err(|error| failed(&error))?;
     let listen = config.http.listen;
+    let answers = Answers::new(&metrics);
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         failed(&format!("it cannot listen on {listen}: {error}")).next("change `http.listen`")
     })?;
@@ -214,6 +218,7 @@ async fn start_https(
         router,
         tasks: tasks.clone(),
         connections_max: shares.https_max,
+        answers,
     };
     drop(tasks.spawn("https", https::serve(listener, https)));
     Ok(address)

@@ -126,9 +126,8 @@ async fn logins_that_were_under_way_are_cut_as_they_open_and_later_ones_are_not(
     assert_eq!(cut(Cutting::Principal(dev.principal.id)).await.unwrap(), [open.id()]);
     let ordered_at = open.cut_ordered().unwrap().at;
     let later = ordered_at.plus(Duration::from_micros(1));
-    let is_cut = |whose, server, since| {
-        begun(&plane, (whose, server), since).cut_ordered().is_some()
-    };
+    let is_cut =
+        |whose, server, since| begun(&plane, (whose, server), since).cut_ordered().is_some();
     assert!(is_cut(&dev, "orders", ordered_at) && is_cut(&dev, "pay", ordered_at));
     assert!(!is_cut(&approver, "orders", ordered_at) && !is_cut(&dev, "orders", later));
     assert_eq!(cut(Cutting::Server("pay".parse().unwrap())).await.unwrap(), []);

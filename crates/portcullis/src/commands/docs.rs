@@ -1,20 +1,27 @@
-//! The reference pages: refusal codes, command line, kinds, API. Written from the code, so that they cannot differ from it.
+//! The reference pages: refusal codes, command line, kinds, API, metrics. Written from the code, so that they cannot differ from it.
 
 use std::path::Path;
 
 use clap::CommandFactory;
 use model::document::WrittenBy;
 use model::{Kind, code};
+use runtime::metrics::{Described, Registry};
 use serde_json::Value;
 
 use crate::cli::Cli;
 use crate::failure::Failure;
+use crate::server::figures;
 
 const MADE: &str = "<!-- Made by `cargo xtask docs`; do not edit. -->\n";
 
 pub(crate) fn run(directory: &Path) -> Result<(), Failure> {
-    let pages =
-        [("codes.md", codes()), ("cli.md", cli()), ("kinds.md", kinds()), ("api.md", routes())];
+    let pages = [
+        ("codes.md", codes()),
+        ("cli.md", cli()),
+        ("kinds.md", kinds()),
+        ("api.md", routes()),
+        ("metrics.md", metrics()),
+    ];
     for (name, text) in pages {
         let file = directory.join(name);
         std::fs::create_dir_all(directory)
@@ -60,6 +67,21 @@ fn routes() -> String {
     )];
     for api::Route { method, path, what } in api::ROUTES {
         page.push(format!("| {method} | `{path}` | {what} |"));
+    }
+    finished(&page)
+}
+
+fn metrics() -> String {
+    let mut page = vec![format!(
+        "# Metrics\n\n{MADE}\n\
+         `GET /metrics` answers in OpenMetrics text: to this host, and elsewhere to a token of an auditor or owner. Words \
+         in backquotes are labels. A histogram has samples `_bucket`, `_sum` and `_count`.\n\n\
+         | Name | Type | Unit | What it means |\n|---|---|---|---|"
+    )];
+    let registry = Registry::new();
+    figures::describe(&registry);
+    for Described { name, kind, unit, help } in registry.described() {
+        page.push(format!("| `{name}` | {kind} | {unit} | {} |", cell(help)));
     }
     finished(&page)
 }

@@ -19,6 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use super::figures::Answers;
+
 /// Connections at a time: a few hundred clients, and room for bursts.
 pub(crate) const CONNECTIONS_MAX: u32 = 2_048;
 /// Of them, from one address: a host that runs many workloads stays below.
@@ -40,6 +42,7 @@ pub(crate) struct Https {
     pub(crate) tasks: Tasks,
     /// At most [`CONNECTIONS_MAX`].
     pub(crate) connections_max: u32,
+    pub(crate) answers: Answers,
 }
 
 /// Accepts until the stop is requested; connections then end after their present request.
@@ -75,10 +78,18 @@ pub(crate) async fn serve(listener: TcpListener, https: Https) {
 async fn connection(stream: TcpStream, peer: SocketAddr, https: Https) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let secured = tokio::time::timeout(HANDSHAKE_TIMEOUT, https.tls.accept(stream)).await??;
-    let router = https.router;
+    let (router, answers) = (https.router, https.answers);
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        tower::ServiceExt::oneshot(router.clone(), request)
+        let (answer, answers) =
+            (tower::ServiceExt::oneshot(router.clone(), request), answers.clone());
+        async move {
+            let answer = answer.await;
+            if let Ok(answer) = &answer {
+                answers.count(answer.status().as_u16());
+            }
+            answer
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
