@@ -14,7 +14,7 @@ const LIBRARIES: [&str; 2] = [
 ];
 
 /// The server's wall clock as far from the true one as this says, such as `+2h` or `-30m`; its monotonic clock is true.
-fn faked(offset: &str) -> Vec<(String, String)> {
+pub(crate) fn faked(offset: &str) -> Vec<(String, String)> {
     let library = LIBRARIES.iter().find(|path| Path::new(path).is_file());
     let library = library.unwrap_or_else(|| panic!("faketime is not installed"));
     [
@@ -34,14 +34,14 @@ fn reader(facts: &Facts, duration: &str) -> Person {
     person
 }
 
-fn restart(stack: &mut Stack, offset: &str) {
+pub(crate) fn restart(stack: &mut Stack, offset: &str) {
     stack.stop_server().unwrap();
     stack.environment(&faked(offset));
     stack.start_server().unwrap();
 }
 
 /// The same person on a machine whose clock is off as the server's is: certificates have dates too.
-fn with_clock(person: &Person, offset: &str) -> Person {
+pub(crate) fn with_clock(person: &Person, offset: &str) -> Person {
     let mut person = person.clone();
     person.reach.environment = faked(offset);
     person

@@ -13,6 +13,7 @@ mod clock;
 mod crashes;
 mod developer;
 mod disks;
+mod doctor;
 mod endings;
 mod hostile_clients;
 mod hostile_servers;

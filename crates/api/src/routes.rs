@@ -54,6 +54,7 @@ routes! {
     POST "/v1/applications/{name}/secrets" => credentials::add_secret, "Makes a client secret with a `lifetime`, shown once.";
     DELETE "/v1/applications/{name}/secrets/{id}" => credentials::remove_secret, "Removes a client secret.";
     POST "/v1/tokens/revoke" => credentials::revoke_tokens, "Makes every token of a `principal`, or one `token`, no longer count.";
+    GET "/v1/doctor" => servers::doctor, "What is wrong with the installation and its servers, each finding with a code, a severity and the next step; `now`.";
     GET "/v1/databaseservers/{name}/enrollment" => servers::enrollment, "What `portcullis server enroll` needs to know.";
     POST "/v1/databaseservers/{name}/adopt" => servers::adopt, "Lets Portcullis manage the existing database user `user` for `principal`.";
     POST "/v1/authorities/rotate" => servers::rotate_authority, "Takes one step of a rotation: of the client authority of `server`, or of the installation's own.";

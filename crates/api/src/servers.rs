@@ -7,8 +7,9 @@ use axum::Json as Answer;
 use axum::extract::{Path, State};
 use control::keyring::RotatedAuthority;
 use control::{Caller, Verb, allowed};
-use model::{Refusal, ServerName, code};
-use serde::Deserialize;
+use model::finding::Finding;
+use model::{Refusal, ServerName, Timestamp, code};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Api;
@@ -40,6 +41,24 @@ pub trait DatabaseServers: fmt::Debug + Send + Sync {
         server: &'a ServerName,
         adopt: Adopt,
     ) -> Future<'a, Result<Value, Refusal>>;
+    /// What is wrong with the installation and its servers, asked afresh.
+    fn examine(&self) -> Future<'_, Vec<Finding>>;
+}
+
+/// What the doctor found, and the time here, for whoever compares clocks.
+#[derive(Debug, Serialize)]
+pub(crate) struct Examined {
+    now: Timestamp,
+    items: Vec<Finding>,
+}
+
+pub(crate) async fn doctor(
+    State(api): State<Api>,
+    caller: Authenticated,
+) -> Result<Answer<Examined>, Problem> {
+    authorise(&caller.caller, Verb::Diagnose, "ask for a diagnosis")?;
+    let items = api.servers.examine().await;
+    Ok(Answer(Examined { now: api.clock.now(), items }))
 }
 
 pub(crate) async fn enrollment(

@@ -39,6 +39,8 @@ verbs! {
     ReadAudit, "readAudit", [Auditor Owner];
     /// Reads figures from another host.
     ReadMetrics, "readMetrics", [Auditor Owner];
+    /// Asks what is wrong with the installation and its servers.
+    Diagnose, "diagnose", [Auditor Owner];
     /// Asks what an operator must change on a database server.
     EnrollServer, "enrollServer", [Owner];
 

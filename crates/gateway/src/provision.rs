@@ -6,6 +6,7 @@
 
 mod adopt;
 mod drift;
+pub(crate) mod examine;
 mod names;
 pub(crate) mod pg;
 mod plan;

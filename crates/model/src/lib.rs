@@ -7,6 +7,7 @@
 pub mod code;
 pub mod document;
 pub mod event;
+pub mod finding;
 pub mod id;
 pub mod kind;
 pub mod name;

@@ -1,5 +1,7 @@
 //! The command line: every verb, option and word of help. What they do is in `commands/`.
 
+mod operate;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -8,6 +10,8 @@ use model::{
     ActivationId, ApplicationName, GroupName, Kind, Lifetime, ServerName, SessionId, TokenId,
     UserName,
 };
+
+pub(crate) use operate::{Cut, CutWhat, Doctor, Sessions};
 
 /// Zero trust in front of PostgreSQL: no passwords, access that is asked for, approved, recorded and taken away.
 #[derive(Debug, Parser)]
@@ -22,7 +26,8 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the rules, 4 not signed in, 5 unreachable
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the rules, 4 not signed in, 5 unreachable,
+            6 `doctor` found something
 Environment: PORTCULLIS_URL, PORTCULLIS_CA, PORTCULLIS_HOME (device key and tokens)";
 
 /// What every command understands.
@@ -108,6 +113,8 @@ pub(crate) enum Command {
         #[arg(value_parser = session)]
         session: SessionId,
     },
+    /// Look for the usual mistakes, and say what to do about each
+    Doctor(Doctor),
     /// Read the audit log, or verify it
     Audit(Audit),
     /// Back the store up, or restore it
@@ -404,43 +411,6 @@ pub(crate) enum SecretCommand {
         /// Its id, printed when it was created
         id: String,
     },
-}
-
-/// `portcullis sessions`.
-#[derive(Debug, Args)]
-pub(crate) struct Sessions {
-    /// Only sessions of this person or workload
-    #[arg(long, value_name = "NAME")]
-    pub principal: Option<String>,
-    /// Only sessions on this server
-    #[arg(long, value_name = "NAME")]
-    pub server: Option<ServerName>,
-}
-
-/// `portcullis cut`.
-#[derive(Debug, Args)]
-#[group(skip)]
-pub(crate) struct Cut {
-    #[command(flatten)]
-    pub what: CutWhat,
-    /// Why; the client is told
-    #[arg(long = "because", value_name = "TEXT")]
-    pub reason: Option<String>,
-}
-
-/// Which sessions.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct CutWhat {
-    /// One session
-    #[arg(value_parser = session)]
-    pub session: Option<SessionId>,
-    /// Every session of this person or workload
-    #[arg(long, value_name = "NAME")]
-    pub principal: Option<String>,
-    /// Every session on this server
-    #[arg(long, value_name = "NAME")]
-    pub server: Option<ServerName>,
 }
 
 /// `portcullis audit`.

@@ -7,6 +7,7 @@ mod audit;
 mod authority;
 mod completions;
 mod docs;
+mod doctor;
 mod enroll;
 mod explain;
 mod get;
@@ -57,6 +58,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sessions(options) => sessions::list(common, &options),
         Command::Cut(options) => sessions::cut(common, &options),
         Command::Why { session } => sessions::why(common, session),
+        Command::Doctor(options) => doctor::run(common, &options),
         Command::Audit(options) => match &options.command {
             Some(command) => audit::run(common, command),
             None => audit::search(common, &options.search),

@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     NotSignedIn = 4,
     /// The installation cannot be reached.
     Unreachable = 5,
+    /// The doctor found something.
+    Found = 6,
 }
 
 impl From<Exit> for ExitCode {

@@ -1,5 +1,6 @@
 //! `portcullis server`: builds every part, in order, by name; runs until it is told to stop; stops in order.
 
+pub(crate) mod checkup;
 mod database_servers;
 pub(crate) mod figures;
 mod https;

@@ -69,6 +69,15 @@ fn require(
     check(connection, setting, wanted)
 }
 
+/// What SQLite's own check of every page and index finds.
+pub(crate) fn damage(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let failed = || StoreError::sqlite("check");
+    let mut statement = connection.prepare("PRAGMA integrity_check(10)").map_err(failed())?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0)).map_err(failed())?;
+    let said = rows.collect::<Result<Vec<String>, _>>().map_err(failed())?;
+    Ok(said.into_iter().filter(|line| line != "ok").collect())
+}
+
 fn check(
     connection: &Connection,
     setting: &'static str,

@@ -1,6 +1,6 @@
 //! Private records: state that belongs to no document and that no snapshot shows.
 
-use model::{Revision, Timestamp};
+use model::{Revision, Snapshot, Timestamp};
 use rusqlite::Connection;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,6 +32,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// The directory, as decisions read it.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        rows::snapshot(&self.connection)
+    }
+
     /// One record, unless its time is over.
     pub fn record<R: Record>(&self, key: &str) -> Result<Option<R>, StoreError> {
         rows::record(&self.connection, R::COLLECTION, key, self.now)?

@@ -153,6 +153,13 @@ impl Store {
         read(&Reader { connection, now })
     }
 
+    /// What SQLite finds wrong with a store's file, also while a server has it open: nothing when it is whole.
+    pub fn damage(path: &Path) -> Result<Vec<String>, StoreError> {
+        let connection = database::open_reader(path)?;
+        migrate::check(&connection, path)?;
+        database::damage(&connection)
+    }
+
     /// Runs one write. Everything in it is committed together when it returns `Ok`, and nothing when it does not.
     /// Returns when the change is on disk and published. A caller that goes away does not undo its write.
     pub async fn write<T, E, F>(&self, write: F) -> Result<Committed<T>, WriteError<E>>

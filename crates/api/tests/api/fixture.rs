@@ -13,6 +13,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use control::{Caller, Control, InitOptions, Keyring, LiveSessions, Manifest, SessionInfo};
 use keys::MasterKey;
+use model::finding::{self, Finding};
 use model::{Refusal, ServerName, SessionId, TenantId, Timestamp};
 use runtime::{Clock, ManualClock, Shutdown, Tasks, metrics};
 use serde_json::{Value, json};
@@ -45,6 +46,10 @@ impl DatabaseServers for FakeServers {
             self.0.lock().unwrap().push(asked);
             Ok(json!({}))
         })
+    }
+
+    fn examine(&self) -> Future<'_, Vec<Finding>> {
+        Box::pin(async { vec![finding::PUBLIC_CONNECT.found("orders", "database `postgres`")] })
     }
 }
 

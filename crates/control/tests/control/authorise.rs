@@ -20,6 +20,7 @@ const TABLE: &[(&str, &[ControlRole])] = &[
     ("explain", &[A, P, O]),
     ("readAudit", &[A, O]),
     ("readMetrics", &[A, O]),
+    ("diagnose", &[A, O]),
     ("enrollServer", &[O]),
     ("apply", &[O]),
     ("put", &[O]),
@@ -132,6 +133,7 @@ async fn attempt(plane: &Plane, caller: &Caller, verb: Verb) -> Result<(), Refus
         Verb::Explain
         | Verb::ReadAudit
         | Verb::ReadMetrics
+        | Verb::Diagnose
         | Verb::EnrollServer
         | Verb::AdoptDatabaseUser
         | Verb::RotateSigningKey

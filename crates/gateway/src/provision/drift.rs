@@ -10,13 +10,10 @@ use model::{Document, Refusal, Snapshot};
 
 use super::names;
 use super::pg::connection::Trouble;
-use super::pg::drift::{self, Known};
+use super::pg::drift::{self, Known, UNSEEN};
 use super::pg::user;
 use super::plan;
 use super::server::Server;
-
-/// How the finding begins that says why there are no newer ones.
-const UNSEEN: &str = "the server could not be looked at";
 
 impl Server {
     /// Roles, drift and what is pending: looked at, repaired where that is ours to do, reported.

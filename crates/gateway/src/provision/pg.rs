@@ -4,6 +4,7 @@
 pub(crate) mod connection;
 pub(crate) mod drift;
 pub(crate) mod enrolment;
+pub(crate) mod examine;
 pub(crate) mod grants;
 pub(crate) mod leftovers;
 pub(crate) mod quote;

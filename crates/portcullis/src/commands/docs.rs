@@ -1,9 +1,10 @@
-//! The reference pages: refusal codes, command line, kinds, API, metrics. Written from the code, so that they cannot differ from it.
+//! The reference pages: refusal codes, command line, kinds, API, metrics, findings. Written from the code, so that they cannot differ from it.
 
 use std::path::Path;
 
 use clap::CommandFactory;
 use model::document::WrittenBy;
+use model::finding::{self, Check, Severity};
 use model::{Kind, code};
 use runtime::metrics::{Described, Registry};
 use serde_json::Value;
@@ -21,6 +22,7 @@ pub(crate) fn run(directory: &Path) -> Result<(), Failure> {
         ("kinds.md", kinds()),
         ("api.md", routes()),
         ("metrics.md", metrics()),
+        ("findings.md", findings()),
     ];
     for (name, text) in pages {
         let file = directory.join(name);
@@ -86,11 +88,28 @@ fn metrics() -> String {
     finished(&page)
 }
 
+fn findings() -> String {
+    let mut page = vec![format!(
+        "# Findings of `portcullis doctor`\n\n{MADE}\n\
+         Every usual mistake has a code, which never changes its meaning. `{{}}` stands for the server's name. Exit code 6 \
+         says that something was found.\n\n\
+         | Code | Severity | What it means | What to do |\n|---|---|---|---|"
+    )];
+    for Check { id, severity, title, next } in finding::ALL {
+        let severity = match severity {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        page.push(format!("| {id} | {severity} | {} | {} |", cell(title), cell(next)));
+    }
+    finished(&page)
+}
+
 fn cli() -> String {
     let mut page = vec![format!(
         "# Command line\n\n{MADE}\n\
          Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage, \
-         3 refused by the rules, 4 not signed in, 5 unreachable."
+         3 refused by the rules, 4 not signed in, 5 unreachable, 6 `doctor` found something."
     )];
     let mut root = Cli::command().term_width(110);
     root.build();

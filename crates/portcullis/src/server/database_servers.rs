@@ -6,10 +6,12 @@ use api::{Adopt, DatabaseServers, Future};
 use control::{Caller, Keyring};
 use gateway::enroll::EnrollInput;
 use gateway::provision::Provisioner;
+use model::finding::Finding;
 use model::{Document, Refusal, ServerName, code};
 use serde_json::{Value, json};
 use store::Snapshots;
 
+use super::checkup::Checkup;
 use crate::installation::Installation;
 
 /// The gateway's answers.
@@ -19,6 +21,7 @@ pub(crate) struct FromGateway {
     keyring: Keyring,
     provisioner: Provisioner,
     addresses: Vec<IpAddr>,
+    checkup: Checkup,
 }
 
 impl FromGateway {
@@ -28,6 +31,7 @@ impl FromGateway {
             keyring: installation.keyring.clone(),
             provisioner,
             addresses: installation.config.gateway.addresses.clone(),
+            checkup: Checkup::of(installation),
         }
     }
 
@@ -81,6 +85,14 @@ impl DatabaseServers for FromGateway {
             };
             self.provisioner.adopt(caller, server, (&user, &principal)).await?;
             Ok(json!({ "server": server, "user": user, "principal": principal.name }))
+        })
+    }
+
+    fn examine(&self) -> Future<'_, Vec<Finding>> {
+        Box::pin(async move {
+            let mut findings = self.checkup.findings();
+            findings.extend(self.provisioner.examine_all().await);
+            findings
         })
     }
 }

@@ -158,7 +158,7 @@ impl Figures {
             shown.audit_records.set(number(checkpoint.sequence));
             shown.audit_age.set(now.since(checkpoint.time).as_secs_f64());
         }
-        shown.audit_free.set(number(free_bytes(&self.audit_directory).unwrap_or_default()));
+        shown.audit_free.set(number(space(&self.audit_directory).map_or(0, |space| space.free)));
         self.directory(&snapshot);
         shown.certificate_ends.clear();
         for (name, ends) in self.keyring.certificate_ends() {
@@ -221,8 +221,47 @@ fn number(value: impl TryInto<i64>) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
 }
 
-/// Room for us on the file system of a folder.
-pub(crate) fn free_bytes(folder: &Path) -> rustix::io::Result<u64> {
+/// Room on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Space {
+    /// For us, in bytes.
+    pub(crate) free: u64,
+    /// In all, in bytes.
+    pub(crate) size: u64,
+}
+
+impl Space {
+    /// Less than a twentieth and less than 2 GiB, or less than 256 MiB on a disk of more than twice as much.
+    pub(crate) fn is_scarce(self) -> bool {
+        let (mebibyte, gibibyte) = (1 << 20, 1 << 30);
+        let little = self.free < 256 * mebibyte && self.size > 512 * mebibyte;
+        little || (self.free < 2 * gibibyte && self.free < self.size / 20)
+    }
+}
+
+/// Of the file system that a folder is on.
+pub(crate) fn space(folder: &Path) -> rustix::io::Result<Space> {
     let found = rustix::fs::statvfs(folder)?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Ok(Space { free: bytes(found.f_bavail), size: bytes(found.f_blocks) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_scarce_in_parts_of_a_disk_and_in_bytes() {
+        let (mebibyte, gibibyte) = (1_u64 << 20, 1_u64 << 30);
+        for (free, size, scarce) in [
+            (200 * mebibyte, 100 * gibibyte, true),
+            (gibibyte, 100 * gibibyte, true),
+            (2 * gibibyte, 100 * gibibyte, false),
+            (gibibyte, 10 * gibibyte, false),
+            (20 * mebibyte, 64 * mebibyte, false),
+            (2 * mebibyte, 64 * mebibyte, true),
+        ] {
+            assert_eq!(Space { free, size }.is_scarce(), scarce, "{free} of {size}");
+        }
+    }
 }

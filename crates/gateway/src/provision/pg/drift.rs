@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use access::database_user::PROVISIONER;
+use model::finding::{self, Check};
 use serde::Deserialize;
 use tokio_postgres::types::Type;
 
@@ -10,6 +11,12 @@ use super::connection::{Connection, Trouble};
 
 /// Findings of one kind are cut at so many; the last one says how many more there are.
 const FINDINGS_MAX: usize = 20;
+/// How the finding begins that says why there are no newer ones.
+pub(crate) const UNSEEN: &str = "the server could not be looked at";
+const PASSWORDS_UNSEEN: &str =
+    "passwords cannot be looked for: run `portcullis server enroll` again";
+const ADMISSION_UNSEEN: &str =
+    "admission rules cannot be read: run `portcullis server enroll` again";
 
 /// A login user of ours, as it is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +39,7 @@ pub(crate) struct Observed {
     pub(crate) users: Vec<User>,
     /// Login users with a password; absent when the provisioner may not know.
     pub(crate) passwords: Option<BTreeSet<String>>,
-    /// Admission rules other than `hostssl … cert`; absent when the provisioner may not know.
+    /// Admission rules other than `hostssl … cert` of single addresses; absent when the provisioner may not know.
     pub(crate) admission: Option<Vec<String>>,
     /// Databases that everyone may connect to.
     pub(crate) open_databases: Vec<String>,
@@ -93,7 +100,9 @@ SELECT coalesce(json_agg(format('line %s of pg_hba.conf: %s', h.line_number,
     coalesce(h.error, concat_ws(' ', h.type, array_to_string(h.database, ','), array_to_string(h.user_name, ','),
       h.address, h.netmask, h.auth_method))) ORDER BY h.line_number), '[]')::text
 FROM pg_hba_file_rules h JOIN pg_roles boss ON boss.oid = 10
-WHERE h.error IS NOT NULL OR NOT (h.type = 'hostssl' AND h.auth_method IN ('cert', 'reject')
+WHERE h.error IS NOT NULL OR NOT (h.auth_method = 'reject'
+  OR h.type = 'hostssl' AND h.auth_method = 'cert'
+    AND coalesce(h.netmask, '') IN ('255.255.255.255', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff')
   OR h.type = 'local' AND h.user_name = ARRAY[boss.rolname::text] AND h.auth_method = 'peer')";
 
 /// What the server says of these users and of everyone else who can log in.
@@ -114,29 +123,55 @@ pub(crate) async fn observe(
 /// What no resource explains about the server as a whole, in words that stay the same while it stands. `known` is every
 /// user of ours; what was done to each of them is [`of_user`]'s to say.
 pub(crate) fn findings(observed: &Observed, known: &BTreeSet<&str>) -> Vec<String> {
-    let mut all = Vec::new();
-    all.extend(some(strangers(observed, known)));
-    all.extend(some(passwords(observed, known)));
+    sorted(observed, known).into_iter().map(|(_, message)| message).collect()
+}
+
+/// The same, each with what it is an instance of.
+pub(crate) fn sorted(observed: &Observed, known: &BTreeSet<&str>) -> Vec<(&'static Check, String)> {
+    let mut all: Vec<(&'static Check, String)> = Vec::new();
+    let mut add = |check: &'static Check, messages: Vec<String>| {
+        all.extend(some(messages).into_iter().map(|message| (check, message)));
+    };
+    add(&finding::STRANGER, strangers(observed, known));
+    match &observed.passwords {
+        Some(with_password) => add(&finding::PASSWORD_LEFT, passwords(with_password, known)),
+        None => add(&finding::PASSWORDS_UNSEEN, vec![PASSWORDS_UNSEEN.to_owned()]),
+    }
     let members = observed.strangers.iter();
     let members = members.filter(|(_, member)| !known.contains(member.as_str()));
-    all.extend(some(
-        members.map(|(role, member)| format!("`{member}` was made a member of `{role}` by hand")),
-    ));
-    let direct = observed.direct.iter();
-    all.extend(some(direct.map(|(user, database)| {
+    let member = |(role, member): &(String, String)| {
+        format!("`{member}` was made a member of `{role}` by hand")
+    };
+    add(&finding::DRIFT, members.map(member).collect());
+    let direct = observed.direct.iter().map(|(user, database)| {
         format!("database user `{user}` holds privileges of its own in `{database}`")
-    })));
+    });
+    add(&finding::DRIFT, direct.collect());
     let open = observed.open_databases.iter();
-    all.extend(some(
-        open.map(|database| format!("every role may connect to database `{database}`")),
-    ));
+    let open = open.map(|database| format!("every role may connect to database `{database}`"));
+    add(&finding::PUBLIC_CONNECT, open.collect());
     match &observed.admission {
-        Some(lines) => all.extend(some(lines.iter().map(|line| format!("another way in: {line}")))),
-        None => all.push(
-            "admission rules cannot be read: run `portcullis server enroll` again".to_owned(),
-        ),
+        Some(lines) => {
+            let lines = lines.iter().map(|line| format!("another way in: {line}"));
+            add(&finding::ADMISSION_WIDE, lines.collect());
+        }
+        None => add(&finding::ADMISSION_UNSEEN, vec![ADMISSION_UNSEEN.to_owned()]),
     }
     all
+}
+
+/// Whether a finding of the last look is of a kind that another look finds anew.
+pub(crate) fn is_of_sorted(finding: &str) -> bool {
+    let sorted = [
+        UNSEEN,
+        "login user `",
+        PASSWORDS_UNSEEN,
+        ADMISSION_UNSEEN,
+        "every role may connect to database `",
+        "another way in: ",
+    ];
+    sorted.iter().any(|beginning| finding.starts_with(beginning))
+        || (finding.starts_with("database user `") && finding.ends_with("` has a password"))
 }
 
 fn some(findings: impl IntoIterator<Item = String>) -> Vec<String> {
@@ -191,12 +226,7 @@ pub(crate) fn of_user(user: &User, known: &Known) -> Vec<String> {
     findings
 }
 
-fn passwords(observed: &Observed, known: &BTreeSet<&str>) -> Vec<String> {
-    let Some(with_password) = &observed.passwords else {
-        return vec![
-            "passwords cannot be looked for: run `portcullis server enroll` again".to_owned(),
-        ];
-    };
+fn passwords(with_password: &BTreeSet<String>, known: &BTreeSet<&str>) -> Vec<String> {
     let ours = with_password.iter().filter(|user| known.contains(user.as_str()));
     ours.map(|user| format!("database user `{user}` has a password")).collect()
 }
