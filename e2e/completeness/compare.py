@@ -133,7 +133,7 @@ def after_name(message):
 def audit_sessions(folder):
     """Sessions in the order in which they were opened: (pid, start in seconds, records)."""
     sessions, statements = {}, {}
-    for path in sorted(folder.glob("*.log")):
+    for path in sorted(folder.glob("[0-9]" * 20 + ".log")):
         with open(path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 event = json.loads(line.split(" ", 1)[1])

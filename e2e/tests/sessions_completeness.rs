@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::Duration;
 
+use e2e::raw::Client;
 use serde_json::Value;
 use testkit::stack::{Credential, Options, Privileges};
-use testkit::wait;
+use testkit::statement_log::{self, Agreement};
+use testkit::{program, wait};
 
 use crate::support::own_with;
 
@@ -65,4 +67,60 @@ fn every_statement_in_the_servers_own_log_is_in_ours_after_kill_9_under_load() {
             statements.iter().filter(|event| !known.contains(&key(event))).collect();
         assert!(without.is_empty(), "{audit_mode}: {} without an outcome", without.len());
     }
+}
+
+#[test]
+fn the_servers_own_statement_log_agrees_with_ours_and_a_removed_record_is_missed() {
+    let stack = own_with(&Options {
+        privileges: Privileges::TestStack,
+        postgres: statement_log::settings(),
+        ..Options::default()
+    });
+    let owner = stack.facts.owner.as_ref().unwrap();
+    let token = owner.token(Credential::Secret).unwrap();
+    let file = stack.facts.folder.join("large-object");
+    std::fs::write(&file, "x".repeat(100_000)).unwrap();
+    let said = owner.psql(&format!(
+        "select 1; select 2;\n\nselec 3;\nselect 1/0;\nbegin;\nselect nothing;\nselect 4;\nrollback;\n\
+         prepare p as select $1::int; execute p(1);\n-- nothing but a comment\n;\n\
+         create temp table t (a int);\ncopy t from stdin;\n1\n2\n\\.\ncopy t from stdin;\nx\n\\.\n\
+         select 'äöü' \\; select '{}';\n\\lo_import {}\n\\c\nselect 'again';\n",
+        "long ".repeat(20_000),
+        file.display(),
+    ));
+    assert!(said.unwrap().stderr.contains("division by zero"));
+    for mode in ["simple", "extended", "prepared"] {
+        let mut pgbench = stack.facts.reach.client("pgbench", "orders-owner", &token);
+        let script = stack.facts.folder.join("two.sql");
+        std::fs::write(&script, "\\set n random(1, 1000)\nselect :n;\nselect :n + 1;\n").unwrap();
+        pgbench.args(["-n", "-M", mode, "-c", "4", "-t", "25", "-f"]).arg(script);
+        program::run(&mut pgbench).unwrap().expect_success().unwrap();
+    }
+    let mut client = Client::open(&stack.facts.reach, "orders-owner", &token).unwrap();
+    for unit in ["good", "parse fails", "bind fails", "good"] {
+        let (sql, portal) = match unit {
+            "parse fails" => ("selec 1", "\0\0\0\0\0\0\0\0"),
+            "bind fails" => ("select $1::int", "\0\0\0\0\0\x01\0\0\0\x01x\0\0"),
+            _ => ("select 5", "\0\0\0\0\0\0\0\0"),
+        };
+        client.message(b'P', format!("\0{sql}\0\0\0").as_bytes()).unwrap();
+        client.message(b'B', portal.as_bytes()).unwrap();
+        client.message(b'E', b"\0\0\0\0\0").unwrap();
+        client.message(b'P', b"\0select 6\0\0\0").unwrap();
+        client.message(b'B', b"\0\0\0\0\0\0\0\0").unwrap();
+        client.message(b'E', b"\0\0\0\0\0").unwrap();
+        client.message(b'S', b"").unwrap();
+        while client.read().unwrap().tag != b'Z' {}
+    }
+    client.message(b'X', b"").unwrap();
+    drop(client);
+
+    let Agreement { agrees, printed } =
+        statement_log::compare(&stack, &stack.facts.audit_log()).unwrap();
+    assert!(agrees, "{printed}");
+    let reduced = statement_log::without_one_statement(&stack.facts.audit_log()).unwrap();
+    let Agreement { agrees, printed } = statement_log::compare(&stack, reduced.path()).unwrap();
+    assert!(!agrees, "{printed}");
+    assert!(printed.contains("missing             1"), "{printed}");
+    assert!(printed.contains("extra               0"), "{printed}");
 }

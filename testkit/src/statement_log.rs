@@ -93,8 +93,13 @@ fn all_ended(audit_log: &Path) -> Result<bool> {
 
 fn segments(audit_log: &Path) -> Result<Vec<PathBuf>> {
     let listed = fs::read_dir(audit_log)?.flatten().map(|entry| entry.path());
-    let mut segments: Vec<_> =
-        listed.filter(|path| path.extension().is_some_and(|ending| ending == "log")).collect();
+    let numbered = |path: &PathBuf| {
+        path.extension().is_some_and(|ending| ending == "log")
+            && path
+                .file_stem()
+                .is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
+    };
+    let mut segments: Vec<_> = listed.filter(numbered).collect();
     segments.sort();
     Ok(segments)
 }
