@@ -21,6 +21,7 @@ mod installation;
 mod operate;
 mod operator;
 mod races;
+mod replication;
 mod sessions_completeness;
 mod sessions_cut;
 mod sessions_failures;

@@ -131,6 +131,7 @@ metadata:
 spec:
   server: orders
   privileges: superuser
+  replication: true
 ---
 apiVersion: portcullis.dev/v1
 kind: RoleAssignment

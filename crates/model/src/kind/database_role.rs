@@ -20,7 +20,8 @@ pub struct DatabaseRole {
     /// The schemas it grants on.
     #[serde(default = "default_schemas")]
     pub schemas: Vec<String>,
-    /// Whether replication connections (and with them CopyBoth) are relayed.
+    /// Whether replication connections (and with them CopyBoth) are relayed. Physical replication reads every database
+    /// and names none: its clients ask for `replication`, which the server's `databases` must let them reach.
     #[serde(default)]
     pub replication: bool,
 }

@@ -236,9 +236,7 @@ impl Tracker {
     /// Takes note of a server's message. `rows` are the DataRows so far, as the scanner counts them.
     pub fn server(&mut self, message: &backend::Message<'_>, rows: u64) {
         use backend::Message;
-        while matches!(self.pending.front(), Some(Expectation::CopyEnd)) {
-            self.pending.pop_front();
-        }
+        self.past_copies();
         match message {
             Message::ReadyForQuery(status) => self.ready(*status),
             Message::CommandComplete(tag) => self.command_complete(tag),
@@ -298,6 +296,13 @@ impl Tracker {
             self.owed = 0;
         }
         Some(front)
+    }
+
+    /// The end of the client's data needs no answer of its own.
+    fn past_copies(&mut self) {
+        while matches!(self.pending.front(), Some(Expectation::CopyEnd)) {
+            self.pop();
+        }
     }
 
     fn mismatch(&mut self) {
@@ -431,6 +436,7 @@ impl Tracker {
                 }
             }
         }
+        self.past_copies();
         self.progress = Progress::default();
         self.last_run = None;
         if status == TransactionStatus::Idle {
