@@ -3,14 +3,15 @@
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use access::token::Credential;
 use audit::Checkpoint;
 use audit::read::Reader;
-use audit::search::Query;
+use audit::search::{Access, Query};
 use axum::Json as Answer;
-use axum::extract::State;
+use axum::extract::{Path as Address, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use control::{Verb, allowed};
@@ -19,6 +20,7 @@ use model::{ControlRole, Refusal, SessionId, Timestamp, code};
 use serde::{Deserialize, Serialize};
 
 use crate::Api;
+use crate::audit_search::story::StatementStory;
 use crate::authenticate::{Authenticated, standing};
 use crate::body::Asked;
 use crate::lines::{Lines, Sink};
@@ -42,6 +44,9 @@ pub(crate) struct Question {
     /// Separated by commas.
     types: Option<String>,
     text: Option<String>,
+    code: Option<String>,
+    table: Option<String>,
+    access: Option<Access>,
     limit: Option<usize>,
     #[serde(default)]
     follow: bool,
@@ -59,22 +64,19 @@ pub(crate) async fn search(
         return Err(invalid(format!("`limit` is at most {LIMIT_MAX}")));
     }
     let follow = question.follow;
-    let query = query(question);
-    record_reading(&api, &caller, &query).await?;
-    let mut search = Search::new(query, limit);
-    let mut reader = read(&api)?;
-    let (found, search_so_far, reader_so_far) = blocking(&api, move || {
-        let found = search.newest(&mut reader)?;
-        Ok((found, search, reader))
-    })
-    .await?;
+    let query = query(question)?;
+    let last = record_reading(&api, &caller, &query).await?;
+    let (searches, asked) = (Arc::clone(&api.searches), query.clone());
+    let found = searching(&api, move || searches.newest(&asked, (limit, last))).await?;
     let (lines, sink) = Lines::channel();
     drop(api.tasks.clone().spawn("audit-answer", async move {
         if sink.send_all(&found).await && follow {
-            let following = (search_so_far, reader_so_far);
-            let Err(problem) = follow_on(&api, &caller.credential, following, &sink).await else {
-                return;
+            let following = Search::new(query, limit).after(api.log.directory(), last);
+            let ended = match following {
+                Ok(following) => follow_on(&api, &caller.credential, following, &sink).await,
+                Err(error) => Err(unreadable(&error)),
             };
+            let Err(problem) = ended else { return };
             // Whether the reader is still there to see it or not, this is the end.
             let _seen = sink.send_all([&problem::Body::from(&problem.0)]).await;
         }
@@ -82,12 +84,34 @@ pub(crate) async fn search(
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines.into_body()).into_response())
 }
 
-fn query(question: Question) -> Query {
-    let Question { since, until, actor, server, session, types, text, limit: _, follow: _ } =
+/// One statement, and everything that the log has about it.
+pub(crate) async fn statement(
+    State(api): State<Api>,
+    caller: Authenticated,
+    Address((session, number)): Address<(SessionId, u64)>,
+) -> Result<Answer<StatementStory>, Problem> {
+    authorise(caller.caller.role)?;
+    let query = Query { session: Some(session), ..Query::default() };
+    record_reading(&api, &caller, &query).await?;
+    let searches = Arc::clone(&api.searches);
+    let story = searching(&api, move || searches.statement(session, number)).await?;
+    let unknown = || {
+        let message = format!("session {session} has no statement {number} in the audit log");
+        Refusal::new(&code::NOT_FOUND, message).hint("`portcullis audit` shows both numbers")
+    };
+    Ok(Answer(story.ok_or_else(unknown)?))
+}
+
+fn query(question: Question) -> Result<Query, Problem> {
+    let Question { since, until, actor, server, session, types, text, code, table, access, .. } =
         question;
+    if access.is_some() && table.is_none() {
+        return Err(invalid("`access` says how a `table` was affected: name one"));
+    }
     let types = types.unwrap_or_default();
     let types = types.split(',').map(str::trim).filter(|name| !name.is_empty());
-    Query { since, until, actor, server, session, types: types.map(str::to_owned).collect(), text }
+    let types = types.map(str::to_owned).collect();
+    Ok(Query { since, until, actor, server, session, types, code, table, access, text })
 }
 
 /// Ends when the client is gone or the process stops; with a refusal as soon as the credential does not let its holder
@@ -131,8 +155,14 @@ impl Search {
         Self { query, limit, statements: HashSet::new() }
     }
 
+    /// Goes on behind a record.
+    fn after(self, directory: &Path, last: u64) -> io::Result<(Self, Reader)> {
+        Ok((self, Reader::open(directory, last.saturating_add(1))?))
+    }
+
     fn wants(&mut self, event: &Event) -> bool {
-        let wanted = self.query.matches(event);
+        // While it happens it is not known what a statement affects; a search afterwards says.
+        let wanted = self.query.table.is_none() && self.query.matches(event);
         match &event.body {
             EventBody::Statement(statement) if wanted => {
                 self.statements.insert((statement.session, statement.number));
@@ -236,7 +266,8 @@ fn authorise(role: ControlRole) -> Result<(), Refusal> {
     Err(Refusal::new(&code::FORBIDDEN, message).hint("ask an auditor"))
 }
 
-async fn record_reading(api: &Api, caller: &Authenticated, query: &Query) -> Result<(), Refusal> {
+/// The record of the reading: what follows it was not asked for.
+async fn record_reading(api: &Api, caller: &Authenticated, query: &Query) -> Result<u64, Refusal> {
     let unrecorded = |error: audit::AuditError| {
         tracing::error!(%error, "a reading of the audit log could not be recorded");
         Refusal::new(&code::AUDIT_FAILED, "the reading cannot be recorded, so there is none")
@@ -245,16 +276,26 @@ async fn record_reading(api: &Api, caller: &Authenticated, query: &Query) -> Res
         .map_err(|_| Refusal::new(&code::INTERNAL, "the query cannot be written down"))?;
     let actor = Actor::from(&caller.caller.principal);
     let receipt = api.log.append(&[EventBody::AuditRead { actor, query }]).map_err(unrecorded)?;
-    api.log.durable(receipt).await.map_err(unrecorded)
-}
-
-fn read(api: &Api) -> Result<Reader, Problem> {
-    Reader::open(api.log.directory(), 0).map_err(|error| unreadable(&error))
+    api.log.durable(receipt).await.map_err(unrecorded)?;
+    Ok(receipt.sequence)
 }
 
 fn unreadable(error: &io::Error) -> Problem {
     tracing::error!(%error, "the audit log cannot be read");
     Refusal::new(&code::AUDIT_FAILED, "the audit log cannot be read").into()
+}
+
+/// On a thread of its own, with the stack that the analysis of a statement's text can take.
+async fn searching<T: Send + 'static>(
+    api: &Api,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Problem> {
+    let panicked = |_| io::Error::other("the search broke off");
+    blocking(api, move || {
+        let thread = std::thread::Builder::new().name("audit-search".to_owned());
+        thread.stack_size(affected::STACK_BYTES).spawn(work)?.join().map_err(panicked)?
+    })
+    .await
 }
 
 async fn blocking<T: Send + 'static>(

@@ -8,6 +8,7 @@ mod activations;
 mod answer;
 mod apply;
 mod audit_routes;
+mod audit_search;
 mod authenticate;
 mod body;
 mod credentials;
@@ -68,6 +69,8 @@ pub(crate) struct Api {
     parts: Arc<Parts>,
     /// Whose turn it is to search the audit log for a session's story: anyone who is signed in may ask for one.
     pub(crate) stories: Arc<Semaphore>,
+    /// The index of the audit log, and what is known of texts.
+    pub(crate) searches: Arc<audit_search::Searches>,
 }
 
 impl Deref for Api {
@@ -80,7 +83,9 @@ impl Deref for Api {
 
 /// The routes of the API, health and metrics.
 pub fn router(parts: Parts) -> Router {
-    let api = Api { parts: Arc::new(parts), stories: Arc::new(Semaphore::new(1)) };
+    let searches = Arc::new(audit_search::Searches::new(parts.log.directory()));
+    let stories = Arc::new(Semaphore::new(1));
+    let api = Api { parts: Arc::new(parts), stories, searches };
     routes::routes().method_not_allowed_fallback(no_such_route).with_state(api)
 }
 

@@ -48,7 +48,8 @@ routes! {
     GET "/v1/sessions" => sessions::list, "Live sessions; of one `principal`, on one `server`.";
     POST "/v1/sessions/cut" => sessions::cut, "Cuts a `session`, or those of a `principal` or on a `server`, for a `reason`.";
     GET "/v1/sessions/{id}" => sessions::why, "What became of a session.";
-    GET "/v1/audit" => audit_routes::search, "Audit events as lines of JSON, the oldest first: `since`, `until`, `actor`, `server`, `session`, `types`, `text`, `limit`, `follow`.";
+    GET "/v1/audit" => audit_routes::search, "Audit events as lines of JSON, the oldest first, statements with the tables that they `affected`: `since`, `until`, `actor`, `server`, `session`, `types`, `code`, `table` with `access` (`read`, `wrote`), `text`, `limit`, `follow`.";
+    GET "/v1/audit/statements/{session}/{number}" => audit_routes::statement, "One statement with its outcome, the tables that it affected, its session and the steps of the activations that it ran under.";
     GET "/v1/audit/checkpoint" => audit_routes::checkpoint, "The latest signed checkpoint of the audit log, and its public key.";
     POST "/v1/users/{name}/pass" => credentials::issue_pass, "Issues a Temporary Access Pass, shown once.";
     POST "/v1/applications/{name}/secrets" => credentials::add_secret, "Makes a client secret with a `lifetime`, shown once.";

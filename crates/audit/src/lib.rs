@@ -7,7 +7,7 @@
 //! the chain with `sha256sum`; the first previous hash is the [`chain::genesis`] of this gateway and key. `checkpoint`
 //! holds the latest signed [`Checkpoint`], `checkpoints.log` one a second while there is something new.
 //! `removed-after-<sequence>.bin` holds what a crash or a loss of power left after the last checkpoint and that made no
-//! whole records.
+//! whole records. `<first sequence>.index` says where something can be found, for searches only.
 #![forbid(unsafe_code)]
 
 pub mod chain;
@@ -18,6 +18,7 @@ mod error;
 mod failing;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod index;
 mod log;
 mod media;
 mod open;

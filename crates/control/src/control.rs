@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use audit::Log;
+use audit::{AuditError, Log};
 use model::Timestamp;
+use model::event::{EventBody, RelationNamed};
 use runtime::Clock;
 use store::{Snapshots, Store};
 
@@ -47,6 +48,13 @@ impl Control {
     /// The sessions that can be cut.
     pub fn live(&self) -> &LiveSessions {
         &self.parts.live
+    }
+
+    /// Records what tables are called: an observation, which changes nothing and asks nobody's leave.
+    pub fn record_names(&self, names: Vec<RelationNamed>) -> Result<(), AuditError> {
+        let names = names.into_iter().map(|named| EventBody::RelationNamed(Box::new(named)));
+        let events: Vec<EventBody> = names.collect();
+        self.parts.log.append(&events).map(drop)
     }
 
     pub(crate) fn log(&self) -> &Log {

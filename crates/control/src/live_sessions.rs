@@ -12,6 +12,8 @@ use model::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::sightings::Sightings;
+
 /// Longer statements are shown by their beginning; the audit log has all of them.
 const STATEMENT_BYTES_MAX: usize = 1024;
 /// No login takes so long: an order to cut stands for those that had begun by then.
@@ -100,6 +102,7 @@ impl Cutting {
 #[derive(Clone, Debug, Default)]
 pub struct LiveSessions {
     state: Arc<Mutex<State>>,
+    sightings: Sightings,
 }
 
 #[derive(Debug, Default)]
@@ -163,6 +166,11 @@ impl LiveSessions {
         let info = self.lock().sessions.get(&id).map(|entry| Arc::clone(&entry.info))?;
         let session = info_of(&info).clone();
         Some(session)
+    }
+
+    /// The tables that sessions got rows from.
+    pub fn sightings(&self) -> &Sightings {
+        &self.sightings
     }
 
     /// How many.
@@ -243,6 +251,12 @@ impl LiveSession {
         let shown = info.statement.get_or_insert_default();
         shown.clear();
         shown.push_str(beginning(text));
+    }
+
+    /// Rows came from these tables. Asks a lock that all sessions share: for what this session has not told before.
+    pub fn relations(&self, oids: &[u32]) {
+        let info = info_of(&self.info);
+        self.sessions.sightings.note(&info.server, &info.database, oids);
     }
 
     /// The session does something else now.

@@ -1,6 +1,7 @@
 //! What passes between client and server, as events for the audit log: statements before they are forwarded, outcomes
 //! as the server tells them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use model::kind::server::AuditSettings;
 use model::{ServerName, SessionId, Timestamp};
 use wire::pg::backend::{self, TransactionStatus};
 use wire::pg::startup::Replication;
-use wire::pg::statement::{self, LimitExceeded, Tracker};
+use wire::pg::statement::{self, LimitExceeded, Relations, Tracker};
 use wire::pg::{Malformed, frontend};
 use wire::sql::{self, Strings};
 
@@ -26,6 +27,9 @@ const VALUE_BYTES_MAX: usize = 16 * 1024;
 /// Of all bind values of one statement the log keeps so much, and of each at least [`VALUE_BYTES_MIN`].
 const VALUES_BYTES_MAX: usize = 256 * 1024;
 const VALUE_BYTES_MIN: usize = 64;
+
+/// Tables that a session remembers to have told of; beyond that it begins anew.
+const TOLD_MAX: usize = 1_000;
 
 /// Why a session cannot go on being observed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +69,7 @@ pub(crate) struct Observer {
     tracker: Tracker,
     strings: Strings,
     observed: Observed,
+    told: Told,
     terminated: bool,
     fatal: bool,
 }
@@ -81,6 +86,7 @@ impl Observer {
             tracker: Tracker::new(replication),
             strings: Strings::default(),
             observed: Observed::default(),
+            told: Told::default(),
             terminated: false,
             fatal: false,
         }
@@ -172,6 +178,9 @@ impl Observer {
 
     fn collect_outcomes(&mut self, now: Timestamp) {
         while let Some(outcome) = self.tracker.next_outcome() {
+            if let Some(news) = self.told.news(&outcome.relations) {
+                self.live.relations(&news);
+            }
             let event = self.subject.outcome(outcome, now);
             self.observed.events.push(EventBody::StatementOutcome(Box::new(event)));
         }
@@ -228,6 +237,27 @@ impl Observer {
     /// Who and where.
     pub(crate) fn subject(&self) -> &Subject {
         &self.subject
+    }
+}
+
+/// Which tables this session has told of; a session that asks the same again costs one comparison.
+#[derive(Debug, Default)]
+struct Told {
+    last: Relations,
+    all: BTreeSet<u32>,
+}
+
+impl Told {
+    fn news(&mut self, relations: &Relations) -> Option<Vec<u32>> {
+        if relations.is_empty() || Arc::ptr_eq(relations, &self.last) {
+            return None;
+        }
+        self.last = Arc::clone(relations);
+        if self.all.len() > TOLD_MAX {
+            self.all.clear();
+        }
+        let news = relations.iter().copied().filter(|oid| self.all.insert(*oid));
+        Some(news.collect::<Vec<u32>>()).filter(|news| !news.is_empty())
     }
 }
 

@@ -11,6 +11,7 @@ mod names;
 pub(crate) mod pg;
 mod plan;
 mod record;
+mod relations;
 mod roles;
 mod server;
 mod users;
@@ -137,6 +138,8 @@ impl Provisioner {
         detach(dialler.tasks.spawn("database-users", async move { watch_users(users).await }));
         let roles = Arc::clone(&server);
         detach(dialler.tasks.spawn("database-roles", async move { watch_roles(roles).await }));
+        let relations = relations::watch(Arc::clone(&server));
+        detach(dialler.tasks.spawn("relation-names", relations));
         server
     }
 

@@ -141,6 +141,9 @@ pub enum EventBody {
         /// What, in words.
         finding: String,
     },
+    /// What a table is called whose oid stands in outcomes: looked up at its first sight, again when it has changed, and
+    /// once a day while it is in use.
+    RelationNamed(Box<RelationNamed>),
     /// A resource was written, or a write was refused.
     Write(Box<Write>),
     /// An activation took a step.
@@ -371,6 +374,45 @@ pub struct StatementOutcome {
     /// `unknown` after a crash, `suspended` for a portal that was not read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// What a table is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RelationNamed {
+    /// The server.
+    pub server: ServerName,
+    /// The database.
+    pub database: String,
+    /// The oid there.
+    pub oid: u32,
+    /// What the catalogue says; absent when it could not be asked, or has no such oid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relation: Option<Relation>,
+    /// Why `relation` is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+/// A table, view or the like as the catalogue has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Relation {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// `table`, `partitionedTable`, `view`, `materializedView`, `foreignTable`, `sequence`, `index`, `compositeType`, …
+    pub kind: String,
+    /// What a reading of it does besides, in words: `row security`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_read: Vec<String>,
+    /// What a change of it does besides, in words: `triggers`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_write: Vec<String>,
+    /// Of a view: schema and name of the tables that its definition reads, through other views too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over: Vec<(String, String)>,
 }
 
 /// An error as the server reported it.

@@ -183,6 +183,21 @@ fn directory_row(body: &EventBody, base: Row) -> Row {
         EventBody::Drift { server, finding } => {
             Row { event: "drift".into(), on: server.to_string(), what: finding.clone(), ..base }
         }
+        EventBody::RelationNamed(named) => Row {
+            event: "relation named".into(),
+            on: format!("{}/{}", named.server, named.database),
+            what: match &named.relation {
+                Some(relation) => {
+                    format!("{} is {}.{}", named.oid, relation.schema, relation.name)
+                }
+                None => format!("{} has no name", named.oid),
+            },
+            outcome: match &named.relation {
+                Some(relation) => relation.kind.clone(),
+                None => named.because.clone().unwrap_or_default(),
+            },
+            ..base
+        },
         EventBody::Write(write) => Row {
             who: write.actor.name.clone(),
             event: write.verb.clone(),

@@ -12,6 +12,7 @@ use crate::shell;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("wire", &[]),
+    ("affected", &[]),
     ("access", &["model"]),
     ("runtime", &["model"]),
     ("store", &["model", "runtime"]),
@@ -20,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("control", &["model", "access", "runtime", "store", "keys", "audit"]),
     ("gateway", &["model", "wire", "access", "runtime", "store", "keys", "audit", "control"]),
     ("sts", &["model", "access", "runtime", "store", "keys", "audit", "control"]),
-    ("api", &["model", "access", "runtime", "store", "audit", "control"]),
+    ("api", &["model", "affected", "access", "runtime", "store", "audit", "control"]),
     ("client", &["model", "wire", "runtime", "keys"]),
     (
         "portcullis",
@@ -42,6 +43,7 @@ const DOORS: &[&str] = &["gateway", "sts", "api", "client", "portcullis"];
 /// Third-party crates that only some of ours may name: one place for each kind of input and output.
 const RESERVED: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
+    ("sqlparser", &["affected"]),
     ("tokio-postgres", &["gateway"]),
     ("rcgen", &["keys", "testkit"]),
     ("ureq", &["client"]),

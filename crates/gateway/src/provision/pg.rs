@@ -8,5 +8,6 @@ pub(crate) mod examine;
 pub(crate) mod grants;
 pub(crate) mod leftovers;
 pub(crate) mod quote;
+pub(crate) mod relation;
 pub(crate) mod role;
 pub(crate) mod user;

@@ -1,0 +1,154 @@
+//! Names for the oids that outcomes hold: asked of the catalogue away from the data path, and recorded.
+//!
+//! A name is looked up when its oid is seen for the first time, and all of them again every minute while there are any,
+//! so that what was renamed is noticed. What the log says already is said again once a day, so that a reader of one day
+//! finds the names of that day.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Timestamp;
+use model::event::{Relation, RelationNamed};
+
+use super::pg::connection::Trouble;
+use super::pg::relation;
+use super::server::Server;
+
+/// Names are asked for again this often.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// What stands is recorded again this often.
+const SAY_EVERY: Duration = Duration::from_hours(24);
+/// Oids in one question.
+const OIDS_AT_ONCE: usize = 500;
+
+/// What the log says, by database and oid.
+type Said = BTreeMap<(String, u32), (RelationNamed, Timestamp)>;
+
+/// Until the server is over.
+pub(super) async fn watch(server: Arc<Server>) {
+    let clock = server.dialler.clock.clone();
+    let shutdown = server.dialler.tasks.shutdown().clone();
+    let mut news = server.control.live().sightings().news();
+    let mut said = Said::new();
+    let mut due = clock.now().plus(LOOK_EVERY);
+    loop {
+        news.mark_unchanged();
+        let again = clock.now() >= due;
+        if again {
+            due = clock.now().plus(LOOK_EVERY);
+        }
+        server.name_relations(&mut said, again).await;
+        tokio::select! {
+            // Cancel-safe, all of them: what is not seen now is seen the next time.
+            changed = news.changed() => if changed.is_err() { return },
+            () = clock.sleep_until(due) => {}
+            () = shutdown.requested() => return,
+            () = server.over.requested() => return,
+        }
+    }
+}
+
+impl Server {
+    /// `again`: what has a name too.
+    async fn name_relations(&self, said: &mut Said, again: bool) {
+        for (database, seen) in self.control.live().sightings().on(&self.name) {
+            let wanted: Vec<u32> = seen
+                .into_iter()
+                .filter(|oid| again || !said.contains_key(&(database.clone(), *oid)))
+                .collect();
+            for oids in wanted.chunks(OIDS_AT_ONCE) {
+                let found = self.ask_names(&database, oids).await;
+                if let Err(trouble) = &found {
+                    tracing::warn!(server = %self.name, database, %trouble, "tables cannot be named");
+                }
+                self.say(said, (&database, oids), &found);
+            }
+        }
+    }
+
+    async fn ask_names(
+        &self,
+        database: &str,
+        oids: &[u32],
+    ) -> Result<Vec<relation::Relation>, Trouble> {
+        let document = self.document(&self.control.snapshots().load())?;
+        if document.spec.maintenance_database == database {
+            let connection = self.standing(&document).await?;
+            return relation::named(&connection, oids).await;
+        }
+        let inside = self.dialler.connect(&document, database).await?;
+        relation::named(&inside, oids).await
+    }
+
+    /// Records what the log does not say yet, or has not said for a day.
+    fn say(
+        &self,
+        said: &mut Said,
+        (database, oids): (&str, &[u32]),
+        found: &Result<Vec<relation::Relation>, Trouble>,
+    ) {
+        let now = self.dialler.clock.now();
+        let mut news = Vec::new();
+        for oid in oids {
+            let named = self.named(database, *oid, found);
+            let key = (database.to_owned(), *oid);
+            let stands = said.get(&key).is_some_and(|(known, at)| {
+                let same = *known == named || (found.is_err() && known.relation.is_some());
+                same && now.since(*at) < SAY_EVERY
+            });
+            if !stands {
+                said.insert(key, (named.clone(), now));
+                news.push(named);
+            }
+        }
+        if news.is_empty() {
+            return;
+        }
+        if let Err(error) = self.control.record_names(news) {
+            tracing::error!(%error, "names of tables could not be recorded");
+        }
+    }
+
+    fn named(
+        &self,
+        database: &str,
+        oid: u32,
+        found: &Result<Vec<relation::Relation>, Trouble>,
+    ) -> RelationNamed {
+        let (relation, because) = match found {
+            Err(_) => (None, Some("the database could not be asked".to_owned())),
+            Ok(found) => match found.iter().find(|relation| relation.oid == oid) {
+                Some(relation) => (Some(described(relation)), None),
+                None => {
+                    (None, Some("it was gone, or not committed, when it was looked up".to_owned()))
+                }
+            },
+        };
+        RelationNamed {
+            server: self.name.clone(),
+            database: database.to_owned(),
+            oid,
+            relation,
+            because,
+        }
+    }
+}
+
+fn described(relation: &relation::Relation) -> Relation {
+    let relation::Relation { oid: _, schema, name, kind, on_read, on_write, over } =
+        relation.clone();
+    let kind = match kind {
+        'r' => "table",
+        'p' => "partitionedTable",
+        'v' => "view",
+        'm' => "materializedView",
+        'f' => "foreignTable",
+        'S' => "sequence",
+        'i' | 'I' => "index",
+        't' => "toastTable",
+        'c' => "compositeType",
+        _ => "relation",
+    };
+    Relation { schema, name, kind: kind.to_owned(), on_read, on_write, over }
+}
