@@ -6,6 +6,7 @@
     reason = "the test fails where its story breaks"
 )]
 
+mod affected;
 mod auditor;
 mod bad_input;
 mod client;

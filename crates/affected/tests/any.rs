@@ -6,10 +6,10 @@ use proptest::prelude::*;
 /// What a statement's text in the log is at most.
 const TEXT_BYTES: usize = 64 * 1024;
 
-/// On a quarter of the stack that is asked for.
-fn with_little_stack(work: impl FnOnce() + Send + 'static) {
+/// On a quarter of the stack that is asked for; whether it came back.
+fn with_little_stack(work: impl FnOnce() + Send + 'static) -> bool {
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES / 4);
-    thread.spawn(work).unwrap().join().unwrap();
+    thread.spawn(work).is_ok_and(|thread| thread.join().is_ok())
 }
 
 /// A pattern over and over, in between of what begins and ends with it.
@@ -80,7 +80,7 @@ const CHAINED: &[(&str, &str)] = &[
 
 #[test]
 fn texts_made_to_nest_are_answered() {
-    with_little_stack(|| {
+    let answered = with_little_stack(|| {
         for (before, open, inner, close) in NESTED {
             let longest = TEXT_BYTES / (open.len() + close.len());
             for times in (1..60).chain([100, 1_000, longest]) {
@@ -89,17 +89,19 @@ fn texts_made_to_nest_are_answered() {
             }
         }
     });
+    assert!(answered);
 }
 
 #[test]
 fn texts_made_to_chain_are_answered() {
-    with_little_stack(|| {
+    let answered = with_little_stack(|| {
         for (before, again) in CHAINED {
             for times in [10, 100, 150, 200, 300, 599, TEXT_BYTES / again.len()] {
                 analyse(&format!("{before}{}", again.repeat(times)), Whole::No);
             }
         }
     });
+    assert!(answered);
 }
 
 #[test]

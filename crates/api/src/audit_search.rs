@@ -118,15 +118,16 @@ impl Searches {
         (query, wanted): (&Query, Option<&Wanted>),
     ) {
         match (&event.body, wanted) {
-            (EventBody::StatementOutcome(outcome), Some(wanted)) => {
-                if outcome.relations.iter().any(|oid| wanted.oids.contains(oid)) {
-                    hunt.keys.insert((outcome.session, outcome.number), place);
-                }
+            (EventBody::StatementOutcome(outcome), Some(wanted))
+                if outcome.relations.iter().any(|oid| wanted.oids.contains(oid)) =>
+            {
+                hunt.keys.insert((outcome.session, outcome.number), place);
             }
-            (EventBody::Statement(statement), wanted) if query.matches(&event) => {
-                if wanted.is_none_or(|wanted| self.names_it(statement, &wanted.table)) {
-                    hunt.keys.insert((statement.session, statement.number), place);
-                }
+            (EventBody::Statement(statement), wanted)
+                if query.matches(&event)
+                    && wanted.is_none_or(|wanted| self.names_it(statement, &wanted.table)) =>
+            {
+                hunt.keys.insert((statement.session, statement.number), place);
             }
             (_, None) if query.matches(&event) => {
                 hunt.events.insert(event.sequence, event);
@@ -214,7 +215,7 @@ impl Searches {
     }
 
     /// The parts of the log from a time on, and those before it in which its names are.
-    fn held(&self, since: Option<Timestamp>) -> io::Result<Vec<Arc<Vec<Part>>>> {
+    fn held(&self, since: Option<Timestamp>) -> io::Result<Vec<Arc<[Part]>>> {
         let since = since.map(|since| since.minus(NAMES_BEFORE));
         let segments = self.index.segments()?;
         let begun_before =

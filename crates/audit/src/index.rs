@@ -38,8 +38,7 @@ impl Term {
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let [a, b, c, d, e, f, g, h] = hash.to_le_bytes();
-        Self(u32::from_le_bytes([a ^ e, b ^ f, c ^ g, d ^ h]))
+        Self(u32::try_from((hash ^ (hash >> 32)) & u64::from(u32::MAX)).unwrap_or_default())
     }
 }
 
@@ -72,7 +71,7 @@ impl Part {
 pub struct Index {
     directory: PathBuf,
     terms: Terms,
-    known: Mutex<BTreeMap<u64, Arc<Vec<Part>>>>,
+    known: Mutex<BTreeMap<u64, Arc<[Part]>>>,
 }
 
 impl std::fmt::Debug for Index {
@@ -116,7 +115,7 @@ impl Index {
     }
 
     /// The parts of a segment, in order.
-    pub fn parts(&self, first: u64) -> io::Result<Arc<Vec<Part>>> {
+    pub fn parts(&self, first: u64) -> io::Result<Arc<[Part]>> {
         let segment =
             Segment { first_sequence: first, path: segment::path_of(&self.directory, first) };
         let bytes = fs::metadata(&segment.path)?.len();
@@ -128,17 +127,16 @@ impl Index {
         }
         let full =
             segment::list(&self.directory)?.last().is_some_and(|last| last.first_sequence > first);
-        let kept = if full && known.is_none() { self.kept(&segment, bytes) } else { None };
-        let parts = match kept {
-            Some(parts) => Arc::new(parts),
-            None => {
-                let mut parts = known.map(|known| known.to_vec()).unwrap_or_default();
-                self.carry_on(&segment, &mut parts)?;
-                if full && let Err(error) = keep(&segment, &parts) {
-                    tracing::warn!(%error, segment = first, "an index of the audit log cannot be kept");
-                }
-                Arc::new(parts)
+        let kept = if full && known.is_none() { kept(&segment, bytes) } else { None };
+        let parts: Arc<[Part]> = if let Some(parts) = kept {
+            parts.into()
+        } else {
+            let mut parts = known.map(|known| known.to_vec()).unwrap_or_default();
+            self.carry_on(&segment, &mut parts)?;
+            if full && let Err(error) = keep(&segment, &parts) {
+                tracing::warn!(%error, segment = first, "an index of the audit log cannot be kept");
             }
+            parts.into()
         };
         let mut all = self.lock();
         all.insert(first, Arc::clone(&parts));
@@ -193,20 +191,20 @@ impl Index {
         }
     }
 
-    /// What was kept of a full segment, if it is whole and of this segment.
-    fn kept(&self, segment: &Segment, bytes: u64) -> Option<Vec<Part>> {
-        let path = path_of(segment);
-        let text = fs::read(&path).ok()?;
-        let parts = parts_of(&text, segment, bytes);
-        if parts.is_none() {
-            tracing::warn!(index = %path.display(), "an index of the audit log is damaged or of another log; it is made anew");
-        }
-        parts
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Vec<Part>>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<[Part]>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was kept of a full segment, if it is whole and of this segment.
+fn kept(segment: &Segment, bytes: u64) -> Option<Vec<Part>> {
+    let path = path_of(segment);
+    let text = fs::read(&path).ok()?;
+    let parts = parts_of(&text, segment, bytes);
+    if parts.is_none() {
+        tracing::warn!(index = %path.display(), "an index of the audit log is damaged or of another log; it is made anew");
+    }
+    parts
 }
 
 fn event_of(line: &[u8]) -> io::Result<Event> {

@@ -1,15 +1,18 @@
 //! Audit events for people: who, what, where, which values, how many rows, how long, with what outcome.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
+use affected::Affected;
 use model::event::{Actor, Event, EventBody, Outcome, Parameter, Statement, StatementOutcome};
 use model::{SessionId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::table::Table;
 
 /// Longer texts are cut in tables; `-o json` has all of it.
 const TEXT_CHARACTERS_MAX: usize = 100;
 const VALUE_CHARACTERS_MAX: usize = 40;
+const TABLES_MAX: usize = 6;
 
 /// One line of the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,27 +22,39 @@ pub(crate) struct Row {
     pub(crate) event: String,
     pub(crate) on: String,
     pub(crate) what: String,
+    pub(crate) tables: String,
     pub(crate) rows: String,
     pub(crate) took: String,
     pub(crate) outcome: String,
 }
 
-const HEADING: &[&str] = &["TIME", "WHO", "EVENT", "ON", "WHAT", "ROWS", "TOOK", "OUTCOME"];
+const HEADING: &[&str] =
+    &["TIME", "WHO", "EVENT", "ON", "WHAT", "TABLES", "ROWS", "TOOK", "OUTCOME"];
+
+/// An event as a search finds it; a statement with what it affected.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Found {
+    #[serde(flatten)]
+    pub(crate) event: Event,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) affected: Option<Affected>,
+}
 
 /// The events as a table; a statement and its outcome share a line.
-pub(crate) fn table(events: &[Event]) -> String {
+pub(crate) fn table(found: &[Found]) -> String {
     let mut outcomes: HashMap<(SessionId, u64), &StatementOutcome> = HashMap::new();
-    for event in events {
+    for Found { event, .. } in found {
         if let EventBody::StatementOutcome(outcome) = &event.body {
             outcomes.insert((outcome.session, outcome.number), outcome);
         }
     }
     let mut table = Table::new(HEADING);
-    for event in events {
+    for Found { event, affected } in found {
         let row = match &event.body {
             EventBody::Statement(statement) => {
                 let outcome = outcomes.remove(&(statement.session, statement.number));
-                statement_row(event.time, statement, outcome)
+                let row = statement_row(event.time, statement, outcome);
+                Row { tables: affected.as_ref().map(tables).unwrap_or_default(), ..row }
             }
             EventBody::StatementOutcome(outcome) => {
                 // Its statement stands above, or lies before what was asked for.
@@ -66,9 +81,31 @@ pub(crate) fn line(event: &Event) -> String {
     crate::table::visible(&cells.join("  "))
 }
 
-fn cells(row: Row) -> [String; 8] {
-    let Row { time, who, event, on, what, rows, took, outcome } = row;
-    [time, who, event, on, what, rows, took, outcome]
+fn cells(row: Row) -> [String; 9] {
+    let Row { time, who, event, on, what, tables, rows, took, outcome } = row;
+    [time, who, event, on, what, tables, rows, took, outcome]
+}
+
+/// Each with `r` and `w` for read and written; `…` says that there may be others.
+fn tables(affected: &Affected) -> String {
+    let Affected { read, written, complete, because: _ } = affected;
+    let names: BTreeSet<&String> = read.union(written).collect();
+    let mut cell: Vec<String> = names
+        .into_iter()
+        .take(TABLES_MAX)
+        .map(|name| {
+            let how = match (read.contains(name), written.contains(name)) {
+                (true, true) => "rw",
+                (false, true) => "w",
+                (_, false) => "r",
+            };
+            format!("{name}:{how}")
+        })
+        .collect();
+    if !complete || read.union(written).count() > TABLES_MAX {
+        cell.push("…".to_owned());
+    }
+    cell.join(" ")
 }
 
 fn statement_row(at: Timestamp, statement: &Statement, outcome: Option<&StatementOutcome>) -> Row {
@@ -99,7 +136,7 @@ fn outcome_row(at: Timestamp, outcome: &StatementOutcome) -> Row {
     }
 }
 
-fn outcome_cells(outcome: &StatementOutcome) -> (String, String, String) {
+pub(crate) fn outcome_cells(outcome: &StatementOutcome) -> (String, String, String) {
     let text = match (&outcome.error, &outcome.note) {
         (Some(error), _) => format!("{}: {}", error.sqlstate, error.message),
         (None, Some(note)) => note.clone(),
@@ -270,7 +307,7 @@ fn with_parameters(sql: &str, parameters: &[Parameter]) -> String {
     format!("{sql} [{}]", values.join(", "))
 }
 
-fn parameter(value: &Parameter) -> String {
+pub(crate) fn parameter(value: &Parameter) -> String {
     match value {
         Parameter::Null => "NULL".to_owned(),
         Parameter::Text(text) => format!("'{}'", shortened(text, VALUE_CHARACTERS_MAX)),
@@ -323,37 +360,37 @@ fn duration(micros: u64) -> String {
 mod tests {
     use super::*;
 
-    fn event(text: &str) -> Event {
+    fn found(text: &str) -> Found {
         serde_json::from_str(text).unwrap()
     }
 
     /// One session: a statement with bind values, one that the database refused, and the cut.
-    fn story() -> Vec<Event> {
+    fn story() -> Vec<Found> {
         const SESSION: &str = "0b1c5a52-62a3-4b39-b39f-3f4a10e4d9c1";
         let ada = r#"{"id":"7c1d5a52-62a3-4b39-b39f-3f4a10e4d9c1","name":"ada@example.com","kind":"user"}"#;
         [
             format!(r#"{{"sequence":1,"time":"2026-11-24T10:00:00.1Z","type":"activationChanged","activation":"{SESSION}","actor":{ada},"step":"request","user":"ada@example.com","group":"orders-readers","note":"ticket 4711","outcome":"succeeded"}}"#),
             format!(r#"{{"sequence":2,"time":"2026-11-24T10:00:01.25Z","type":"sessionOpened","session":"{SESSION}","actor":{ada},"source":"127.0.0.1","server":"orders","database":"orders","databaseUser":"ada@example.com","roles":["orders.reader"],"activations":[],"token":"{SESSION}","backendPid":7,"tls":"TLS 1.3"}}"#),
-            format!(r#"{{"sequence":3,"time":"2026-11-24T10:00:02Z","type":"statement","session":"{SESSION}","number":1,"actor":{ada},"server":"orders","database":"orders","protocol":"extended","sql":"select *\n  from customers where id > $1","parameters":[{{"text":"4990"}},"null"]}}"#),
+            format!(r#"{{"sequence":3,"time":"2026-11-24T10:00:02Z","type":"statement","session":"{SESSION}","number":1,"actor":{ada},"server":"orders","database":"orders","protocol":"extended","sql":"select *\n  from customers where id > $1","parameters":[{{"text":"4990"}},"null"],"affected":{{"read":["public.customers"],"written":[],"complete":true}}}}"#),
             format!(r#"{{"sequence":4,"time":"2026-11-24T10:00:02.1Z","type":"statementOutcome","session":"{SESSION}","number":1,"tags":["SELECT 9"],"rows":9,"durationUs":1500}}"#),
-            format!(r#"{{"sequence":5,"time":"2026-11-24T10:00:03Z","type":"statement","session":"{SESSION}","number":2,"actor":{ada},"server":"orders","database":"orders","protocol":"simple","sql":"delete from orders"}}"#),
+            format!(r#"{{"sequence":5,"time":"2026-11-24T10:00:03Z","type":"statement","session":"{SESSION}","number":2,"actor":{ada},"server":"orders","database":"orders","protocol":"simple","sql":"delete from orders","affected":{{"read":["orders"],"written":["orders"],"complete":false,"because":["x"]}}}}"#),
             format!(r#"{{"sequence":6,"time":"2026-11-24T10:00:03.1Z","type":"statementOutcome","session":"{SESSION}","number":2,"rows":0,"error":{{"sqlstate":"42501","message":"permission denied for table orders"}},"durationUs":2000000}}"#),
             format!(r#"{{"sequence":7,"time":"2026-11-24T10:00:04Z","type":"sessionCut","session":"{SESSION}","actor":{ada},"server":"orders","code":"PC1204","message":"your membership of `orders-readers` was revoked","causeAt":"2026-11-24T10:00:03.990Z","lastForwardedAt":"2026-11-24T10:00:03Z","stoppedAt":"2026-11-24T10:00:03.992Z","clientClosedAt":"2026-11-24T10:00:03.9985Z","told":true}}"#),
         ]
         .iter()
-        .map(|text| event(text))
+        .map(|text| found(text))
         .collect()
     }
 
     #[test]
     fn a_statement_and_its_outcome_share_a_line() {
         insta::assert_snapshot!(table(&story()), @r"
-        TIME                      WHO              EVENT           ON              WHAT                                                        ROWS  TOOK     OUTCOME
-        2026-11-24T10:00:00.100Z  ada@example.com  request         orders-readers  for ada@example.com: ticket 4711                                           ok
+        TIME                      WHO              EVENT           ON              WHAT                                                        TABLES              ROWS  TOOK     OUTCOME
+        2026-11-24T10:00:00.100Z  ada@example.com  request         orders-readers  for ada@example.com: ticket 4711                                                               ok
         2026-11-24T10:00:01.250Z  ada@example.com  session opened  orders/orders   from 127.0.0.1 as ada@example.com with orders.reader
-        2026-11-24T10:00:02.000Z  ada@example.com  statement       orders/orders   select * from customers where id > $1 [$1='4990', $2=NULL]  9     1.50 ms  SELECT 9
-        2026-11-24T10:00:03.000Z  ada@example.com  statement       orders/orders   delete from orders                                          0     2.00 s   42501: permission denied for table orders
-        2026-11-24T10:00:04.000Z  ada@example.com  session cut     orders          PC1204: your membership of `orders-readers` was revoked           8.5 ms
+        2026-11-24T10:00:02.000Z  ada@example.com  statement       orders/orders   select * from customers where id > $1 [$1='4990', $2=NULL]  public.customers:r  9     1.50 ms  SELECT 9
+        2026-11-24T10:00:03.000Z  ada@example.com  statement       orders/orders   delete from orders                                          orders:rw …         0     2.00 s   42501: permission denied for table orders
+        2026-11-24T10:00:04.000Z  ada@example.com  session cut     orders          PC1204: your membership of `orders-readers` was revoked                               8.5 ms
         ");
     }
 
@@ -361,14 +398,14 @@ mod tests {
     fn an_outcome_whose_statement_lies_before_is_not_lost() {
         let outcome = story().split_off(3);
         insta::assert_snapshot!(table(&outcome[..1]), @r"
-        TIME                      WHO  EVENT    ON  WHAT                                                         ROWS  TOOK     OUTCOME
-        2026-11-24T10:00:02.100Z       outcome      statement 1 of session 0b1c5a52-62a3-4b39-b39f-3f4a10e4d9c1  9     1.50 ms  SELECT 9
+        TIME                      WHO  EVENT    ON  WHAT                                                         TABLES  ROWS  TOOK     OUTCOME
+        2026-11-24T10:00:02.100Z       outcome      statement 1 of session 0b1c5a52-62a3-4b39-b39f-3f4a10e4d9c1          9     1.50 ms  SELECT 9
         ");
     }
 
     #[test]
     fn lines_as_they_happen_name_the_same() {
-        let lines: Vec<String> = story().iter().map(line).collect();
+        let lines: Vec<String> = story().iter().map(|found| line(&found.event)).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
         2026-11-24T10:00:00.100Z  ada@example.com  request  orders-readers  for ada@example.com: ticket 4711  ok
         2026-11-24T10:00:01.250Z  ada@example.com  session opened  orders/orders  from 127.0.0.1 as ada@example.com with orders.reader

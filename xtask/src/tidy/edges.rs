@@ -12,7 +12,7 @@ use crate::shell;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("wire", &[]),
-    ("affected", &[]),
+    ("affected", &["wire"]),
     ("access", &["model"]),
     ("runtime", &["model"]),
     ("store", &["model", "runtime"]),
@@ -26,8 +26,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "portcullis",
         &[
-            "model", "wire", "access", "runtime", "store", "keys", "audit", "control", "gateway",
-            "sts", "api", "client",
+            "model", "wire", "affected", "access", "runtime", "store", "keys", "audit", "control",
+            "gateway", "sts", "api", "client",
         ],
     ),
     // Tests drive the binary, not its insides.

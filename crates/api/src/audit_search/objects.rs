@@ -73,23 +73,41 @@ impl Texts {
     }
 }
 
+/// Server and database.
+type Place = (ServerName, String);
+
+/// What was said of an oid at a time.
+#[derive(Debug)]
+struct Said {
+    at: Timestamp,
+    relation: Option<Relation>,
+    because: Option<String>,
+}
+
+/// Which oid had a name at a time.
+#[derive(Debug)]
+struct Called {
+    at: Timestamp,
+    oid: u32,
+}
+
 /// What the log says about names, as far as it was read.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    by_oid: HashMap<(ServerName, String, u32), Vec<(Timestamp, Option<Relation>, Option<String>)>>,
-    by_name: HashMap<(ServerName, String), HashMap<Name, Vec<(Timestamp, u32)>>>,
+    by_oid: HashMap<(Place, u32), Vec<Said>>,
+    by_name: HashMap<(Place, Name), Vec<Called>>,
 }
 
 impl Names {
     /// Events come in the log's order.
     pub(super) fn note(&mut self, at: Timestamp, named: RelationNamed) {
         let RelationNamed { server, database, oid, relation, because } = named;
-        let relation = relation.map(described);
+        let (place, relation) = ((server, database), relation.map(described));
         if let Some(relation) = &relation {
-            let names = self.by_name.entry((server.clone(), database.clone())).or_default();
-            names.entry(relation.name.clone()).or_default().push((at, oid));
+            let name = (place.clone(), relation.name.clone());
+            self.by_name.entry(name).or_default().push(Called { at, oid });
         }
-        self.by_oid.entry((server, database, oid)).or_default().push((at, relation, because));
+        self.by_oid.entry((place, oid)).or_default().push(Said { at, relation, because });
     }
 
     /// Oids that were ever known as this table, or as a view over it, anywhere.
@@ -98,38 +116,24 @@ impl Names {
             wanted.is(&relation.name.to_string())
                 || relation.over.iter().any(|name| wanted.is(&name.to_string()))
         };
-        let all = self.by_oid.iter();
-        all.filter(|(_, said)| {
-            said.iter().any(|(_, relation, _)| relation.as_ref().is_some_and(fits))
-        })
-        .map(|((_, _, oid), _)| *oid)
-        .collect()
+        let known = |said: &Said| said.relation.as_ref().is_some_and(fits);
+        let all = self.by_oid.iter().filter(|(_, said)| said.iter().any(known));
+        all.map(|((_, oid), _)| *oid).collect()
     }
 
-    fn of(
-        &self,
-        place: &(ServerName, String),
-        oid: u32,
-        at: Timestamp,
-    ) -> Result<&Relation, String> {
-        let said = self.by_oid.get(&(place.0.clone(), place.1.clone(), oid));
-        let said = said.ok_or_else(|| format!("table {oid} has no name in the log yet"))?;
-        let (_, relation, because) = standing(said, |(said, ..)| *said, at)
+    fn of(&self, place: &Place, oid: u32, at: Timestamp) -> Result<&Relation, String> {
+        let said = self.by_oid.get(&(place.clone(), oid)).map(Vec::as_slice).unwrap_or_default();
+        let said = standing(said, |said| said.at, at)
             .ok_or_else(|| format!("table {oid} has no name in the log yet"))?;
-        relation.as_ref().ok_or_else(|| {
-            let because = because.as_deref().unwrap_or("nothing is known of it");
+        said.relation.as_ref().ok_or_else(|| {
+            let because = said.because.as_deref().unwrap_or("nothing is known of it");
             format!("table {oid} has no name: {because}")
         })
     }
 
-    fn called(
-        &self,
-        place: &(ServerName, String),
-        name: &Name,
-        at: Timestamp,
-    ) -> Option<&Relation> {
-        let said = self.by_name.get(place)?.get(name)?;
-        let (_, oid) = standing(said, |(said, _)| *said, at)?;
+    fn called(&self, place: &Place, name: &Name, at: Timestamp) -> Option<&Relation> {
+        let said = self.by_name.get(&(place.clone(), name.clone()))?;
+        let Called { oid, .. } = standing(said, |called| called.at, at)?;
         self.of(place, *oid, at).ok().filter(|relation| relation.name == *name)
     }
 }

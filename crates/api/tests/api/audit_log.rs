@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use model::SessionId;
 use model::code;
-use model::event::{Actor, Event, EventBody, Statement, StatementOutcome, StatementProtocol};
+use model::event::{
+    Actor, Event, EventBody, Relation, RelationNamed, Statement, StatementOutcome,
+    StatementProtocol,
+};
 use serde_json::{Value, json};
 
 use super::fixture::{AUDITOR, DEV, Installation, OWNER};
@@ -32,7 +36,7 @@ async fn a_statement_brings_its_outcome_although_that_names_nobody() {
     let installation = Installation::new().await;
     let state = installation.control.snapshots().load();
     let actor = Actor::from(&state.principal_named(DEV).unwrap());
-    let session = model::SessionId::random();
+    let session = SessionId::random();
     let statement = |number| {
         EventBody::Statement(Box::new(Statement {
             session,
@@ -140,4 +144,138 @@ async fn the_checkpoint_verifies_under_the_key_beside_it() {
     let digits: Vec<String> =
         installation.log.public_key().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(position["publicKey"], digits.concat());
+}
+
+/// A story on two servers: who reads and writes which table by text, by the oids of the rows alone, or may.
+async fn tables() -> (Installation, SessionId) {
+    let installation = Installation::new().await;
+    let state = installation.control.snapshots().load();
+    let actor = Actor::from(&state.principal_named(DEV).unwrap());
+    let session = SessionId::random();
+    let named = |oid, schema: &str, name: &str, kind: &str, over: &[(&str, &str)]| {
+        let relation = Relation {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            on_read: Vec::new(),
+            on_write: if name == "orders" { vec!["triggers".to_owned()] } else { Vec::new() },
+            over: over.iter().map(|(s, n)| ((*s).to_owned(), (*n).to_owned())).collect(),
+        };
+        EventBody::RelationNamed(Box::new(RelationNamed {
+            server: "orders".parse().unwrap(),
+            database: "orders".to_owned(),
+            oid,
+            relation: Some(relation),
+            because: None,
+        }))
+    };
+    let texts: [(&str, &[u32]); 7] = [
+        ("select * from orders where id = 1", &[10]),
+        ("insert into public.orders select * from other.orders", &[]),
+        ("fetch 5 from c", &[10]),
+        ("select * from totals", &[11]),
+        ("delete from orders returning *", &[10]),
+        ("select * from customers", &[12]),
+        ("select * from gone", &[99]),
+    ];
+    let mut events = vec![
+        named(10, "public", "orders", "table", &[]),
+        named(11, "public", "totals", "view", &[("public", "orders")]),
+        named(12, "public", "customers", "table", &[]),
+    ];
+    for (number, (sql, oids)) in (1..).zip(texts) {
+        events.push(EventBody::Statement(Box::new(Statement {
+            session,
+            number,
+            actor: actor.clone(),
+            server: "orders".parse().unwrap(),
+            database: "orders".to_owned(),
+            protocol: StatementProtocol::Simple,
+            sql: sql.to_owned(),
+            sql_bytes: None,
+            sql_sha256: None,
+            encoding: None,
+            parameters: Vec::new(),
+        })));
+        events.push(EventBody::StatementOutcome(Box::new(StatementOutcome {
+            session,
+            number,
+            tags: Vec::new(),
+            rows: 1,
+            relations: oids.into(),
+            error: None,
+            duration_us: 100,
+            note: None,
+        })));
+    }
+    let receipt = installation.log.append(&events).unwrap();
+    installation.log.durable(receipt).await.unwrap();
+    (installation, session)
+}
+
+#[tokio::test]
+async fn statements_are_found_by_the_tables_that_they_affected() {
+    let (installation, _) = tables().await;
+    let found = async |query: &str| {
+        let path = format!("/v1/audit?types=statement&{query}");
+        let answer = installation.ask(OWNER, "GET", &path, Value::Null).await;
+        let lines = answer.text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| line["number"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("table=public.orders").await, [1, 2, 3, 4, 5]);
+    assert_eq!(found("table=public.orders&access=wrote").await, [2, 5]);
+    assert_eq!(found("table=public.orders&access=read").await, [1, 3, 4, 5]);
+    assert_eq!(found("table=other.orders").await, [2]);
+    assert_eq!(found("table=orders").await, [1, 2, 3, 4, 5]);
+    assert_eq!(found("table=public.totals").await, [4]);
+    // Its schema is not known: it may be any.
+    assert_eq!(found("table=secret.gone").await, [7]);
+    assert_eq!(found("table=public.orders&limit=2").await, [4, 5]);
+    assert_eq!(found("table=public.orders&actor=nobody").await, [0_u64; 0]);
+    assert_eq!(found("table=public.nothing").await, [0_u64; 0]);
+    let path = "/v1/audit?access=read";
+    let refused = installation.ask(OWNER, "GET", path, Value::Null).await.refusal();
+    assert_eq!(refused, (400, "PC2004".to_owned()));
+}
+
+#[tokio::test]
+async fn what_a_statement_affected_is_said_with_what_is_doubtful() {
+    let (installation, session) = tables().await;
+    let affected = async |number: u64| {
+        let path = format!("/v1/audit/statements/{session}/{number}");
+        let story = installation.ask(AUDITOR, "GET", &path, Value::Null).await.ok();
+        assert_eq!(story["statement"]["number"], number);
+        assert_eq!(story["outcome"]["number"], number);
+        story["affected"].clone()
+    };
+    assert_eq!(
+        affected(1).await,
+        json!({"read": ["public.orders"], "written": [], "complete": true})
+    );
+    let because =
+        ["`other.orders` was not looked up in the catalogue", "`public.orders` has triggers"];
+    assert_eq!(
+        affected(2).await,
+        json!({"read": ["other.orders"], "written": ["public.orders"], "complete": false, "because": because})
+    );
+    let because = ["FETCH reads what an earlier DECLARE said"];
+    assert_eq!(
+        affected(3).await,
+        json!({"read": ["public.orders"], "written": [], "complete": false, "because": because})
+    );
+    let because = ["`public.totals` is a view"];
+    assert_eq!(
+        affected(4).await,
+        json!({"read": ["public.orders", "public.totals"], "written": [], "complete": false, "because": because})
+    );
+    let because = ["table 99 has no name in the log yet", "the schema of `gone` is not known"];
+    assert_eq!(
+        affected(7).await,
+        json!({"read": ["gone"], "written": [], "complete": false, "because": because})
+    );
+    let path = format!("/v1/audit/statements/{session}/8");
+    let unknown = installation.ask(AUDITOR, "GET", &path, Value::Null).await.refusal();
+    assert_eq!(unknown, (404, code::NOT_FOUND.id.to_owned()));
+    let forbidden = installation.ask(DEV, "GET", &path, Value::Null).await.refusal();
+    assert_eq!(forbidden, (403, code::FORBIDDEN.id.to_owned()));
 }

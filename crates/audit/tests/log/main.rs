@@ -6,4 +6,6 @@ mod damage;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod index;
+#[cfg(test)]
 mod reopening;

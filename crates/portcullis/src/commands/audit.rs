@@ -1,21 +1,22 @@
 //! `portcullis audit`: what happened, from the server; and the proof that the log is whole, offline.
 
 mod proof;
+mod story;
 
 use audit::verify::{DamageKind, Verified};
-use model::event::Event;
-use model::{Lifetime, Timestamp};
+use model::{Lifetime, SessionId, Timestamp};
 use runtime::Clock;
 use serde_json::Value;
 
 use crate::address::Address;
 use crate::cli::{AuditCommand, AuditSearch, Common, Format};
-use crate::events;
+use crate::events::{self, Found};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::remote::Remote;
 use crate::table::pairs;
 use proof::Given;
+use story::StatementStory;
 
 pub(crate) fn search(common: &Common, search: &AuditSearch) -> Result<(), Failure> {
     let remote = Remote::open(common, "read the audit log")?;
@@ -26,16 +27,16 @@ pub(crate) fn search(common: &Common, search: &AuditSearch) -> Result<(), Failur
     if common.output == Format::Json {
         return remote.lines(&address, output::line);
     }
-    let mut events = Vec::new();
+    let mut found = Vec::new();
     remote.lines(&address, |line| {
-        events.push(read(line)?);
+        found.push(read(line)?);
         Ok(())
     })?;
-    if events.is_empty() && common.output == Format::Table {
+    if found.is_empty() && common.output == Format::Table {
         output::note("no event matches; --since 7d looks further back");
         return Ok(());
     }
-    output::show_all(common.output, &events, || events::table(&events))
+    output::show_all(common.output, &found, || events::table(&found))
 }
 
 fn address(search: &AuditSearch) -> Result<Address, Failure> {
@@ -43,6 +44,11 @@ fn address(search: &AuditSearch) -> Result<Address, Failure> {
     let since = when(&search.since, now)?;
     let until = search.until.as_deref().map(|until| when(until, now)).transpose()?;
     let session = search.session.map(|session| session.to_string());
+    let access = match (search.read, search.wrote) {
+        (true, _) => Some("read"),
+        (_, true) => Some("wrote"),
+        (false, false) => None,
+    };
     let types = (!search.types.is_empty()).then(|| search.types.join(","));
     let address = Address::of(&["v1", "audit"])
         .with("since", &since.to_string())
@@ -51,6 +57,9 @@ fn address(search: &AuditSearch) -> Result<Address, Failure> {
         .maybe("server", search.server.as_ref().map(model::ServerName::as_str))
         .maybe("session", session.as_deref())
         .maybe("types", types.as_deref())
+        .maybe("code", search.code.as_deref())
+        .maybe("table", search.table.as_deref())
+        .maybe("access", access)
         .maybe("text", search.text.as_deref())
         .with("limit", &search.limit.to_string());
     Ok(if search.follow { address.with("follow", "true") } else { address })
@@ -72,7 +81,7 @@ fn when(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     }
 }
 
-fn read(line: &str) -> Result<Event, Failure> {
+fn read(line: &str) -> Result<Found, Failure> {
     serde_json::from_str(line).map_err(|error| {
         Failure::new("cannot read the audit log", format!("the server sent `{line}`: {error}"))
             .next("this program may be older than the server")
@@ -81,11 +90,10 @@ fn read(line: &str) -> Result<Event, Failure> {
 
 fn show_line(format: Format, line: &str) -> Result<(), Failure> {
     match format {
-        Format::Table => output::line(&events::line(&read(line)?)),
+        Format::Table => output::line(&events::line(&read(line)?.event)),
         Format::Json => output::line(line),
         Format::Yaml => {
-            let event = read(line)?;
-            output::show(format, &event, String::new)?;
+            output::show(format, &read(line)?, String::new)?;
             output::line("---")
         }
     }
@@ -93,6 +101,7 @@ fn show_line(format: Format, line: &str) -> Result<(), Failure> {
 
 pub(crate) fn run(common: &Common, command: &AuditCommand) -> Result<(), Failure> {
     match command {
+        AuditCommand::Show { session, number } => show(common, *session, *number),
         AuditCommand::Checkpoint => checkpoint(common),
         AuditCommand::Verify { directory, public_key, checkpoint, gateway, config } => {
             let known = match (config, directory, public_key) {
@@ -115,6 +124,14 @@ pub(crate) fn run(common: &Common, command: &AuditCommand) -> Result<(), Failure
             verify(common, &known)
         }
     }
+}
+
+fn show(common: &Common, session: SessionId, number: u64) -> Result<(), Failure> {
+    let remote = Remote::open(common, "show a statement")?;
+    let (session, number) = (session.to_string(), number.to_string());
+    let address = Address::of(&["v1", "audit", "statements", &session, &number]);
+    let story: StatementStory = remote.get(&address)?;
+    output::show(common.output, &story, || story.pairs())
 }
 
 fn checkpoint(common: &Common) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! `portcullis sessions`, `cut` and `why`: live sessions, and what became of those that are gone.
 
 use model::SessionId;
-use model::event::{Event, EventBody};
+use model::event::EventBody;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ struct Story {
     session: SessionId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     live: Option<Value>,
-    events: Vec<Event>,
+    events: Vec<events::Found>,
 }
 
 pub(crate) fn why(common: &Common, session: SessionId) -> Result<(), Failure> {
@@ -110,7 +110,7 @@ fn text(story: &Story) -> String {
         text.push_str("the session is open\n\n");
     }
     text.push_str(&events::table(&story.events));
-    for event in &story.events {
+    for events::Found { event, .. } in &story.events {
         if let EventBody::SessionCut(cut) = &event.body {
             text.push('\n');
             text.push_str(&pairs([
