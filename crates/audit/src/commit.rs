@@ -21,6 +21,9 @@ use crate::{AuditError, Checkpoint, segment};
 /// The latest checkpoint is overwritten in place; history and sink get one at most so often.
 const HISTORY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// No checkpoint is longer.
+const LINE_BYTES_MAX: u64 = 64 * 1024;
+
 /// The latest checkpoint is padded to one disk sector, so that overwriting it cannot tear it.
 const CHECKPOINT_BYTES: usize = 512;
 
@@ -57,13 +60,19 @@ impl Committer {
             let path = shared.directory.join(name);
             let mut options = OpenOptions::new();
             options.create(true).mode(0o600);
-            let options =
-                if append { options.append(true) } else { options.write(true).truncate(false) };
+            let options = if append {
+                options.append(true).read(true)
+            } else {
+                options.write(true).truncate(false)
+            };
             options.open(&path).map_err(AuditError::file("open", path))
         };
+        let history = open("checkpoints.log", true)?;
+        cut_torn_line(&history)
+            .map_err(AuditError::file("repair", shared.directory.join("checkpoints.log")))?;
         let work = Work {
             latest: open("checkpoint", false)?,
-            history: open("checkpoints.log", true)?,
+            history,
             shared: Arc::clone(&shared),
             settings,
             recorded_at: Timestamp::EPOCH,
@@ -177,6 +186,17 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// A line that was cut short when the disk or the process failed was never a checkpoint; what is appended behind it would
+/// not be one either.
+fn cut_torn_line(history: &File) -> io::Result<()> {
+    let length = history.metadata()?.len();
+    let looked_at = length.min(LINE_BYTES_MAX);
+    let mut end = vec![0; usize::try_from(looked_at).map_err(io::Error::other)?];
+    history.read_exact_at(&mut end, length - looked_at)?;
+    let torn = end.iter().rev().take_while(|byte| **byte != b'\n').count() as u64;
+    if torn == 0 { Ok(()) } else { history.set_len(length - torn) }
 }
 
 /// Waits for the time given, or less when there is no reason to wait any longer.

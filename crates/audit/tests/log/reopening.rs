@@ -81,6 +81,21 @@ fn a_torn_last_write_is_removed_and_recorded() {
 }
 
 #[test]
+fn a_checkpoint_that_was_cut_short_spoils_none_that_follow() {
+    let fixture = Fixture::with(3);
+    let history = fixture.path().join("checkpoints.log");
+    let whole = std::fs::read(&history).unwrap();
+    let mut file = std::fs::OpenOptions::new().append(true).open(&history).unwrap();
+    file.write_all(&whole[..whole.len() / 2]).unwrap();
+    let (log, _) = fixture.open().unwrap();
+    log.append(&[statement(4)]).unwrap();
+    drop(log);
+    let verified = fixture.verify(None).unwrap();
+    assert_eq!(verified.covered, verified.records);
+    assert!(std::fs::read(&history).unwrap().starts_with(&whole));
+}
+
+#[test]
 fn a_log_that_lost_records_which_a_checkpoint_covers_is_not_opened() {
     let fixture = Fixture::with(3);
     fixture.replace(&fixture.lines()[..2]);
