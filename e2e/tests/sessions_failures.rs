@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use e2e::raw::{self, Client};
-use testkit::program;
 use testkit::stack::{Credential, Facts, Person};
+use testkit::{program, wait};
 
 use crate::support::{assert_says, events, newcomer, now, own, shared, text};
 
@@ -156,6 +156,39 @@ fn cve_2015_6817_an_unknown_user_is_nobody_and_never_a_default_identity() {
         let said = facts.reach.psql(user, &token, "select 1").unwrap().expect_failure(2).unwrap();
         assert_says(&said.stderr, &["FATAL:", "PC1109"]);
     }
+}
+
+#[test]
+fn cve_2025_2291_access_that_has_ended_opens_nothing_however_good_the_token_still_is() {
+    let facts = shared();
+    let person = newcomer(facts, &["orders-readers"]);
+    facts.activate(&person, "orders-readers", "4s").unwrap();
+    let token = person.token().unwrap();
+    facts.reach.psql(&person.user, &token, "select 1").unwrap().expect_success().unwrap();
+    let refused = wait::until(Duration::from_secs(20), "the end of the membership", || {
+        let said = facts.reach.psql(&person.user, &token, "select 1").unwrap();
+        (!said.ok()).then_some(said)
+    });
+    assert_says(&refused.stderr, &["FATAL:", "PC12"]);
+}
+
+#[test]
+fn cve_2024_1597_a_statement_reaches_the_server_as_it_is_and_all_of_it_is_recorded() {
+    let facts = shared();
+    let mut client = opened(facts);
+    let marker = format!("as it is {}", std::process::id());
+    // Comments, quotes, dollars, a negative number behind a minus, and a second statement behind all that.
+    let sql = format!(
+        "select 1 - -1 -- ' ; drop\n, $q$ '' ; $q$, E'\\'', U&'d\\0061t' /* /* ; */ ' */; select '{marker}'"
+    );
+    client.query(&sql).unwrap();
+    let first = client.read_until(b'D').unwrap();
+    assert_says(&first.text(), &["2", " '' ; ", "'", "dat"]);
+    let second = client.read_until(b'D').unwrap();
+    assert_says(&second.text(), &[&marker]);
+    client.read_until(b'Z').unwrap();
+    let recorded = events(facts, "statement", &marker).pop().unwrap();
+    assert_eq!(text(&recorded, "/sql"), sql);
 }
 
 #[test]

@@ -12,9 +12,9 @@ use crate::shell;
 
 const SECONDS_DEFAULT: &str = "60";
 /// Longer inputs find nothing that shorter ones do not, and are slow.
-const INPUT_BYTES_MAX: usize = 1024;
+const INPUT_BYTES_MAX: usize = 512;
 /// So much is kept of one target, shortest first.
-const KEPT_BYTES_MAX: usize = 96 * 1024;
+const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// How long.
 #[derive(Clone, Copy)]

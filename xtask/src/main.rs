@@ -28,12 +28,14 @@ cargo xtask COMMAND
   test [--quick]                       everything that must hold before a change is taken; --quick leaves out what
                                        starts servers
   test --kill-loop [ROUNDS]            `kill -9` of gateway and database under load, 200 times (10 minutes)
-  test --failing-disk                  each write and each sync of a scripted day fails once (20 minutes)
+  test --failing-disk [full | torn | unsynced]
+                                       each write and each sync of a scripted day fails once (20 minutes)
   conformance [CLIENT…]                every client's features through the gateway and directly; writes
                                        docs/conformance/clients.md
   test --pg-regress                    PostgreSQL's own suites, directly and through the gateway, and the server's own
                                        statement log against ours
   bench pg [--quick]                   interleaved comparison with pgbouncer and the naked server
+  bench hostility                      what others notice while some clients take more than their share
   lint                                 formatting, clippy, documentation, dependency policy, tidiness
   tidy | deny                          one of these alone
   docs [--check]                       writes docs/reference from the code
@@ -58,13 +60,17 @@ fn run(words: &[&str]) -> Result<()> {
         ["demo", rest @ ..] => stack::demo(rest),
         ["up", rest @ ..] => stack::up(rest),
         ["down", rest @ ..] => stack::down(rest),
+        ["bench", "hostility"] => stack::hostility(),
         ["bench", rest @ ..] => stack::bench(rest),
         ["conformance", rest @ ..] => stack::conformance(rest),
         ["test"] => test::run(test::Extent::Whole),
         ["test", "--quick"] => test::run(test::Extent::Quick),
         ["test", "--kill-loop"] => test::long(test::Long::Kills { rounds: "200" }),
         ["test", "--kill-loop", rounds] => test::long(test::Long::Kills { rounds }),
-        ["test", "--failing-disk"] => test::long(test::Long::FailingDisk),
+        ["test", "--failing-disk"] => test::long(test::Long::FailingDisk { fault: "every" }),
+        ["test", "--failing-disk", fault @ ("full" | "torn" | "unsynced")] => {
+            test::long(test::Long::FailingDisk { fault })
+        }
         ["test", "--pg-regress"] => suites::run(),
         ["lint"] => test::lint(),
         ["tidy"] => tidy::run(),

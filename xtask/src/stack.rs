@@ -57,6 +57,14 @@ pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
     )
 }
 
+/// What others notice of hostile clients.
+pub(crate) fn hostility() -> Result<()> {
+    packages::ensure(For::Demo)?;
+    let programs = build_loudly(&[build::PORTCULLIS, build::HOSTILITY])?;
+    let [portcullis, hostility] = programs.as_slice() else { bail!("nothing was built") };
+    shell::run(Command::new(hostility).env("PORTCULLIS_BIN", portcullis))
+}
+
 fn run_kit(command: &str, rest: &[&str]) -> Result<()> {
     let programs = build_loudly(&[build::PORTCULLIS, build::STACK])?;
     let [portcullis, kit] = programs.as_slice() else { bail!("nothing was built") };

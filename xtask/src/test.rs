@@ -45,7 +45,7 @@ pub(crate) enum Long<'a> {
     /// `kill -9`, so often.
     Kills { rounds: &'a str },
     /// Every write and sync of a day fails once.
-    FailingDisk,
+    FailingDisk { fault: &'a str },
 }
 
 pub(crate) fn long(story: Long<'_>) -> Result<()> {
@@ -53,7 +53,9 @@ pub(crate) fn long(story: Long<'_>) -> Result<()> {
         Long::Kills { rounds } => {
             ("kill_minus_nine_loses_nothing", "PORTCULLIS_KILL_ROUNDS", rounds)
         }
-        Long::FailingDisk => ("whichever_write_or_sync_fails", "PORTCULLIS_FAILING_DISK", "every"),
+        Long::FailingDisk { fault } => {
+            ("whichever_write_or_sync_fails", "PORTCULLIS_FAILING_DISK", fault)
+        }
     };
     packages::ensure(For::Tests)?;
     let programs = build::programs(Profile::Dev, &[build::PORTCULLIS])?;

@@ -2,6 +2,7 @@
 
 mod copies;
 mod edges;
+mod proofs;
 mod source;
 mod words;
 
@@ -22,6 +23,7 @@ pub(crate) fn run() -> Result<()> {
     breaches.extend(edges::breaches(&tree)?);
     breaches.extend(words::breaches(&tree));
     breaches.extend(copies::breaches(&tree));
+    breaches.extend(proofs::breaches(&tree));
     breaches.extend(undocumented_codes(&tree));
     if breaches.is_empty() {
         println!("tidy: {} files", tree.files.len());

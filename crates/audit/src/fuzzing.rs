@@ -69,6 +69,24 @@ mod tests {
         record(&line(&chain::next(&[0; 32], &event), &event));
     }
 
+    type Holds = fn(&[u8]);
+
+    #[test]
+    fn what_fuzzing_kept_still_holds() {
+        let targets: [(&str, Holds); 2] =
+            [("audit_record", record), ("audit_checkpoint", checkpoint)];
+        for (target, holds) in targets {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus");
+            let kept = std::fs::read(format!("{folder}/{target}.inputs")).unwrap();
+            let mut rest = kept.as_slice();
+            while let Some((length, after)) = rest.split_first_chunk() {
+                let (input, next) = after.split_at(u32::from_be_bytes(*length) as usize);
+                holds(input);
+                rest = next;
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_a_record_or_are_refused(

@@ -94,6 +94,18 @@ mod tests {
         })
     }
 
+    #[test]
+    fn what_fuzzing_kept_still_holds() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus");
+        let kept = std::fs::read(format!("{folder}/pg_login.inputs")).unwrap();
+        let mut rest = kept.as_slice();
+        while let Some((length, after)) = rest.split_first_chunk() {
+            let (input, next) = after.split_at(u32::from_be_bytes(*length) as usize);
+            pg_login(input);
+            rest = next;
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_a_server_says_is_refused_or_is_one_login(

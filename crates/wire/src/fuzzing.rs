@@ -91,8 +91,13 @@ pub fn sql(data: &[u8]) {
     drop(sql::deallocated(&text));
 }
 
-/// Any bytes as a balancer's header: never longer than its bound, and no address that it does not hold.
+/// Any bytes as a balancer's header, and behind the signature of one: never longer than its bound, and no address that it does not hold.
 pub fn proxy_header(data: &[u8]) {
+    balancer(data);
+    balancer(&[b"\r\n\r\n\0\r\nQUIT\n", data].concat());
+}
+
+fn balancer(data: &[u8]) {
     let Some((fixed, rest)) = data.split_first_chunk() else { return };
     let Ok(header) = proxy_protocol::header(*fixed) else { return };
     let body = rest.get(..usize::from(header.body_bytes)).unwrap_or(rest);

@@ -19,6 +19,35 @@ fn corpus() -> Vec<(PathBuf, Vec<u8>)> {
     files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
+type Holds = fn(&[u8]);
+
+/// What fuzzing found worth keeping, and what must hold for it: a length of four bytes, an input, and so on.
+#[test]
+fn what_fuzzing_kept_still_holds() {
+    let targets: [(&str, Holds); 10] = [
+        ("pg_startup", pg_startup),
+        ("pg_cancel", pg_cancel),
+        ("pg_options", pg_options),
+        ("pg_sasl", pg_sasl),
+        ("proxy_header", proxy_header),
+        ("sql", sql),
+        ("pg_frontend", pg_frontend),
+        ("pg_backend", pg_backend),
+        ("pg_session", pg_session),
+        ("pg_tracker", pg_tracker),
+    ];
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    for (target, holds) in targets {
+        let kept = fs::read(folder.join(format!("{target}.inputs"))).unwrap();
+        let mut rest = kept.as_slice();
+        while let Some((length, after)) = rest.split_first_chunk() {
+            let (input, next) = after.split_at(u32::from_be_bytes(*length) as usize);
+            holds(input);
+            rest = next;
+        }
+    }
+}
+
 /// One direction of a recording.
 fn direction(mut recording: &[u8], wanted: u8) -> Vec<u8> {
     let mut bytes = Vec::new();

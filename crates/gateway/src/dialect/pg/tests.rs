@@ -102,6 +102,22 @@ async fn what_a_server_says_about_our_own_credential_stays_with_us() {
 }
 
 #[tokio::test]
+async fn cve_2026_42198_a_server_that_wants_scram_gets_no_answer_and_no_work_out_of_us() {
+    let sasl = |kind: u8, data: &[u8]| message(b'R', &[&[0, 0, 0, kind][..], data].concat());
+    let iterations = sasl(11, b"r=nonce,s=c2FsdA==,i=2147483647");
+    for said in [[sasl(10, b"SCRAM-SHA-256\0\0"), iterations.clone()].concat(), iterations] {
+        let (mut ours, mut theirs) = tokio::io::duplex(1 << 20);
+        theirs.write_all(&said).await.unwrap();
+        let denied = log_in(&mut ours, b"start-up").await.unwrap_err();
+        assert_eq!(denied.refusal.code, &code::UPSTREAM_REFUSED);
+        drop(ours);
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"start-up");
+    }
+}
+
+#[tokio::test]
 async fn cve_2026_6666_an_error_without_a_code_or_a_message_is_not_passed_on() {
     for body in [&b"\0"[..], b"SFATAL\0\0", b"SFATAL\0C53300\0\0", b"SFATAL\0Mtext\0\0", b"", b"C"]
     {
