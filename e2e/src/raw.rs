@@ -45,6 +45,15 @@ pub struct Client {
     stream: Tls,
 }
 
+/// How TLS begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Negotiation {
+    /// After SSLRequest.
+    Requested,
+    /// At once.
+    Direct,
+}
+
 /// One message of the server's.
 #[derive(Debug)]
 pub struct Message {
@@ -68,6 +77,18 @@ impl Client {
         stream.read_exact(&mut answer)?;
         ensure!(answer == *b"S", "TLS was refused");
         Ok(Self { stream: tls::connect(stream, &reach.ca)? })
+    }
+
+    /// The same, offering these application protocols (ALPN), with the request for TLS or without.
+    pub fn secured_with(reach: &Reach, protocols: &[&[u8]], how: Negotiation) -> Result<Self> {
+        let mut stream = connect(reach.port)?;
+        if how == Negotiation::Requested {
+            stream.write_all(&SSL_REQUEST)?;
+            let mut answer = [0];
+            stream.read_exact(&mut answer)?;
+            ensure!(answer == *b"S", "TLS was refused");
+        }
+        Ok(Self { stream: tls::connect_with(stream, &reach.ca, protocols)? })
     }
 
     /// Up to the start-up message.
@@ -111,6 +132,18 @@ impl Client {
         let mut body = vec![0; length - 4];
         self.stream.read_exact(&mut body)?;
         Ok(Message { tag, body })
+    }
+
+    /// Reads a message of any length without keeping it; its tag, and the length of its body.
+    pub fn skip(&mut self) -> Result<(u8, usize)> {
+        let mut head = [0; 5];
+        self.stream.read_exact(&mut head).context("no further message")?;
+        let [tag, length @ ..] = head;
+        let length = usize::try_from(u32::from_be_bytes(length))?.saturating_sub(4);
+        let body = &mut (&mut self.stream).take(u64::try_from(length)?);
+        let read = std::io::copy(body, &mut std::io::sink())?;
+        ensure!(read == u64::try_from(length)?, "the message ends early");
+        Ok((tag, length))
     }
 
     /// The next message of this kind; an error of the server's is ours.

@@ -16,6 +16,7 @@ mod developer;
 mod disks;
 mod doctor;
 mod endings;
+mod fidelity;
 mod hostile_clients;
 mod hostile_servers;
 mod installation;

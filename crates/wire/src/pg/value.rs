@@ -11,7 +11,7 @@ pub enum Encoding {
     Utf8,
     /// ISO 8859-1.
     Latin1,
-    /// Another; texts that are not plain ASCII are kept as bytes.
+    /// Another; texts in one that is not known here are kept as bytes, unless they are plain ASCII.
     Other(String),
 }
 
@@ -47,7 +47,8 @@ impl Encoding {
                 }
                 Err(_) => None,
             },
-            Self::Other(_) => bytes.is_ascii().then(|| String::from_utf8_lossy(bytes).into_owned()),
+            Self::Other(_) if bytes.is_ascii() => Some(String::from_utf8_lossy(bytes).into_owned()),
+            Self::Other(name) => readable(characters_of(name)?, part),
         }
     }
 
@@ -55,6 +56,55 @@ impl Encoding {
     pub(crate) fn text(&self, part: &Part<'_>) -> String {
         self.decode(part).unwrap_or_else(|| format!("\\x{}", hex(part.start)))
     }
+}
+
+/// Bytes of the longest character, less one: so many may be left over where a text was cut.
+const CUT_BYTES_MAX: usize = 3;
+
+fn readable(characters: &'static encoding_rs::Encoding, part: &Part<'_>) -> Option<String> {
+    let cut = if part.is_whole() { 0 } else { CUT_BYTES_MAX };
+    (0..=cut.min(part.start.len())).find_map(|left_out| {
+        let bytes = part.start.get(..part.start.len().checked_sub(left_out)?)?;
+        characters.decode_without_bom_handling_and_without_replacement(bytes).map(Into::into)
+    })
+}
+
+/// PostgreSQL's client encodings by the web's names for them; where those hold more characters, the common ones agree.
+fn characters_of(name: &str) -> Option<&'static encoding_rs::Encoding> {
+    Some(match name {
+        "SJIS" | "SHIFT_JIS_2004" => encoding_rs::SHIFT_JIS,
+        "EUC_JP" | "EUC_JIS_2004" => encoding_rs::EUC_JP,
+        "EUC_KR" | "UHC" => encoding_rs::EUC_KR,
+        "EUC_CN" | "GBK" => encoding_rs::GBK,
+        "GB18030" => encoding_rs::GB18030,
+        "BIG5" => encoding_rs::BIG5,
+        "KOI8R" => encoding_rs::KOI8_R,
+        "KOI8U" => encoding_rs::KOI8_U,
+        "LATIN2" => encoding_rs::ISO_8859_2,
+        "LATIN3" => encoding_rs::ISO_8859_3,
+        "LATIN4" => encoding_rs::ISO_8859_4,
+        "LATIN5" | "WIN1254" => encoding_rs::WINDOWS_1254,
+        "LATIN6" => encoding_rs::ISO_8859_10,
+        "LATIN7" => encoding_rs::ISO_8859_13,
+        "LATIN8" => encoding_rs::ISO_8859_14,
+        "LATIN9" => encoding_rs::ISO_8859_15,
+        "LATIN10" => encoding_rs::ISO_8859_16,
+        "ISO_8859_5" => encoding_rs::ISO_8859_5,
+        "ISO_8859_6" => encoding_rs::ISO_8859_6,
+        "ISO_8859_7" => encoding_rs::ISO_8859_7,
+        "ISO_8859_8" => encoding_rs::ISO_8859_8,
+        "WIN866" => encoding_rs::IBM866,
+        "WIN874" => encoding_rs::WINDOWS_874,
+        "WIN1250" => encoding_rs::WINDOWS_1250,
+        "WIN1251" => encoding_rs::WINDOWS_1251,
+        "WIN1252" => encoding_rs::WINDOWS_1252,
+        "WIN1253" => encoding_rs::WINDOWS_1253,
+        "WIN1255" => encoding_rs::WINDOWS_1255,
+        "WIN1256" => encoding_rs::WINDOWS_1256,
+        "WIN1257" => encoding_rs::WINDOWS_1257,
+        "WIN1258" => encoding_rs::WINDOWS_1258,
+        _ => return None,
+    })
 }
 
 /// A bind value for the record.

@@ -82,7 +82,13 @@ fn texts_are_read_in_the_clients_encoding() {
     assert_eq!(text(&Encoding::Utf8, b"\xe4\x0a"), Parameter::Binary("e40a".to_owned()));
     assert_eq!(text(&Encoding::named(b"LATIN1"), b"\xe4"), Parameter::Text("ä".to_owned()));
     assert_eq!(text(&Encoding::named(b"SJIS"), b"abc"), Parameter::Text("abc".to_owned()));
-    assert_eq!(text(&Encoding::named(b"SJIS"), b"\x83\x5c"), Parameter::Binary("835c".to_owned()));
+    // The second byte is ASCII's backslash, and none here.
+    let read = |name: &[u8], bytes: &[u8]| text(&Encoding::named(name), bytes);
+    assert_eq!(read(b"SJIS", b"\x83\x5c"), Parameter::Text("ソ".to_owned()));
+    assert_eq!(read(b"EUC_JP", b"\xc6\xfc\xcb\xdc"), Parameter::Text("日本".to_owned()));
+    assert_eq!(read(b"WIN1251", b"\xcf\xf0"), Parameter::Text("Пр".to_owned()));
+    assert_eq!(read(b"EUC_JP", b"\xc6"), Parameter::Binary("c6".to_owned()));
+    assert_eq!(read(b"MULE_INTERNAL", b"\x83\x5c"), Parameter::Binary("835c".to_owned()));
     let names = [b"UTF8".as_slice(), b"LATIN1", b"SJIS"].map(Encoding::named);
     assert_eq!(names.each_ref().map(Encoding::name), [None, Some("LATIN1"), Some("SJIS")]);
 }
