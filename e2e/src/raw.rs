@@ -9,7 +9,7 @@ use testkit::stack::Reach;
 
 use crate::tls::{self, Tls};
 
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 const PROTOCOL_3_0: [u8; 4] = [0, 3, 0, 0];
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// More than any error that a test waits for.
@@ -71,7 +71,13 @@ impl Message {
 impl Client {
     /// Up to the end of the TLS handshake.
     pub fn secured(reach: &Reach) -> Result<Self> {
+        Self::secured_behind(reach, b"")
+    }
+
+    /// The same behind a balancer that sends this first.
+    pub fn secured_behind(reach: &Reach, header: &[u8]) -> Result<Self> {
         let mut stream = connect(reach.port)?;
+        stream.write_all(header)?;
         stream.write_all(&SSL_REQUEST)?;
         let mut answer = [0];
         stream.read_exact(&mut answer)?;
@@ -100,7 +106,12 @@ impl Client {
 
     /// Up to the first ReadyForQuery.
     pub fn open(reach: &Reach, user: &str, token: &str) -> Result<Self> {
-        let mut client = Self::started(reach, &[("user", user), ("database", &reach.database)])?;
+        Self::started(reach, &[("user", user), ("database", &reach.database)])?.log_in(token)
+    }
+
+    /// From the start-up message up to the first ReadyForQuery.
+    pub fn log_in(self, token: &str) -> Result<Self> {
+        let mut client = self;
         let asked = client.read()?;
         ensure!(asked.tag == b'R', "no question for a password: {}", asked.text());
         client.message(b'p', &[token.as_bytes(), b"\0"].concat())?;

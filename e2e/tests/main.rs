@@ -9,6 +9,7 @@
 mod affected;
 mod auditor;
 mod bad_input;
+mod balancers;
 mod client;
 mod clock;
 mod crashes;
@@ -24,6 +25,7 @@ mod operate;
 mod operator;
 mod races;
 mod replication;
+mod secrets;
 mod sessions_completeness;
 mod sessions_cut;
 mod sessions_failures;

@@ -256,7 +256,7 @@ fn a_stop_lets_statements_finish_and_tells_everyone_else() {
 }
 
 /// The stack's server with bounds on its sessions.
-fn bound_sessions(facts: &Facts, bounds: &str) {
+pub(crate) fn bound_sessions(facts: &Facts, bounds: &str) {
     let seed = std::fs::read_to_string(facts.folder.join("seed/2-server.yaml")).unwrap();
     let bounded = seed.replace(
         "publicNetworkAccess:",

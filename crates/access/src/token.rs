@@ -121,6 +121,7 @@ pub fn revoked(credential: &Credential, snapshot: &Snapshot) -> bool {
         RevokedTokens::IssuedBefore { principal, before } => {
             *principal == credential.principal && credential.issued_at < *before
         }
+        RevokedTokens::EveryIssuedBefore { before } => credential.issued_at < *before,
     })
 }
 
@@ -206,11 +207,17 @@ fn verify_claims(
     Ok(Credential {
         token: claims.jti,
         principal: claims.oid,
-        issued_at,
+        issued_at: issued_at.min(next_second(now)),
         expires_at,
         server: None,
         methods: claims.amr,
     })
+}
+
+/// A token is at most as old as it says, and never younger than its first use: one that a thief dated ahead does not
+/// outlive the revocation of all that were issued before.
+fn next_second(now: Timestamp) -> Timestamp {
+    Timestamp::from_seconds(now.seconds()).plus(Duration::from_secs(1))
 }
 
 fn trim_slash(audience: &str) -> &str {

@@ -58,5 +58,7 @@ routes! {
     GET "/v1/doctor" => servers::doctor, "What is wrong with the installation and its servers, each finding with a code, a severity and the next step; `now`.";
     GET "/v1/databaseservers/{name}/enrollment" => servers::enrollment, "What `portcullis server enroll` needs to know.";
     POST "/v1/databaseservers/{name}/adopt" => servers::adopt, "Lets Portcullis manage the existing database user `user` for `principal`.";
+    POST "/v1/databaseservers/{name}/abandon" => servers::abandon, "For a deleted server that does not exist any more: its users count as gone, for a `reason`, and its name is free.";
+    POST "/v1/signingkeys/rotate" => servers::rotate_signing_key, "Makes the next key that signs tokens; `atOnce`: every token, handle and session of before ends.";
     POST "/v1/authorities/rotate" => servers::rotate_authority, "Takes one step of a rotation: of the client authority of `server`, or of the installation's own.";
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use axum::Json as Answer;
 use axum::extract::{Path, State};
-use control::keyring::RotatedAuthority;
+use control::keyring::{RotatedAuthority, SigningRotation};
 use control::{Caller, Verb, allowed};
 use model::finding::Finding;
 use model::{Refusal, ServerName, Timestamp, code};
@@ -94,6 +94,57 @@ pub(crate) async fn rotate_authority(
 ) -> Result<Answer<RotatedAuthority>, Problem> {
     let rotated = api.keyring.rotate_authority(&caller.caller, server.as_ref()).await;
     Ok(Answer(rotated.map_err(Refusal::from)?))
+}
+
+/// How the next key that signs tokens takes over.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Rotation {
+    #[serde(default)]
+    at_once: bool,
+}
+
+/// The next key, and from when on it signs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NextKey {
+    kid: String,
+    signs_from: Timestamp,
+}
+
+pub(crate) async fn rotate_signing_key(
+    State(api): State<Api>,
+    caller: Authenticated,
+    Json(Rotation { at_once }): Json<Rotation>,
+) -> Result<Answer<NextKey>, Problem> {
+    authorise(&caller.caller, Verb::RotateSigningKey, "rotate signing keys")?;
+    let rotation = if at_once { SigningRotation::AtOnce } else { SigningRotation::Overlap };
+    let rotated = api.keyring.rotate_signing_key(Some(&caller.caller), rotation).await;
+    let (kid, signs_from) = rotated.map_err(Refusal::from)?;
+    Ok(Answer(NextKey { kid, signs_from }))
+}
+
+/// Why a server is given up.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct GivenUp {
+    reason: String,
+}
+
+/// Users that count as gone.
+#[derive(Debug, Serialize)]
+pub(crate) struct Abandoned {
+    users: Vec<String>,
+}
+
+pub(crate) async fn abandon(
+    State(api): State<Api>,
+    caller: Authenticated,
+    Path(server): Path<ServerName>,
+    Json(GivenUp { reason }): Json<GivenUp>,
+) -> Result<Answer<Abandoned>, Problem> {
+    let users = api.control.abandon(&caller.caller, server, reason).await?;
+    Ok(Answer(Abandoned { users }))
 }
 
 fn authorise(caller: &Caller, verb: Verb, what: &str) -> Result<(), Refusal> {

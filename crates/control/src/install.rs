@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::event::{Actor, EventBody};
+use model::kind::revocation::{Revocation, RevokedTokens};
 use model::kind::tenant::Tenant;
 use model::kind::user::User;
 use model::{
@@ -12,12 +13,13 @@ use model::{
 use runtime::Secret;
 use serde::{Deserialize, Serialize};
 use store::{Record, Store, Transaction};
+use uuid::Uuid;
 
 use crate::apply::{Applied, ApplyOptions, Conflicts, Manifest, carry_out};
 use crate::caller::Caller;
 use crate::control::Control;
 use crate::interrupted::take_back;
-use crate::issue::pass_for;
+use crate::issue::{TOKEN_LIFETIME_MAX, pass_for};
 use crate::resources::forget_person;
 use crate::verb::Verb;
 use crate::write::Writing;
@@ -134,6 +136,28 @@ impl Control {
     }
 }
 
+/// Does something on the server's own host while no server runs, and leaves its event for the next start to append
+/// before anything else. Whoever calls this has shown the master key.
+pub fn offline(
+    store: &Store,
+    (action, subject): (&str, &str),
+    detail: BTreeMap<String, serde_json::Value>,
+    act: impl FnOnce(&mut Transaction<'_>) -> Result<(), store::StoreError> + Send + 'static,
+) -> Result<(), store::StoreError> {
+    let event = EventBody::Installation {
+        actor: Actor::claimed("root"),
+        action: action.to_owned(),
+        subject: subject.to_owned(),
+        detail,
+    };
+    let act_name = action.to_owned();
+    let work = move |transaction: &mut Transaction<'_>| {
+        act(transaction)?;
+        put_pending(transaction, &act_name, event)
+    };
+    store.write_blocking(work).map(drop).map_err(store::WriteError::into_inner)
+}
+
 /// Makes a person an enabled owner who can enrol anew, on the server's own host while no server runs. Whoever calls
 /// this has shown the master key. The event waits in the store, in the same transaction.
 pub fn recover_owner(
@@ -143,7 +167,16 @@ pub fn recover_owner(
     let work = move |transaction: &mut Transaction<'_>| {
         let mut writing = Writing::new(transaction);
         let person = make_owner(&mut writing, &user)?;
-        forget_person(&mut writing, PrincipalId(person.uid()))?;
+        let principal = PrincipalId(person.uid());
+        forget_person(&mut writing, principal)?;
+        // Whoever took the owner's place loses what they hold.
+        let before = writing.now();
+        let revocation = Revocation {
+            tokens: RevokedTokens::IssuedBefore { principal, before },
+            keep_until: before.plus(TOKEN_LIFETIME_MAX),
+            reason: Some("the owner was recovered".to_owned()),
+        };
+        writing.put(Document::new(Uuid::new_v4().to_string(), revocation))?;
         let shown = pass_for(&mut writing, &user)?;
         let event = EventBody::Installation {
             actor: Actor::claimed("root"),
@@ -178,7 +211,7 @@ fn make_owner(writing: &mut Writing<'_, '_>, name: &UserName) -> Result<Document
 fn portcullis() -> Caller {
     let Actor { id, name, kind: _ } = Actor::portcullis();
     let principal = Principal {
-        id: id.unwrap_or(PrincipalId(uuid::Uuid::nil())),
+        id: id.unwrap_or(PrincipalId(Uuid::nil())),
         name,
         kind: PrincipalKind::Application,
         enabled: true,

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
+mod abandon;
 mod activations;
 mod apply;
 mod caller;
@@ -28,7 +29,7 @@ mod write;
 pub use apply::{Applied, AppliedChange, ApplyOptions, Conflicts, Manifest};
 pub use caller::Caller;
 pub use control::{Control, Parts};
-pub use install::{InitOptions, Initialised, recover_owner};
+pub use install::{InitOptions, Initialised, offline, recover_owner};
 pub use issue::{PASS_LIFETIME, Revoke, TOKEN_LIFETIME_MAX};
 pub use keyring::{KeepKeys, Keyring, KeyringError};
 pub use live_sessions::{Cut, Cutting, LiveSession, LiveSessions, SessionInfo, SessionState};

@@ -10,7 +10,7 @@ use model::{
     ActivationId, DatabaseRoleName, Principal, PrincipalId, ServerName, SessionId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::sightings::Sightings;
 
@@ -103,6 +103,8 @@ impl Cutting {
 pub struct LiveSessions {
     state: Arc<Mutex<State>>,
     sightings: Sightings,
+    /// Told whenever the last one has ended.
+    emptied: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -181,6 +183,17 @@ impl LiveSessions {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.lock().sessions.is_empty()
+    }
+
+    /// Returns when there are none. Cancel-safe.
+    pub async fn emptied(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// Orders sessions to be cut, those that are open and those that are being opened. The open ones that were told;
@@ -272,7 +285,13 @@ impl LiveSession {
 
 impl Drop for LiveSession {
     fn drop(&mut self) {
-        self.sessions.lock().sessions.remove(&self.id);
+        let mut state = self.sessions.lock();
+        state.sessions.remove(&self.id);
+        let empty = state.sessions.is_empty();
+        drop(state);
+        if empty {
+            self.sessions.emptied.notify_waiters();
+        }
     }
 }
 

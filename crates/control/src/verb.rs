@@ -81,6 +81,8 @@ verbs! {
     CutSession, "cutSession", [Owner];
     /// Lets Portcullis manage a database user that it did not create.
     AdoptDatabaseUser, "adoptDatabaseUser", [Owner];
+    /// Gives up the users of a deleted server that does not exist any more.
+    AbandonServer, "abandonServer", [Owner];
     /// Makes the next key that signs tokens.
     RotateSigningKey, "rotateSigningKey", [Owner];
     /// Makes the next authority that signs certificates.

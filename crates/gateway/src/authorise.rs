@@ -14,6 +14,9 @@ use crate::identify::Identified;
 use crate::outcome::{Denied, Stop};
 use crate::verify;
 
+/// Of a server's connections, for the gateway's own work.
+const RESERVED_CONNECTIONS: u32 = 3;
+
 /// A connection that may become a session.
 #[derive(Debug)]
 pub(crate) struct Authorised {
@@ -56,11 +59,19 @@ fn decided(
     };
     let grant = grant(&request, &connection.gateway)?;
     let bounds = &server.spec.sessions;
+    let per_server_max = per_server_max(bounds.per_server_max, server.status.connections_max);
     let seat = connection.gateway.seats.take(
         (request.server.clone(), request.principal),
-        (bounds.per_server_max, bounds.per_principal_max),
+        (per_server_max, bounds.per_principal_max),
     )?;
     Ok((request, grant, seat))
+}
+
+/// Sessions never take the connections with which the gateway ends access: the one that stands, one into a database,
+/// and one to open either anew.
+fn per_server_max(asked: Option<u32>, connections_max: Option<u32>) -> Option<u32> {
+    let left = connections_max.map(|max| max.saturating_sub(RESERVED_CONNECTIONS));
+    asked.into_iter().chain(left).min()
 }
 
 /// The decision on what is known now. Without fresh knowledge there is none (docs/architecture.md, "State").
@@ -153,6 +164,15 @@ fn release<K: Hash + Eq>(held: &mut HashMap<K, u32>, key: &K) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sessions_leave_the_gateways_own_connections_alone_whatever_was_asked_for() {
+        assert_eq!(per_server_max(None, None), None);
+        assert_eq!(per_server_max(Some(5), None), Some(5));
+        assert_eq!(per_server_max(Some(500), Some(97)), Some(94));
+        assert_eq!(per_server_max(Some(5), Some(97)), Some(5));
+        assert_eq!(per_server_max(None, Some(2)), Some(0));
+    }
 
     #[test]
     fn seats_are_bounded_by_server_and_by_principal_and_given_back() {

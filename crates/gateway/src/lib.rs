@@ -66,8 +66,10 @@ pub struct Parts {
     pub clock: Clock,
     /// The owner of its tasks.
     pub tasks: Tasks,
-    /// The request to stop.
+    /// The request to stop: sessions drain, and new logins are refused.
     pub shutdown: Shutdown,
+    /// The end of that: no connection is accepted any more.
+    pub closing: Shutdown,
     /// Where it counts.
     pub metrics: Registry,
 }
@@ -110,6 +112,7 @@ pub(crate) struct Shared {
     pub clock: Clock,
     pub tasks: Tasks,
     pub shutdown: Shutdown,
+    pub closing: Shutdown,
     pub limits: Limits,
     pub admission: Arc<Admission>,
     pub seats: Arc<authorise::Seats>,
@@ -203,6 +206,7 @@ impl From<Parts> for Shared {
             clock,
             tasks,
             shutdown,
+            closing,
             metrics,
         } = parts;
         let limits = Limits {
@@ -227,6 +231,7 @@ impl From<Parts> for Shared {
             clock,
             tasks,
             shutdown,
+            closing,
             limits,
             admission: Admission::new(bounds),
             seats: Arc::default(),

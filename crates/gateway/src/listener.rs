@@ -79,7 +79,7 @@ pub(crate) async fn run(listener: TcpListener, door: Arc<Door>, gateway: Arc<Sha
     loop {
         let accepted = tokio::select! {
             biased;
-            () = gateway.shutdown.requested() => return,
+            () = gateway.closing.requested() => return,
             // Cancel-safe: a connection that was not returned stays in the kernel's queue.
             accepted = listener.accept() => accepted,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::kind::server::DatabaseServer;
-use model::{Document, Refusal};
+use model::{Document, Refusal, code};
 
 use crate::dialect::{self, First, Started};
 use crate::listener::{self, Accepted};
@@ -72,6 +72,10 @@ pub(crate) fn route(mut started: Started) -> Result<Routed, Stop> {
 
 fn routed(started: &Started) -> Result<Arc<Document<DatabaseServer>>, Refusal> {
     let connection = &started.connection;
+    if connection.gateway.shutdown.is_requested() {
+        let message = "the gateway is stopping and opens no more sessions";
+        return Err(Refusal::new(&code::DRAINING, message));
+    }
     let snapshot = connection.gateway.snapshots.load();
     let asked = access::route::Asked {
         listener: &connection.door.name,

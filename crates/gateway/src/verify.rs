@@ -186,8 +186,12 @@ impl Watch {
         if now < deadline || !activity.is_waiting() {
             return None;
         }
-        let message = format!("the session was idle for {max}");
-        let refusal = Refusal::new(&code::IDLE, message);
+        let refusal = if activity.is_quiet() {
+            Refusal::new(&code::IDLE, format!("the session was idle for {max}"))
+        } else {
+            let message = format!("the session was idle for {max} with a transaction open");
+            Refusal::new(&code::IDLE_IN_TRANSACTION, message)
+        };
         Some(Cause { refusal, kind: Kind::Idle, at: deadline, revision: None })
     }
 

@@ -122,6 +122,8 @@ codes! {
     FIREWALL_CHANGED, "PC1506", "57P01", 403, "no rule lets this address reach the server any more", "ask an owner for a firewall rule that covers your address";
     SERVER_DELETED, "PC1507", "57P01", 403, "the server is no longer protected here", "ask an owner";
     STATEMENT_TOO_LONG, "PC1508", "57014", 408, "a statement ran for longer than the server's bound", "ask for less at a time, or ask an owner to raise `sessions.statementMax`";
+    IDLE_IN_TRANSACTION, "PC1509", "25P03", 408, "the session was idle for too long, in a transaction", "connect again; commit or roll back before you wait";
+    DRAINING, "PC1510", "57P03", 503, "the gateway is stopping and opens no more sessions", "connect again in a moment";
     // 20xx: control plane
     UNAUTHENTICATED, "PC2001", "28000", 401, "you are not signed in", "sign in with `portcullis login`";
     FORBIDDEN, "PC2002", "42501", 403, "your role does not allow this", "ask an owner";

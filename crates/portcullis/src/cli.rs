@@ -125,6 +125,9 @@ pub(crate) enum Command {
     /// Authorities that sign certificates
     #[command(subcommand)]
     Authority(AuthorityCommand),
+    /// The key that signs tokens
+    #[command(subcommand)]
+    SigningKey(SigningKeyCommand),
     /// The key that seals all other keys
     #[command(subcommand)]
     MasterKey(MasterKeyCommand),
@@ -162,6 +165,14 @@ pub(crate) struct Server {
 pub(crate) enum ServerCommand {
     /// Print, or apply, what must change on a database server so that only Portcullis reaches it
     Enroll(Enroll),
+    /// Give up the users of a deleted server that does not exist any more
+    Abandon {
+        /// The former database server
+        server: ServerName,
+        /// Why
+        #[arg(long = "because", value_name = "TEXT")]
+        reason: String,
+    },
     /// Let Portcullis manage a database user that it did not create
     Adopt {
         /// The database server
@@ -446,6 +457,17 @@ pub(crate) enum AuthorityCommand {
         /// The client authority of this database server; the installation's own when absent
         #[arg(long, value_name = "NAME")]
         server: Option<ServerName>,
+    },
+}
+
+/// `portcullis signing-key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SigningKeyCommand {
+    /// Make the next key: published now, it signs in 24 hours
+    Rotate {
+        /// It signs now, and every token, handle and session of before ends: the key was lost or stolen
+        #[arg(long)]
+        at_once: bool,
     },
 }
 

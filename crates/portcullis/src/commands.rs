@@ -17,12 +17,16 @@ mod master_key;
 mod recover_owner;
 mod schema;
 mod sessions;
+mod signing_key;
 mod store;
 mod token;
 mod user;
 
 use self::activation::Step;
-use crate::cli::{AuthorityCommand, Cli, Command, Common, MasterKeyCommand, Server, ServerCommand};
+use crate::cli::{
+    AuthorityCommand, Cli, Command, Common, MasterKeyCommand, Server, ServerCommand,
+    SigningKeyCommand,
+};
 use crate::failure::Failure;
 use crate::server;
 
@@ -67,6 +71,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Authority(AuthorityCommand::Rotate { server }) => {
             authority::rotate(common, server.as_ref())
         }
+        Command::SigningKey(SigningKeyCommand::Rotate { at_once }) => {
+            signing_key::rotate(common, at_once)
+        }
         Command::MasterKey(MasterKeyCommand::Rotate { config }) => master_key::rotate(&config),
         Command::RecoverOwner(options) => recover_owner::run(&options),
         Command::Completions { shell } => completions::run(shell),
@@ -77,6 +84,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
 fn database_server(common: &Common, command: &ServerCommand) -> Result<(), Failure> {
     match command {
         ServerCommand::Enroll(options) => enroll::run(common, options),
+        ServerCommand::Abandon { server, reason } => enroll::abandon(common, server, reason),
         ServerCommand::Adopt { server, user, principal } => {
             enroll::adopt(common, server, user, principal)
         }

@@ -142,7 +142,7 @@ fn about_log(error: &AuditError) -> &'static str {
     match error {
         AuditError::Damaged(_) => {
             "put the log's folder back as it was (`portcullis audit verify` names the place); when it is lost for \
-             good, docs/security.md says how to begin another"
+             good, `portcullis audit begin-anew` begins another (docs/security.md)"
         }
         AuditError::Locked(_) => "stop the other process",
         _ => "`portcullis audit verify` names the place",

@@ -4,6 +4,7 @@ pub(crate) mod checkup;
 mod database_servers;
 pub(crate) mod figures;
 mod https;
+mod notify;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -45,17 +46,18 @@ pub(crate) fn run(config: &Path) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
-    let shutdown = Shutdown::new();
+    let (shutdown, closing) = (Shutdown::new(), Shutdown::new());
     let installation = Installation::open(config, shutdown.clone()).await?;
-    let started = start(&installation).await;
+    let started = start(&installation, &closing).await;
     if started.is_ok() {
+        notify::ready(&installation.tasks, &installation.clock, &closing);
         stop_requested(&shutdown).await?;
     }
-    stop(installation, &shutdown).await?;
+    stop(installation, (&shutdown, &closing)).await?;
     started
 }
 
-async fn start(installation: &Installation) -> Result<(), Failure> {
+async fn start(installation: &Installation, closing: &Shutdown) -> Result<(), Failure> {
     let tenant = tenant(installation)?;
     begin(installation).await?;
     seed(installation).await?;
@@ -65,8 +67,8 @@ async fn start(installation: &Installation) -> Result<(), Failure> {
     figures::show(&metrics, installation);
     let provisioner = provisioner(installation);
     let shares = Shares::of(descriptors::raise_limit(), https::CONNECTIONS_MAX);
-    let gateway = start_gateway(installation, tenant, (&provisioner, &metrics, shares))?;
-    let https = start_https(installation, tenant, (provisioner, metrics, shares)).await?;
+    let gateway = start_gateway(installation, tenant, (&provisioner, &metrics, shares), closing)?;
+    let https = start_https(installation, tenant, (provisioner, metrics, shares), closing).await?;
     for (listener, address) in gateway.addresses() {
         info!(listener, %address, "answers");
     }
@@ -142,6 +144,7 @@ fn start_gateway(
     installation: &Installation,
     tenant: TenantId,
     (provisioner, metrics, shares): (&Provisioner, &Registry, Shares),
+    closing: &Shutdown,
 ) -> Result<Gateway, Failure> {
     let Installation { config, clock, tasks, store, keyring, log, live, .. } = installation;
     Gateway::start(gateway::Parts {
@@ -156,6 +159,7 @@ fn start_gateway(
         clock: clock.clone(),
         tasks: tasks.clone(),
         shutdown: tasks.shutdown().clone(),
+        closing: closing.clone(),
         metrics: metrics.clone(),
     })
     .map_err(|error| failed(&error))
@@ -180,6 +184,7 @@ async fn start_https(
     installation: &Installation,
     tenant: TenantId,
     (provisioner, metrics, shares): (Provisioner, Registry, Shares),
+    closing: &Shutdown,
 ) -> Result<SocketAddr, Failure> {
     let Installation { config, clock, tasks, store, keyring, log, live, control, .. } =
         installation;
@@ -218,6 +223,7 @@ async fn start_https(
         tls: TlsAcceptor::from(tls),
         router,
         tasks: tasks.clone(),
+        closing: closing.clone(),
         connections_max: shares.https_max,
         answers,
     };
@@ -242,10 +248,17 @@ async fn stop_requested(shutdown: &Shutdown) -> Result<(), Failure> {
 }
 
 /// Sessions drain first, then everything else ends, and the last word goes to the audit log.
-async fn stop(installation: Installation, shutdown: &Shutdown) -> Result<(), Failure> {
+async fn stop(
+    installation: Installation,
+    (shutdown, closing): (&Shutdown, &Shutdown),
+) -> Result<(), Failure> {
     shutdown.request();
     let drain = installation.config.gateway.limits.drain.duration();
-    let stuck = installation.tasks.join_all(drain + STOP_GRACE).await;
+    // Until then new logins are told that they come at the wrong time, and the API answers. Sessions that are left end
+    // by themselves at the same moment.
+    let _over = tokio::time::timeout(drain, installation.live.emptied()).await;
+    closing.request();
+    let stuck = installation.tasks.join_all(STOP_GRACE).await;
     if !stuck.is_empty() {
         warn!(tasks = ?stuck, "ended by force");
     }

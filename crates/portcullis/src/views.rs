@@ -139,6 +139,9 @@ fn more_cells(name: String, resource: &Resource) -> Vec<String> {
                 RevokedTokens::IssuedBefore { principal, before } => {
                     format!("of {principal}, issued before {}", seconds(*before))
                 }
+                RevokedTokens::EveryIssuedBefore { before } => {
+                    format!("every one issued before {}", seconds(*before))
+                }
             };
             let reason = spec.reason.clone().unwrap_or_default();
             vec![name, tokens, seconds(spec.keep_until), reason]

@@ -269,8 +269,10 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text on a terminal, JSON everywhere else.
     #[default]
+    Auto,
+    /// For people.
     Text,
     /// For machines, one object a line.
     Json,

@@ -29,6 +29,10 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `PORTCULLIS_LOG`: filter of the process's own log.
     pub log: Option<String>,
+    /// `NOTIFY_SOCKET`: where systemd is told of our state (sd_notify(3)).
+    pub notify_socket: Option<String>,
+    /// `WATCHDOG_USEC`: systemd wants to hear from us this often, in microseconds.
+    pub watchdog_micros: Option<u64>,
     /// `CREDENTIALS_DIRECTORY`: where systemd puts credentials (systemd.exec(5)).
     pub credentials_directory: Option<PathBuf>,
 }
@@ -58,6 +62,8 @@ impl Environment {
             ca: path("PORTCULLIS_CA"),
             home,
             log: text("PORTCULLIS_LOG"),
+            notify_socket: text("NOTIFY_SOCKET"),
+            watchdog_micros: text("WATCHDOG_USEC").and_then(|micros| micros.parse().ok()),
             credentials_directory: path("CREDENTIALS_DIRECTORY"),
         }
     }

@@ -1,5 +1,7 @@
 //! The process's own log: structured lines on standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -35,16 +37,35 @@ where
     let filter = EnvFilter::try_new(text)
         .map_err(|cause| TelemetryError::Filter { filter: text.to_owned(), cause })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    match format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
+    match resolved(format, std::io::stderr().is_terminal()) {
+        LogFormat::Auto | LogFormat::Text => builder.with_ansi(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     }
     .map_err(TelemetryError::Started)
 }
 
+/// Who reads it.
+const fn resolved(format: LogFormat, is_terminal: bool) -> LogFormat {
+    match (format, is_terminal) {
+        (LogFormat::Auto, true) => LogFormat::Text,
+        (LogFormat::Auto, false) => LogFormat::Json,
+        (LogFormat::Text | LogFormat::Json, _) => format,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_gets_text_and_a_machine_json_unless_it_is_said_otherwise() {
+        use LogFormat::{Auto, Json, Text};
+        for (format, terminal, expected) in
+            [(Auto, true, Text), (Auto, false, Json), (Text, false, Text), (Json, true, Json)]
+        {
+            assert_eq!(resolved(format, terminal), expected);
+        }
+    }
 
     #[test]
     fn a_wrong_filter_is_refused_with_an_example_and_a_second_start_too() {

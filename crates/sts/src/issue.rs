@@ -115,13 +115,21 @@ fn sign(service: &Service, order: Order, grant: Grant) -> Result<Issued, Failure
 /// but after the revocation, says the next second.
 fn not_revoked_from(principal: PrincipalId, snapshot: &Snapshot, now: Timestamp) -> Timestamp {
     let second = Timestamp::from_seconds(now.seconds());
-    let revoked = snapshot.revocations.iter().any(|revocation| match &revocation.spec.tokens {
-        RevokedTokens::IssuedBefore { principal: whose, before } => {
-            *whose == principal && second < *before && *before <= now
+    let revoked = snapshot.revocations.iter().filter_map(|revocation| {
+        match &revocation.spec.tokens {
+            RevokedTokens::IssuedBefore { principal: whose, before } => {
+                (*whose == principal && *before <= now).then_some(*before)
+            }
+            // This one lies up to two seconds ahead, in whole seconds.
+            RevokedTokens::EveryIssuedBefore { before } => Some(*before),
+            RevokedTokens::Token(_) => None,
         }
-        RevokedTokens::Token(_) => false,
     });
-    if revoked { second.plus(Duration::from_secs(1)) } else { now }
+    match revoked.filter(|before| second < *before).max() {
+        Some(before) if before > now => before,
+        Some(_) => second.plus(Duration::from_secs(1)),
+        None => now,
+    }
 }
 
 fn lifetime(service: &Service, audience: &str) -> Duration {

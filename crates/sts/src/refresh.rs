@@ -212,7 +212,8 @@ fn revoked(principal: PrincipalId, signed_in_at: Timestamp, snapshot: &Snapshot)
         RevokedTokens::IssuedBefore { principal: whose, before } => {
             *whose == principal && signed_in_at < *before
         }
-        RevokedTokens::Token(_) => false,
+        // Refresh tokens are signed by no key.
+        RevokedTokens::Token(_) | RevokedTokens::EveryIssuedBefore { .. } => false,
     })
 }
 

@@ -37,12 +37,14 @@ pub(super) fn write(folder: &Path, ports: Ports, options: &Options) -> Result<Pa
     let Ports { https, postgresql, oauth } = ports;
     let path = folder.join("portcullis.yaml");
     let Options { limits, configuration, .. } = options;
+    let log = if configuration.contains("log:") { "" } else { "log: { format: text }" };
     let text = format!(
         "dataDirectory: data
 origin: {origin}
 http: {{ listen: \"127.0.0.1:{https}\" }}
 seed: seed
 {configuration}
+{log}
 audit: {{ checkpointFile: checkpoint.json }}
 gateway:
   name: gateway-1

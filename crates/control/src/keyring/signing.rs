@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keys::{MasterKey, TokenSigner};
+use model::kind::revocation::{Revocation, RevokedTokens};
 use model::kind::signing_key::SigningKey;
 use model::{Document, Kind, Snapshot, Timestamp};
 use store::Transaction;
@@ -72,6 +73,9 @@ impl Keyring {
                 SigningRotation::AtOnce => (now, now),
             };
             end_others(writing, others_until)?;
+            if rotation == SigningRotation::AtOnce {
+                revoke_everything(writing)?;
+            }
             put(writing, &master, &signer, signs_from)?;
             Ok(signs_from)
         };
@@ -146,6 +150,20 @@ pub(super) fn put(
     };
     transaction.put(Document::new(signer.kid(), spec))?;
     New::plain(Purpose::Tokens, signer.to_pkcs8()?).put(transaction, master)
+}
+
+/// Handles say nothing of the key that signed their token, so all tokens die by their time of issue, which has whole
+/// seconds: the second of the rotation, and the one that a thief could date ahead, are in it.
+fn revoke_everything(writing: &mut Writing<'_, '_>) -> Result<(), KeyringError> {
+    let now = writing.now();
+    let before = Timestamp::from_seconds(now.seconds()).plus(Duration::from_secs(2));
+    let revocation = Revocation {
+        tokens: RevokedTokens::EveryIssuedBefore { before },
+        keep_until: before.plus(TOKEN_LIFETIME_MAX),
+        reason: Some("the token-signing key was replaced at once".to_owned()),
+    };
+    writing.put(Document::new(uuid::Uuid::new_v4().to_string(), revocation))?;
+    Ok(())
 }
 
 fn end_others(writing: &mut Writing<'_, '_>, until: Timestamp) -> Result<(), KeyringError> {

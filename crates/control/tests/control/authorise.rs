@@ -38,6 +38,7 @@ const TABLE: &[(&str, &[ControlRole])] = &[
     ("revokeOwnTokens", &[U, A, P, O]),
     ("cutSession", &[O]),
     ("adoptDatabaseUser", &[O]),
+    ("abandonServer", &[O]),
     ("rotateSigningKey", &[O]),
     ("rotateAuthority", &[O]),
     ("initialise", &[]),
@@ -128,6 +129,10 @@ async fn attempt(plane: &Plane, caller: &Caller, verb: Verb) -> Result<(), Refus
         }
         Verb::CutSession => {
             control.cut(caller, Cutting::Session(SessionId::random()), None).await.map(drop)
+        }
+        Verb::AbandonServer => {
+            let server = "gone".parse().unwrap();
+            control.abandon(caller, server, "it burnt".to_owned()).await.map(drop)
         }
         // These have their doers elsewhere; whatever they write goes through here, under their verb.
         Verb::Explain

@@ -11,6 +11,7 @@ use model::{Document, Refusal, Snapshot};
 use super::names;
 use super::pg::connection::Trouble;
 use super::pg::drift::{self, Known, UNSEEN};
+use super::pg::examine;
 use super::pg::user;
 use super::plan;
 use super::server::Server;
@@ -20,11 +21,11 @@ impl Server {
     pub(crate) async fn look(&self, snapshot: &Snapshot) -> Result<(), Trouble> {
         let server = self.document(snapshot)?;
         let mut findings = Vec::new();
-        let mut version = server.status.version_number;
+        let mut seen = (server.status.version_number, server.status.connections_max);
         match self.look_inside(&server, snapshot).await {
-            Ok((found, seen)) => {
+            Ok((found, version, connections_max)) => {
                 findings.extend(found);
-                version = Some(seen);
+                seen = (Some(version), Some(connections_max));
             }
             Err(trouble) => {
                 // What stood at the last look is taken to stand still.
@@ -36,14 +37,14 @@ impl Server {
         findings.extend(self.pending());
         let mut once = BTreeSet::new();
         findings.retain(|finding| once.insert(finding.clone()));
-        self.report(findings, version).await
+        self.report(findings, seen).await
     }
 
     async fn look_inside(
         &self,
         server: &Document<DatabaseServer>,
         snapshot: &Snapshot,
-    ) -> Result<(Vec<String>, u32), Trouble> {
+    ) -> Result<(Vec<String>, u32, u32), Trouble> {
         let mut findings = self.reconcile_roles(server, snapshot).await?;
         let users: Vec<String> =
             plan::users_of(&self.name, snapshot).map(|user| user.spec.user.clone()).collect();
@@ -72,7 +73,8 @@ impl Server {
                 findings.extend(drift::in_database(&inside, &users).await?.findings(database));
             }
         }
-        Ok((findings, connection.version))
+        let connections_max = examine::facts(&connection).await?.connections_max;
+        Ok((findings, connection.version, connections_max))
     }
 
     /// What differs between a user and its record. While someone is working on the user, nothing can be said.
@@ -145,7 +147,11 @@ impl Server {
     }
 
     /// Once a finding: what was reported and still stands is not told to the audit log again.
-    async fn report(&self, findings: Vec<String>, version: Option<u32>) -> Result<(), Trouble> {
+    async fn report(
+        &self,
+        findings: Vec<String>,
+        (version, connections_max): (Option<u32>, Option<u32>),
+    ) -> Result<(), Trouble> {
         let name = self.name.clone();
         let write = move |writing: &mut Writing<'_, '_>| {
             let Some(known) = writing.state().servers.get(&name) else { return Ok(()) };
@@ -157,6 +163,7 @@ impl Server {
                 .collect();
             document.status.findings = findings;
             document.status.version_number = version;
+            document.status.connections_max = connections_max;
             if document.status == known.status {
                 return Ok(());
             }

@@ -33,6 +33,12 @@ pub enum RevokedTokens {
         /// Issued strictly before.
         before: Timestamp,
     },
+    /// Every token, whoever holds it: a signing key was lost or stolen.
+    #[serde(rename_all = "camelCase")]
+    EveryIssuedBefore {
+        /// Issued strictly before.
+        before: Timestamp,
+    },
 }
 
 impl crate::Spec for Revocation {

@@ -172,6 +172,10 @@ pub struct DatabaseServerStatus {
     /// `server_version_num` as the last probe saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_number: Option<u32>,
+    /// Connections that users without special rights can have on the server, all together. Sessions leave three of them
+    /// for the gateway's own work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections_max: Option<u32>,
     /// PEM of the client authority of this one server: what its `ssl_ca_file` must hold, and nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authority: Option<String>,

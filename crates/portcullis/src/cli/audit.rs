@@ -92,4 +92,13 @@ pub(crate) enum AuditCommand {
     },
     /// Print the latest signed checkpoint and the public key, to keep elsewhere
     Checkpoint,
+    /// Begin another log when this one is lost for good; on the server's own host, while it is stopped
+    BeginAnew {
+        /// Configuration file
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        config: PathBuf,
+        /// Why: the first words of the new log
+        #[arg(long = "because", value_name = "TEXT")]
+        reason: String,
+    },
 }

@@ -1,5 +1,6 @@
 //! `portcullis audit`: what happened, from the server; and the proof that the log is whole, offline.
 
+mod begin_anew;
 mod proof;
 mod story;
 
@@ -103,6 +104,7 @@ pub(crate) fn run(common: &Common, command: &AuditCommand) -> Result<(), Failure
     match command {
         AuditCommand::Show { session, number } => show(common, *session, *number),
         AuditCommand::Checkpoint => checkpoint(common),
+        AuditCommand::BeginAnew { config, reason } => begin_anew::run(config, reason),
         AuditCommand::Verify { directory, public_key, checkpoint, gateway, config } => {
             let known = match (config, directory, public_key) {
                 (Some(config), _, _) => proof::of_server(config, checkpoint.as_deref())?,

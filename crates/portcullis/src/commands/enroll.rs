@@ -95,3 +95,12 @@ pub(crate) fn adopt(
         format!("database user `{user}` on `{server}` is managed for {principal} from now on\n")
     })
 }
+
+pub(crate) fn abandon(common: &Common, server: &ServerName, reason: &str) -> Result<(), Failure> {
+    let remote = Remote::open(common, format!("give up the former server `{server}`"))?;
+    let address = Address::of(&["v1", "databaseservers", server.as_str(), "abandon"]);
+    let abandoned: Value = remote.post(&address, &json!({ "reason": reason }))?;
+    output::show(common.output, &abandoned, || {
+        format!("the users of the former server `{server}` count as gone; its name is free\n")
+    })
+}

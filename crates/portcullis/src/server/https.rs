@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use runtime::Tasks;
+use runtime::{Shutdown, Tasks};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
@@ -40,6 +40,8 @@ pub(crate) struct Https {
     pub(crate) tls: TlsAcceptor,
     pub(crate) router: Router,
     pub(crate) tasks: Tasks,
+    /// When it stops.
+    pub(crate) closing: Shutdown,
     /// At most [`CONNECTIONS_MAX`].
     pub(crate) connections_max: u32,
     pub(crate) answers: Answers,
@@ -51,7 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, https: Https) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = https.tasks.shutdown().requested() => return,
+            () = https.closing.requested() => return,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -78,7 +80,7 @@ pub(crate) async fn serve(listener: TcpListener, https: Https) {
 async fn connection(stream: TcpStream, peer: SocketAddr, https: Https) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let secured = tokio::time::timeout(HANDSHAKE_TIMEOUT, https.tls.accept(stream)).await??;
-    let (router, answers) = (https.router, https.answers);
+    let (router, answers, closing) = (https.router, https.answers, https.closing);
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         let (answer, answers) =
@@ -99,7 +101,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, https: Https) -> io::Re
     let mut served = std::pin::pin!(served);
     tokio::select! {
         ended = served.as_mut() => return ended.map_err(io::Error::other),
-        () = https.tasks.shutdown().requested() => served.as_mut().graceful_shutdown(),
+        () = closing.requested() => served.as_mut().graceful_shutdown(),
     }
     served.await.map_err(io::Error::other)
 }
