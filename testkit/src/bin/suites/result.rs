@@ -1,6 +1,6 @@
 //! What a suite said of each of its tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A suite of PostgreSQL's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +45,22 @@ pub(crate) struct Compared {
     pub(crate) expected: Results,
     /// Through the gateway.
     pub(crate) found: Results,
+    /// What had to be run again, because the results differed at first.
+    pub(crate) again: BTreeSet<String>,
 }
 
 impl Compared {
-    /// Each test whose result differs, with both results.
+    /// The tests whose results differ.
+    pub(crate) fn different(&self) -> Vec<String> {
+        let tests: BTreeSet<&String> = self.expected.keys().chain(self.found.keys()).collect();
+        let differs = |test: &&String| self.expected.get(*test) != self.found.get(*test);
+        tests.into_iter().filter(differs).cloned().collect()
+    }
+
+    /// Each of them with both results.
     pub(crate) fn differences(&self) -> Vec<String> {
-        let tests: std::collections::BTreeSet<&String> =
-            self.expected.keys().chain(self.found.keys()).collect();
-        tests
-            .into_iter()
-            .filter(|test| self.expected.get(*test) != self.found.get(*test))
+        self.different()
+            .iter()
             .map(|test| {
                 let said = |results: &Results| match results.get(test) {
                     None => "did not run".to_owned(),
@@ -134,8 +140,9 @@ mod tests {
                 ("both", failed("x")),
                 ("other", failed("y")),
             ]),
+            again: BTreeSet::new(),
         };
-        assert_eq!(compared.differences().len(), 3);
+        assert_eq!(compared.different(), ["broken", "gone", "other"]);
         assert_eq!(compared.failed_both_ways().collect::<Vec<_>>(), ["both"]);
     }
 }

@@ -68,36 +68,48 @@ impl Way {
 /// One suite, one way; every test has a result, or it is an error.
 pub(crate) fn suite(suite: Suite, way: &Way, place: &Workplace) -> Result<Results> {
     match suite {
-        Suite::Regress => driver(
-            way,
-            &place.path("regress"),
-            &Driver {
+        Suite::Regress => {
+            let folder = place.path("regress");
+            let driver = Driver {
                 program: suites_folder()?.join("regress/pg_regress"),
-                schedule: "parallel_schedule",
-                database: "regression",
-                library: Some(place.path("lib")),
-            },
-        ),
-        Suite::Isolation => driver(
-            way,
-            &place.path("isolation"),
-            &Driver {
-                program: suites_folder()?.join("isolation/pg_isolation_regress"),
-                schedule: "isolation_schedule",
-                database: "isolation_regression",
-                library: None,
-            },
-        ),
+                tests: planned(&folder.join("parallel_schedule"))?,
+                arguments: vec![
+                    format!("--schedule={}", folder.join("parallel_schedule").display()),
+                    format!("--dlpath={}", place.path("lib").display()),
+                    "--dbname=regression".to_owned(),
+                ],
+            };
+            driver.run(way, &folder)
+        }
+        Suite::Isolation => {
+            let folder = place.path("isolation");
+            let schedule = folder.join("isolation_schedule");
+            let tests = planned(&schedule)?;
+            isolation(tests, vec![format!("--schedule={}", schedule.display())])?.run(way, &folder)
+        }
         Suite::Pipeline => pipeline(way, place),
     }
     .with_context(|| format!("{} could not run", suite.name()))
 }
 
+/// Tests of the isolation suite alone, which each make what they need. What two of its connections print in the same
+/// moment comes in either order, so a difference must come again to be one.
+pub(crate) fn isolation_again(tests: &[String], way: &Way, place: &Workplace) -> Result<Results> {
+    isolation(tests.to_vec(), tests.to_vec())?.run(way, &place.path("isolation"))
+}
+
+fn isolation(tests: Vec<String>, mut arguments: Vec<String>) -> Result<Driver> {
+    arguments.push("--dbname=isolation_regression".to_owned());
+    let program = suites_folder()?.join("isolation/pg_isolation_regress");
+    Ok(Driver { program, tests, arguments })
+}
+
+/// `pg_regress` or `pg_isolation_regress`.
 struct Driver {
     program: PathBuf,
-    schedule: &'static str,
-    database: &'static str,
-    library: Option<PathBuf>,
+    /// What it will run.
+    tests: Vec<String>,
+    arguments: Vec<String>,
 }
 
 /// `…/lib/pgxs/src/test` of the server that the test kit starts.
@@ -107,33 +119,26 @@ fn suites_folder() -> Result<PathBuf> {
     Ok(version.join("lib/pgxs/src/test"))
 }
 
-fn driver(way: &Way, folder: &Path, driver: &Driver) -> Result<Results> {
-    let mut command = way.command(&driver.program);
-    command
-        .arg(format!("--inputdir={}", folder.display()))
-        .arg(format!("--outputdir={}", folder.display()))
-        .arg(format!("--bindir={}", postgres::programs()?.display()))
-        .arg(format!("--schedule={}", folder.join(driver.schedule).display()))
-        .arg(format!("--dbname={}", driver.database))
-        .arg("--max-concurrent-tests=20")
-        .current_dir(folder);
-    if let Some(library) = &driver.library {
-        command.arg(format!("--dlpath={}", library.display()));
+impl Driver {
+    fn run(&self, way: &Way, folder: &Path) -> Result<Results> {
+        let mut command = way.command(&self.program);
+        command
+            .arg(format!("--inputdir={}", folder.display()))
+            .arg(format!("--outputdir={}", folder.display()))
+            .arg(format!("--bindir={}", postgres::programs()?.display()))
+            .arg("--max-concurrent-tests=20")
+            .args(&self.arguments)
+            .current_dir(folder);
+        let printed = shown(&mut command)?;
+        let ran = result::tests(&printed);
+        let missing: Vec<_> = self.tests.iter().filter(|test| !ran.contains_key(*test)).collect();
+        ensure!(missing.is_empty(), "these tests did not run: {missing:?}");
+        let diffs = fs::read_to_string(folder.join("regression.diffs")).unwrap_or_default();
+        let verdict = |test: &str, passed| {
+            if passed { Verdict::Passed } else { Verdict::Failed(difference(&diffs, test)) }
+        };
+        Ok(ran.into_iter().map(|(test, passed)| (test.clone(), verdict(&test, passed))).collect())
     }
-    let printed = shown(&mut command)?;
-    let planned = planned(&folder.join(driver.schedule))?;
-    let ran = result::tests(&printed);
-    let missing: Vec<_> = planned.iter().filter(|test| !ran.contains_key(*test)).collect();
-    ensure!(missing.is_empty(), "these tests did not run: {missing:?}");
-    let diffs = fs::read_to_string(folder.join("regression.diffs")).unwrap_or_default();
-    Ok(ran
-        .into_iter()
-        .map(|(test, passed)| {
-            let verdict =
-                if passed { Verdict::Passed } else { Verdict::Failed(difference(&diffs, &test)) };
-            (test, verdict)
-        })
-        .collect())
 }
 
 /// Shows what it prints; all of it. How it ends is judged by its tests.
