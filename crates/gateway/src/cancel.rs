@@ -1,10 +1,11 @@
 //! Cancel requests: which live session a key belongs to, and the request passed on to its server.
 //!
 //! A key is unique among the live sessions of the gateway, drawn from the system's random source, and forgotten in the
-//! step that stops forwarding. Whoever sends a wrong one spends from the budget of their address.
+//! step that stops forwarding. Whoever sends a wrong one spends from the budget of their address; one that comes after
+//! its session's end, as drivers send them whose query was faster than they, is no guess and costs nothing.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,8 @@ use crate::session::Connection;
 
 /// Wrong keys that one address may send in a minute.
 const WRONG_KEYS_MAX: u32 = 10;
+/// Ended sessions whose keys are still known as theirs.
+const ENDED_MAX: usize = 4_096;
 
 /// A request to cancel what another session runs.
 #[derive(Debug)]
@@ -52,12 +55,38 @@ pub(crate) struct Target {
 #[derive(Debug)]
 pub(crate) struct Keys {
     live: Mutex<HashMap<CancelKey, Target>>,
+    ended: Mutex<Ended>,
     wrong: Budgets,
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { live: Mutex::default(), wrong: Budgets::new(WRONG_KEYS_MAX) }
+        Self {
+            live: Mutex::default(),
+            ended: Mutex::default(),
+            wrong: Budgets::new(WRONG_KEYS_MAX),
+        }
+    }
+}
+
+/// The keys of the sessions that ended last, with their addresses.
+#[derive(Debug, Default)]
+struct Ended {
+    known: HashSet<(CancelKey, IpAddr)>,
+    order: VecDeque<(CancelKey, IpAddr)>,
+}
+
+impl Ended {
+    fn remember(&mut self, key: CancelKey, source: IpAddr) {
+        let entry = (key, source);
+        if self.known.insert(entry.clone()) {
+            self.order.push_back(entry);
+        }
+        if self.order.len() > ENDED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
     }
 }
 
@@ -75,6 +104,9 @@ pub(crate) enum NotPassedOn {
     /// No live session has it, or it is another address's.
     #[error("no live session of this address has the key")]
     Unknown,
+    /// The session that had it has ended.
+    #[error("the session has ended")]
+    Ended,
     /// Too many wrong ones.
     #[error("the address has sent too many wrong keys")]
     BudgetSpent,
@@ -113,6 +145,9 @@ impl Keys {
         if let Some(target) = target {
             return Ok(target);
         }
+        if lock(&self.ended).known.contains(&(key.clone(), source)) {
+            return Err(NotPassedOn::Ended);
+        }
         self.wrong.spend(source, now);
         Err(NotPassedOn::Unknown)
     }
@@ -120,7 +155,10 @@ impl Keys {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        lock(&self.keys.live).remove(&self.key);
+        let removed = lock(&self.keys.live).remove(&self.key);
+        if let Some(target) = removed {
+            lock(&self.keys.ended).remember(self.key.clone(), target.source);
+        }
     }
 }
 
@@ -185,7 +223,36 @@ mod tests {
         assert_eq!(found("192.0.2.2"), Err(NotPassedOn::Unknown));
         let key = registered.key.clone();
         drop(registered);
-        assert_eq!(keys.find(&key, target.source, now).unwrap_err(), NotPassedOn::Unknown);
+        assert_eq!(keys.find(&key, target.source, now).unwrap_err(), NotPassedOn::Ended);
+    }
+
+    #[test]
+    fn requests_that_come_after_their_sessions_end_spend_nothing_of_the_budget() {
+        let (keys, now) = (Arc::new(Keys::default()), Timestamp::EPOCH);
+        let target = target("192.0.2.1");
+        let late = keys.register(target.clone()).unwrap().key.clone();
+        let live = keys.register(target.clone()).unwrap();
+        for _ in 0..2 * WRONG_KEYS_MAX {
+            assert_eq!(keys.find(&late, target.source, now).unwrap_err(), NotPassedOn::Ended);
+        }
+        assert!(keys.find(&live.key, target.source, now).is_ok());
+        // From elsewhere it is as wrong as any.
+        let elsewhere = "192.0.2.2".parse().unwrap();
+        assert_eq!(keys.find(&late, elsewhere, now).unwrap_err(), NotPassedOn::Unknown);
+    }
+
+    #[test]
+    fn only_so_many_ended_sessions_are_remembered() {
+        let mut ended = Ended::default();
+        let key = |pid| CancelKey { pid, secret: vec![0; 4] };
+        let source: IpAddr = "192.0.2.1".parse().unwrap();
+        let count = u32::try_from(ENDED_MAX).unwrap() + 1;
+        for pid in 0..count {
+            ended.remember(key(pid), source);
+        }
+        assert_eq!((ended.known.len(), ended.order.len()), (ENDED_MAX, ENDED_MAX));
+        assert!(!ended.known.contains(&(key(0), source)));
+        assert!(ended.known.contains(&(key(count - 1), source)));
     }
 
     #[test]
