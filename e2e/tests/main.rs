@@ -21,6 +21,7 @@ mod fidelity;
 mod hostile_clients;
 mod hostile_servers;
 mod installation;
+mod oauth_bearer;
 mod operate;
 mod operator;
 mod races;

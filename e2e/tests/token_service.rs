@@ -12,10 +12,10 @@ use testkit::stack::Facts;
 
 use crate::support::{assert_says, newcomer, shared};
 
-const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
+pub(crate) const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
 
 /// A Python with the client libraries of `requirements.txt`, made once for each change of that file.
-fn python() -> &'static Path {
+pub(crate) fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let wanted = fs::read_to_string(Path::new(CLIENTS).join("requirements.txt")).unwrap();

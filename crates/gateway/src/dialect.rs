@@ -13,7 +13,7 @@ use crate::tls::Hello;
 mod pg;
 
 pub(crate) use pg::cancel::{cancel_upstream, request_tls};
-pub(crate) use pg::credential::{ask_credential, newest};
+pub(crate) use pg::credential::{ask_credential, credential_refused, newest};
 pub(crate) use pg::first::first;
 pub(crate) use pg::login::{Login, log_in};
 pub(crate) use pg::say::{notice, refusal};

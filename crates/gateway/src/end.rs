@@ -37,7 +37,7 @@ pub(crate) async fn refuse(refused: Refused) {
     let (gateway, known) = (&connection.gateway, &connection.known);
     gateway.metrics.refused(refusal.code);
     log_refusal(&connection, &refusal, cause.as_deref());
-    // A client that asks what it must bring is not a failed login. Whoever proved nothing cannot fill the log either:
+    // A client that asks what it must bring (an empty password, OAUTHBEARER's discovery) is not a failed login. Whoever proved nothing cannot fill the log either:
     // beyond their budget they are counted in the metrics and told, no more.
     let asking = *refusal.code == code::CREDENTIAL_MISSING;
     let recorded = |_: &Actor| {

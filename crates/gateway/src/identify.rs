@@ -35,7 +35,10 @@ pub(crate) async fn from_credential(routed: Routed) -> Result<Identified, Stop> 
             connection.permit.authenticated();
             Ok(Identified { started, server, credential })
         }
-        Err(denied) => Err(Stop::refused(started.connection, started.client, denied)),
+        Err(denied) => {
+            let denied = dialect::credential_refused(&mut started, denied).await;
+            Err(Stop::refused(started.connection, started.client, denied))
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use wire::pg::sasl::{self, Discovery, Response};
 use wire::pg::startup::Version;
 use zeroize::Zeroizing;
 
+use super::say::failed_authentication;
 use crate::dialect::Started;
 use crate::outcome::{Denied, Stop};
 
@@ -57,15 +58,41 @@ pub(crate) async fn ask_credential(
         Ok(Err(Unanswered::Gone)) => {
             Err(Stop::Silent("the client closed before it gave a credential"))
         }
+        // Told already where to get one: the end of the exchange is left to say.
+        Ok(Err(Unanswered::NoToken)) => {
+            let mut denied = Denied::new(&code::CREDENTIAL_MISSING, "no token was given");
+            denied.verbatim = Some(failed_authentication(&denied.refusal, started.connection.id));
+            Err(Stop::refused(started.connection, started.client, denied))
+        }
         Ok(Err(Unanswered::Denied(denied))) | Err(denied) => {
             Err(Stop::refused(started.connection, started.client, denied))
         }
     }
 }
 
+/// What is told to a client whose credential does not hold. With OAUTHBEARER that is an exchange (RFC 7628 §3.2.2): the
+/// server's reason as JSON, the client's acknowledgement, and only then the error.
+pub(crate) async fn credential_refused(started: &mut Started, mut denied: Denied) -> Denied {
+    let connection = &mut started.connection;
+    match connection.door.authentication {
+        Authentication::Password => {}
+        Authentication::OauthBearer => {
+            let issuer = connection.gateway.issuer.clone();
+            // Refused it is, whatever the client says to that.
+            match connection.client(explain(&mut started.client, &issuer)).await {
+                Ok(_) | Err(_) => {}
+            }
+            denied.verbatim = Some(failed_authentication(&denied.refusal, connection.id));
+        }
+    }
+    denied
+}
+
 #[derive(Debug)]
 enum Unanswered {
     Gone,
+    /// It asked where to get one.
+    NoToken,
     Denied(Denied),
 }
 
@@ -99,11 +126,20 @@ async fn oauth_bearer(
     match sasl::response(initial.data.unwrap_or_default()).map_err(violation)? {
         Response::Bearer(token) => Ok(Secret::new(token.as_bytes().to_vec())),
         Response::Discovery => {
-            let discovery = Discovery { issuer, scope: SCOPE }.json();
-            ask(client, &[], &authentication_sasl_continue(discovery.as_bytes())).await?;
-            let _acknowledgement = answer(client).await?;
-            Err(Unanswered::Denied(Denied::new(&code::CREDENTIAL_MISSING, "no token was given")))
+            explain(client, issuer).await?;
+            Err(Unanswered::NoToken)
         }
+    }
+}
+
+/// Says that there is no valid token and where to get one, and waits for the client's acknowledgement.
+async fn explain(client: &mut Client, issuer: &str) -> Result<(), Unanswered> {
+    let discovery = Discovery { issuer, scope: SCOPE }.json();
+    ask(client, &[], &authentication_sasl_continue(discovery.as_bytes())).await?;
+    if answer(client).await?.as_slice() == sasl::ACKNOWLEDGEMENT {
+        Ok(())
+    } else {
+        Err(violation("the error of OAUTHBEARER was not acknowledged"))
     }
 }
 

@@ -5,11 +5,20 @@ use wire::pg::error::{Report, Severity};
 
 /// ErrorResponse FATAL: the code stands before the message, so that people can quote it and programs can match it.
 pub(crate) fn refusal(refusal: &Refusal, session: SessionId) -> Vec<u8> {
+    fatal(refusal, refusal.code.sqlstate, session)
+}
+
+/// The end of an OAUTHBEARER exchange: PostgreSQL itself says 28000 there, and 28P01 of passwords only.
+pub(super) fn failed_authentication(refusal: &Refusal, session: SessionId) -> Vec<u8> {
+    fatal(refusal, "28000", session)
+}
+
+fn fatal(refusal: &Refusal, sqlstate: &str, session: SessionId) -> Vec<u8> {
     let message = refusal.to_string();
     let detail = format!("session {session}");
     Report {
         severity: Severity::Fatal,
-        sqlstate: refusal.code.sqlstate,
+        sqlstate,
         message: &message,
         detail: Some(&detail),
         hint: refusal.hint.as_deref(),
