@@ -30,8 +30,9 @@ cargo xtask COMMAND
   test --kill-loop [ROUNDS]            `kill -9` of gateway and database under load, 200 times (10 minutes)
   test --failing-disk [full | torn | unsynced]
                                        each write and each sync of a scripted day fails once (20 minutes)
-  conformance [CLIENT…]                every client's features through the gateway and directly; writes
+  conformance [CLIENT…]                every client's features through the gateway and directly (5 minutes); writes
                                        docs/conformance/clients.md
+  conformance --suites [SUITE…]        drivers' own suites, likewise (10 minutes); writes docs/conformance/drivers.md
   test --pg-regress                    PostgreSQL's own suites, directly and through the gateway, and the server's own
                                        statement log against ours
   bench pg [--quick]                   interleaved comparison with pgbouncer and the naked server

@@ -59,6 +59,8 @@ const NEEDS: &[Need] = &[
     Need { package: "nodejs", files: &["/usr/bin/node"], by: &[For::Conformance] },
     Need { package: "npm", files: &["/usr/bin/npm"], by: &[For::Conformance] },
     Need { package: "default-jdk-headless", files: &["/usr/bin/javac"], by: &[For::Conformance] },
+    // psycopg2's source asks for it before it is unpacked.
+    Need { package: "libpq-dev", files: &["/usr/bin/pg_config"], by: &[For::Conformance] },
     Need {
         package: "libpostgresql-jdbc-java",
         files: &["/usr/share/java/postgresql.jar"],

@@ -38,23 +38,21 @@ pub(crate) fn bench(rest: &[&str]) -> Result<()> {
     shell::run(Command::new(bench).args(rest).env("PORTCULLIS_BIN", portcullis))
 }
 
-/// Clients, or drivers' own suites, with the program as the tests run it.
+/// Clients, or with `--suites` drivers' own suites, with the program as the tests run it.
 pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
+    let (what, page, names) = match rest {
+        ["--suites", names @ ..] => ("suites", "drivers.md", names),
+        names => ("clients", "clients.md", names),
+    };
     packages::ensure(For::Conformance)?;
     let programs = build::programs(Profile::Dev, &[build::PORTCULLIS, build::CONFORMANCE])?;
     let [portcullis, conformance] = programs.as_slice() else { bail!("nothing was built") };
     let pages = shell::checkout().join("docs/conformance");
     std::fs::create_dir_all(&pages)?;
-    shell::run(
-        Command::new(conformance)
-            .arg("clients")
-            .args(rest)
-            .arg("--cache")
-            .arg(shell::target().join("conformance"))
-            .arg("--page")
-            .arg(pages.join("clients.md"))
-            .env("PORTCULLIS_BIN", portcullis),
-    )
+    let mut command = Command::new(conformance);
+    command.arg(what).args(names).arg("--cache").arg(shell::target().join("conformance"));
+    command.arg("--page").arg(pages.join(page)).env("PORTCULLIS_BIN", portcullis);
+    shell::run(&mut command)
 }
 
 /// What others notice of hostile clients.

@@ -29,7 +29,7 @@ pub(crate) struct Ground {
     pub gateway: Place,
     pub directly: Place,
     stack: Stack,
-    _server: Postgres,
+    server: Postgres,
 }
 
 impl Ground {
@@ -38,6 +38,8 @@ impl Ground {
         let options = Options { privileges: Privileges::TestStack, ..Options::default() };
         let stack = Stack::start(&options)?;
         let owner = stack.facts.owner.as_ref().context("the stack has no superuser")?;
+        // The first login makes its database user, which is to own databases.
+        owner.psql("select 1")?.expect_success()?;
         let password = owner.token(Credential::Secret)?;
         let handle = owner.token_command(Credential::Secret)?.arg("--handle").output()?;
         let handle = String::from_utf8(handle.stdout)?.trim().to_owned();
@@ -59,13 +61,20 @@ impl Ground {
             authority: server.server_ca_file(),
             handle: None,
         };
-        Ok(Self { gateway, directly, stack, _server: server })
+        Ok(Self { gateway, directly, stack, server })
     }
 
     /// The servers' version.
     pub(crate) fn version(&self) -> Result<String> {
         let version = self.stack.postgres.psql("postgres", "show server_version")?;
         Ok(version.split(' ').next().unwrap_or_default().to_owned())
+    }
+
+    /// SQL as the superuser of both servers, around everything.
+    pub(crate) fn on_both(&self, database: &str, sql: &str) -> Result<()> {
+        self.stack.postgres.psql(database, sql)?;
+        self.server.psql(database, sql)?;
+        Ok(())
     }
 }
 
@@ -87,6 +96,15 @@ fn server(password: &str) -> Result<Postgres> {
 }
 
 impl Place {
+    /// The same as one address, for drivers that want it so. A token has no character that would have to be escaped.
+    pub(crate) fn url(&self, database: &str) -> String {
+        let Self { port, user, password, authority, .. } = self;
+        let authority = authority.display();
+        format!(
+            "postgres://{user}:{password}@localhost:{port}/{database}?sslmode=verify-full&sslrootcert={authority}"
+        )
+    }
+
     /// libpq's environment for this place.
     pub(crate) fn command(&self, program: &Path, database: &str) -> std::process::Command {
         let mut command = program::clean(program);

@@ -11,7 +11,7 @@ use crate::clients::{Client, Family};
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/pg");
 const JDBC: &str = "/usr/share/java/postgresql.jar";
-const GO_PACKAGES: &str = "/usr/share/gocode";
+pub(crate) const GO_PACKAGES: &str = "/usr/share/gocode";
 
 /// Where what is downloaded and built lies.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ fn program_of(client: Client, cache: &Cache) -> Result<Program> {
     })
 }
 
-fn source(family: &str) -> PathBuf {
+pub(crate) fn source(family: &str) -> PathBuf {
     Path::new(SOURCES).join(family)
 }
 

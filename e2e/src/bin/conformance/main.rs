@@ -8,6 +8,7 @@
 mod clients;
 mod ground;
 mod install;
+mod suites;
 mod table;
 
 use std::path::PathBuf;
@@ -18,8 +19,9 @@ use anyhow::{Result, bail};
 use clients::Client;
 use ground::Ground;
 use install::Cache;
+use suites::Suite;
 
-const USAGE: &str = "usage: conformance clients [NAME…] --cache DIR --page FILE";
+const USAGE: &str = "usage: conformance clients|suites [NAME…] --cache DIR --page FILE";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +39,9 @@ fn run(words: &[&str]) -> Result<()> {
     match words {
         ["clients", names @ .., "--cache", cache, "--page", page] => {
             clients(names, &Cache::at(PathBuf::from(cache)), &PathBuf::from(page))
+        }
+        ["suites", names @ .., "--cache", cache, "--page", page] => {
+            suites(names, &Cache::at(PathBuf::from(cache)), &PathBuf::from(page))
         }
         _ => bail!(USAGE),
     }
@@ -59,6 +64,28 @@ fn clients(names: &[&str], cache: &Cache, page: &std::path::Path) -> Result<()> 
         println!("written: {}", page.display());
     }
     let different: Vec<String> = results.iter().flat_map(clients::Compared::differences).collect();
+    if different.is_empty() {
+        return Ok(());
+    }
+    bail!("not as directly:\n  {}", different.join("\n  "))
+}
+
+/// Every driver's own suite, or those that are named; the page is written when it is about all.
+fn suites(names: &[&str], cache: &Cache, page: &std::path::Path) -> Result<()> {
+    let chosen = Suite::chosen(names)?;
+    let ground = Ground::prepare()?;
+    let mut results = Vec::new();
+    for suite in chosen {
+        println!("{} ({})", suite.title(), suite.language());
+        let ran = suites::compare(suite, &ground, cache)?;
+        println!("  {}", table::line(&ran));
+        results.push(ran);
+    }
+    if names.is_empty() {
+        std::fs::write(page, table::suites(&results, &ground.version()?))?;
+        println!("written: {}", page.display());
+    }
+    let different: Vec<String> = results.iter().flat_map(suites::Ran::differences).collect();
     if different.is_empty() {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! The page, and what the terminal shows.
 
 use crate::clients::{Compared, FEATURES, Outcome};
+use crate::suites::{Counts, Ran};
 
 /// One client for the terminal.
 pub(crate) fn plain(result: &Compared) -> String {
@@ -42,6 +43,53 @@ pub(crate) fn page(results: &[Compared], server: &str) -> String {
         rows.join("\n"),
         notes.text()
     )
+}
+
+/// One suite in one line.
+pub(crate) fn line(ran: &Ran) -> String {
+    let shown =
+        |counts: Counts| format!("{} / {} / {}", counts.passed, counts.failed, counts.skipped);
+    let (directly, gateway) = (Counts::of(&ran.directly), Counts::of(&ran.gateway));
+    let equal = if ran.differences().is_empty() { "yes" } else { "no" };
+    format!("{} | {} | {equal}", shown(directly), shown(gateway))
+}
+
+/// `docs/conformance/drivers.md`.
+pub(crate) fn suites(results: &[Ran], server: &str) -> String {
+    let row = |ran: &Ran| {
+        let (title, language, version) = (ran.suite.title(), ran.suite.language(), &ran.version);
+        format!("| **{title}** {version} | {language} | {} |\n", line(ran))
+    };
+    let rows: String = results.iter().map(row).collect();
+    let equal = results.iter().filter(|ran| ran.differences().is_empty()).count();
+    let mut text = format!(
+        "# Drivers' own suites\n\n\
+         Made by `cargo xtask conformance --suites`: each suite ran in a fresh database of PostgreSQL {server}, directly \
+         over TLS with a password and through the gateway with a token, as a superuser in both places. Equal means: every \
+         test has the same verdict. {equal} of {} suites are equal.\n\n\
+         | suite | language | directly: passed / failed / skipped | through the gateway | equal |\n\
+         |---|---|---|---|---|\n{rows}",
+        results.len()
+    );
+    section(&mut text, "Not equal", results.iter().flat_map(Ran::differences));
+    let excluded = results.iter().flat_map(|ran| {
+        let title = ran.suite.title();
+        ran.suite.excluded().iter().map(move |(test, why)| format!("{title}: `{test}`: {why}"))
+    });
+    section(&mut text, "Not compared", excluded);
+    let failing = results.iter().flat_map(|ran| {
+        let title = ran.suite.title();
+        ran.failures().into_iter().map(move |test| format!("{title}: `{test}`"))
+    });
+    section(&mut text, "Failing directly too", failing);
+    text
+}
+
+fn section(text: &mut String, heading: &str, lines: impl Iterator<Item = String>) {
+    let lines: Vec<String> = lines.map(|line| format!("- {line}\n")).collect();
+    if !lines.is_empty() {
+        text.extend(["\n## ", heading, "\n\n", &lines.concat()]);
+    }
 }
 
 fn cell(outcome: Option<&Outcome>, notes: &mut Notes) -> String {

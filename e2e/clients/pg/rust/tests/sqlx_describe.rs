@@ -1,0 +1,3 @@
+//! sqlx's own suite, as its crate brings it.
+
+include!(concat!(env!("SQLX_SUITE"), "/describe.rs"));
