@@ -27,6 +27,11 @@ pub fn next(previous: &Hash, json: &[u8]) -> Hash {
     array(context.finish().as_ref())
 }
 
+/// SHA-256 of the previous hash and the JSON that stand one after the other.
+pub(crate) fn hash(both: &[u8]) -> Hash {
+    array(digest(&SHA256, both).as_ref())
+}
+
 /// SHA-256 of some bytes, in hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     HEXLOWER.encode(digest(&SHA256, bytes).as_ref())

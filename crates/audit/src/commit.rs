@@ -1,5 +1,5 @@
-//! The committer: one thread that syncs what was appended, at most `sync_interval` later and at once when someone
-//! waits, and signs a checkpoint after each sync.
+//! The committer: one thread that writes what was staged into the segments and syncs it, at most `sync_interval` later and
+//! at once when someone waits, and signs a checkpoint after each sync.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,6 +16,7 @@ use crate::checkpoint::Position;
 use crate::log::{Demand, Shared, Tail};
 use crate::media::Media;
 use crate::open::CheckpointSink;
+use crate::writer::Writer;
 use crate::{AuditError, Checkpoint, segment};
 
 /// The latest checkpoint is overwritten in place; history and sink get one at most so often.
@@ -100,7 +101,12 @@ impl Drop for Committer {
 
 impl Work {
     fn run(mut self) {
-        while let Some(pending) = self.next() {
+        while self.next() == Next::Commit {
+            if self.shared.write_staged().is_err() {
+                // It has closed the log.
+                return;
+            }
+            let pending = Pending::of(&mut self.shared.writer());
             if let Err(error) = self.commit(&pending) {
                 let mut tail = self.shared.lock();
                 // The error is kept in the log's state, where every append and every waiter meets it.
@@ -114,13 +120,13 @@ impl Work {
     }
 
     /// Waits until there is something to sync: at once when someone waits, else after the interval.
-    fn next(&mut self) -> Option<Pending> {
+    fn next(&mut self) -> Next {
         let shared = Arc::clone(&self.shared);
         let mut tail = shared.lock();
         loop {
             let pending = tail.sequence > shared.progress.borrow().durable;
             if tail.failure.is_some() || (tail.demand == Demand::Close && !pending) {
-                return None;
+                return Next::Stop;
             }
             if pending {
                 let interval = self.settings.sync_interval;
@@ -142,10 +148,7 @@ impl Work {
         if tail.demand == Demand::Now {
             tail.demand = Demand::Interval;
         }
-        let position =
-            Position { sequence: tail.sequence, segment: tail.segment_first, head: tail.head };
-        let full = std::mem::take(&mut tail.full);
-        Some(Pending { position, full, current: Arc::clone(&tail.segment) })
+        Next::Commit
     }
 
     fn commit(&mut self, pending: &Pending) -> io::Result<()> {
@@ -211,7 +214,13 @@ fn wait<'a>(
     waited.unwrap_or_else(PoisonError::into_inner).0
 }
 
-/// What is in the files and not known to be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Commit,
+    Stop,
+}
+
+/// What is in the segments and not known to be on disk.
 struct Pending {
     position: Position,
     full: Vec<Arc<dyn Media>>,
@@ -219,6 +228,19 @@ struct Pending {
 }
 
 impl Pending {
+    fn of(writer: &mut Writer) -> Self {
+        let end = writer.end;
+        Self {
+            position: Position {
+                sequence: end.sequence,
+                segment: end.segment_first,
+                head: end.head,
+            },
+            full: std::mem::take(&mut writer.full),
+            current: Arc::clone(&writer.current),
+        }
+    }
+
     fn sync(&self, directory: &Path) -> io::Result<()> {
         for full in &self.full {
             full.sync()?;

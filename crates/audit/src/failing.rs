@@ -68,6 +68,9 @@ fn a_full_disk_closes_the_log_for_good_and_tells_everyone() {
     let failed = log.failed();
     log.append(&[EventBody::Stopped]).unwrap();
     faults.writes.store(true, Ordering::SeqCst);
+    // It is accepted: it outlives the process. That it will never be on disk is what closes the log.
+    let receipt = log.append(&[EventBody::Stopped]).unwrap();
+    assert!(matches!(log.durable_blocking(receipt), Err(AuditError::Closed(_))));
     assert!(matches!(log.append(&[EventBody::Stopped]), Err(AuditError::Closed(_))));
     assert!(failed.borrow().as_deref().unwrap().starts_with("a record could not be written: "));
     // The disk has room again; the log stays closed until someone has looked.

@@ -1,6 +1,7 @@
-//! Appending: one write for a batch, sequence numbers and times given here, durability shared by all who wait.
+//! Appending: sequence numbers and times given here, a batch copied into the staging file at once, durability shared by
+//! all who wait.
 
-use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,9 +11,10 @@ use model::event::EventBody;
 use runtime::Clock;
 use tokio::sync::watch;
 
-use crate::chain::{self, HASH_DIGITS, Hash};
-use crate::media::{Media, Storage};
-use crate::segment;
+use crate::chain::Hash;
+use crate::line::{self, Stamp};
+use crate::staging::{self, Staging};
+use crate::writer::Writer;
 use crate::{AuditError, Checkpoint, Options, commit};
 
 /// The audit log of one gateway. Cheap to clone; closed when the last clone is dropped.
@@ -22,7 +24,7 @@ pub struct Log {
     _commits: Arc<commit::Committer>,
 }
 
-/// Proof that records are in the log's file.
+/// Proof that records are in the log's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Receipt {
     /// The last of them.
@@ -43,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) public_key: Vec<u8>,
     pub(crate) gateway: String,
+    /// Taken before the tail, by whoever takes both.
+    pub(crate) writer: Mutex<Writer>,
     pub(crate) tail: Mutex<Tail>,
     /// Wakes the committer.
     pub(crate) work: Condvar,
@@ -51,7 +55,6 @@ pub(crate) struct Shared {
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) failed: watch::Sender<Option<String>>,
     pub(crate) latest: Mutex<Option<Checkpoint>>,
-    storage: Storage,
 }
 
 impl std::fmt::Debug for Shared {
@@ -78,12 +81,9 @@ pub(crate) enum Demand {
 pub(crate) struct Tail {
     pub(crate) sequence: u64,
     pub(crate) head: Hash,
-    pub(crate) segment: Arc<dyn Media>,
-    pub(crate) segment_first: u64,
-    segment_bytes: u64,
-    /// Segments that are full and not on disk yet.
-    pub(crate) full: Vec<Arc<dyn Media>>,
     time: Timestamp,
+    stamp: Stamp,
+    staging: Staging,
     /// How soon the committer must sync.
     pub(crate) demand: Demand,
     /// The committer has nothing to do and wants to hear of the next record.
@@ -91,37 +91,48 @@ pub(crate) struct Tail {
     /// Why the log is closed; never taken back.
     pub(crate) failure: Option<Arc<str>>,
     buffer: Vec<u8>,
-    /// Keeps other processes away from this chain.
-    _lock: File,
-}
-
-/// Where the log ends on disk.
-#[derive(Clone, Copy)]
-pub(crate) struct Position {
-    pub(crate) sequence: u64,
-    pub(crate) head: Hash,
-    pub(crate) time: Timestamp,
-    pub(crate) segment_first: u64,
-    pub(crate) segment_bytes: u64,
 }
 
 impl Tail {
-    pub(crate) fn new(position: Position, segment: Arc<dyn Media>, lock: File) -> Self {
-        let Position { sequence, head, time, segment_first, segment_bytes } = position;
+    /// Goes on after the record of which this is number, hash and time.
+    pub(crate) fn after(
+        (sequence, head): staging::Position,
+        time: Timestamp,
+        staging: Staging,
+    ) -> Self {
         Self {
             sequence,
             head,
-            segment,
-            segment_first,
-            segment_bytes,
-            full: Vec::new(),
             time,
-            _lock: lock,
+            stamp: Stamp::default(),
+            staging,
             demand: Demand::Interval,
             idle: false,
             failure: None,
             buffer: Vec::new(),
         }
+    }
+
+    fn open(&self) -> Result<(), AuditError> {
+        match &self.failure {
+            Some(failure) => Err(AuditError::Closed(failure.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes lines of the bodies; they must be put where they outlive the process before the lock is given back.
+    fn encode(&mut self, bodies: &[&[u8]], now: Timestamp) -> Receipt {
+        self.time = now.max(self.time);
+        let stamp = self.stamp.text(self.time);
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = Vec::new();
+        }
+        self.buffer.clear();
+        for body in bodies {
+            self.sequence += 1;
+            self.head = line::encode(&mut self.buffer, &self.head, (self.sequence, stamp), body);
+        }
+        Receipt { sequence: self.sequence, time: self.time }
     }
 }
 
@@ -130,12 +141,19 @@ const RECHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// A batch larger than this gives its buffer back.
 const BUFFER_BYTES_KEPT: usize = 256 * 1024;
 
+/// So much that was staged while a segment was written is written at once, without giving the tail back: then all of
+/// the space is free again.
+const REST_BYTES_MAX: usize = 64 * 1024;
+
+/// Most bodies are smaller.
+const BODY_BYTES_USUAL: usize = 768;
+
 impl Log {
     pub(crate) fn new(
         options: Options,
         tail: Tail,
+        writer: Writer,
         latest: Option<Checkpoint>,
-        storage: Storage,
     ) -> Result<Self, AuditError> {
         let Options { directory, gateway, key, clock, sync_interval, checkpoint_sink, known: _ } =
             options;
@@ -146,51 +164,46 @@ impl Log {
             public_key: key.public_key().to_vec(),
             gateway,
             tail: Mutex::new(tail),
+            writer: Mutex::new(writer),
             work: Condvar::new(),
             synced: Condvar::new(),
             progress: watch::Sender::new(Progress { durable, failed: None }),
             failed: watch::Sender::new(None),
             latest: Mutex::new(latest),
-            storage,
         });
         let settings = commit::Settings { key, sync_interval, sink: checkpoint_sink };
         let committer = commit::Committer::start(Arc::clone(&shared), settings)?;
         Ok(Self { shared, _commits: Arc::new(committer) })
     }
 
-    /// Appends a batch with one write. When it returns, the records are in the log's file: losing this process loses
-    /// none of them. It never waits for the disk.
+    /// Appends a batch. When it returns, the records are in the log's files: losing this process loses none of them. It
+    /// never waits for the disk.
     pub fn append(&self, bodies: &[EventBody]) -> Result<Receipt, AuditError> {
-        let mut tail = self.shared.lock();
-        if let Some(failure) = &tail.failure {
-            return Err(AuditError::Closed(failure.to_string()));
-        }
-        let (mut sequence, mut head) = (tail.sequence, tail.head);
-        let time = self.shared.clock.now().max(tail.time);
-        let stamp = time.to_string();
-        let mut buffer = std::mem::take(&mut tail.buffer);
-        buffer.clear();
+        let mut text = Vec::with_capacity(bodies.len() * BODY_BYTES_USUAL);
+        let mut ends = Vec::with_capacity(bodies.len());
         for body in bodies {
-            sequence += 1;
-            head = encode(&mut buffer, &head, (sequence, &stamp), body)?;
+            serde_json::to_writer(&mut text, body)?;
+            ends.push(text.len());
         }
-        if let Err(error) = tail.segment.append(&buffer) {
-            return Err(self
-                .shared
-                .fail(&mut tail, &format!("a record could not be written: {error}")));
+        let mut start = 0;
+        let encoded: Vec<&[u8]> = ends
+            .into_iter()
+            .map(|end| text.get(std::mem::replace(&mut start, end)..end).unwrap_or_default())
+            .collect();
+        self.shared.append(&encoded)
+    }
+
+    /// The same for bodies that are JSON already: each an object with at least its `type`, as [`EventBody`] is written,
+    /// without a line break in it.
+    pub fn append_encoded(&self, bodies: &[&[u8]]) -> Result<Receipt, AuditError> {
+        let one_line = |body: &&[u8]| {
+            body.starts_with(b"{\"") && body.ends_with(b"}") && !body.contains(&b'\n')
+        };
+        if bodies.iter().all(one_line) {
+            self.shared.append(bodies)
+        } else {
+            Err(AuditError::NotAnObject)
         }
-        tail.segment_bytes += buffer.len() as u64;
-        (tail.sequence, tail.head, tail.time) = (sequence, head, time);
-        if buffer.capacity() <= BUFFER_BYTES_KEPT {
-            tail.buffer = buffer;
-        }
-        if tail.segment_bytes > self.shared.storage.segment_bytes_max {
-            self.shared.roll(&mut tail)?;
-        }
-        if std::mem::take(&mut tail.idle) {
-            self.shared.work.notify_one();
-        }
-        Ok(Receipt { sequence, time })
     }
 
     /// Returns once the records are on disk. One sync serves everyone who waits.
@@ -248,39 +261,96 @@ fn outcome(progress: &Progress, receipt: Receipt) -> Result<(), AuditError> {
     }
 }
 
-/// One line, as an `Event` with this number and time is written; returns the chain's new head.
-fn encode(
-    buffer: &mut Vec<u8>,
-    head: &Hash,
-    (sequence, stamp): (u64, &str),
-    body: &EventBody,
-) -> Result<Hash, AuditError> {
-    let start = buffer.len();
-    buffer.resize(start + HASH_DIGITS, b'0');
-    buffer.push(b' ');
-    let json = buffer.len();
-    buffer.extend_from_slice(b"{\"sequence\":");
-    serde_json::to_writer(&mut *buffer, &sequence)?;
-    buffer.extend_from_slice(b",\"time\":\"");
-    buffer.extend_from_slice(stamp.as_bytes());
-    buffer.push(b'"');
-    // The body is an object with a `type` at least: its brace becomes the comma before its first member. Flattening it
-    // through serde instead takes three times as long.
-    let brace = buffer.len();
-    serde_json::to_writer(&mut *buffer, body)?;
-    if let Some(brace) = buffer.get_mut(brace) {
-        *brace = b',';
-    }
-    let hash = chain::next(head, buffer.get(json..).unwrap_or_default());
-    buffer.push(b'\n');
-    chain::fill(buffer.get_mut(start..start + HASH_DIGITS).unwrap_or_default(), &hash);
-    Ok(hash)
-}
-
 impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Tail> {
         // A panic while the lock was held leaves the tail as the last finished append left it.
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        // A panic while segments were written leaves them behind what is staged.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(&self, bodies: &[&[u8]]) -> Result<Receipt, AuditError> {
+        let besides = bodies.len() * line::BYTES_BESIDES_BODY_MAX;
+        let bytes_max = bodies.iter().map(|body| body.len()).sum::<usize>() + besides;
+        let now = self.clock.now();
+        if bytes_max > staging::BYTES_AT_ONCE_MAX {
+            return self.append_to_segment(bodies, now);
+        }
+        loop {
+            let mut guard = self.lock();
+            let tail = &mut *guard;
+            tail.open()?;
+            if tail.staging.has_room_for(bytes_max) {
+                let receipt = tail.encode(bodies, now);
+                tail.staging.put(&tail.buffer);
+                let wake = std::mem::take(&mut tail.idle);
+                drop(guard);
+                if wake {
+                    self.work.notify_one();
+                }
+                return Ok(receipt);
+            }
+            drop(guard);
+            self.write_staged()?;
+        }
+    }
+
+    /// What is too large for the staging file goes after what is in it.
+    fn append_to_segment(&self, bodies: &[&[u8]], now: Timestamp) -> Result<Receipt, AuditError> {
+        let mut writer = self.writer();
+        let mut guard = self.lock();
+        let tail = &mut *guard;
+        tail.open()?;
+        self.write_rest(&mut writer, tail)?;
+        let receipt = tail.encode(bodies, now);
+        if let Err(error) = writer.write(&tail.buffer, (tail.sequence, tail.head)) {
+            return Err(self.unwritten(tail, &error));
+        }
+        if std::mem::take(&mut tail.idle) {
+            self.work.notify_one();
+        }
+        Ok(receipt)
+    }
+
+    /// Writes what is staged into the segment. Appending goes on meanwhile.
+    pub(crate) fn write_staged(&self) -> Result<(), AuditError> {
+        let mut writer = self.writer();
+        let mut taken = std::mem::take(&mut writer.taken);
+        let tail = self.lock();
+        tail.open()?;
+        taken.clear();
+        taken.extend_from_slice(tail.staging.unwritten());
+        let last = (tail.sequence, tail.head);
+        drop(tail);
+        let written = writer.write(&taken, last);
+        let mut tail = self.lock();
+        if let Err(error) = written {
+            return Err(self.unwritten(&mut tail, &error));
+        }
+        tail.staging.wrote(taken.len());
+        writer.taken = taken;
+        if tail.staging.unwritten().len() > REST_BYTES_MAX {
+            return Ok(());
+        }
+        self.write_rest(&mut writer, &mut tail)
+    }
+
+    /// Writes all that is staged, while nothing is appended.
+    fn write_rest(&self, writer: &mut Writer, tail: &mut Tail) -> Result<(), AuditError> {
+        let rest = tail.staging.unwritten();
+        let bytes = rest.len();
+        if let Err(error) = writer.write(rest, (tail.sequence, tail.head)) {
+            return Err(self.unwritten(tail, &error));
+        }
+        tail.staging.wrote(bytes);
+        Ok(())
+    }
+
+    fn unwritten(&self, tail: &mut Tail, error: &io::Error) -> AuditError {
+        self.fail(tail, &format!("a record could not be written: {error}"))
     }
 
     fn ask_for_sync(&self, sequence: u64) {
@@ -301,23 +371,6 @@ impl Shared {
         self.synced.notify_all();
         tracing::error!(directory = %self.directory.display(), failure = %failure, "audit log closed");
         AuditError::Closed(failure.to_string())
-    }
-
-    /// Begins a new segment. The committer syncs the full one first, and the directory, before anything in the new one
-    /// counts as on disk.
-    fn roll(&self, tail: &mut Tail) -> Result<(), AuditError> {
-        let first = tail.sequence + 1;
-        match (self.storage.open)(&segment::path_of(&self.directory, first)) {
-            Ok(next) => {
-                let full = std::mem::replace(&mut tail.segment, next);
-                tail.full.push(full);
-                (tail.segment_first, tail.segment_bytes) = (first, 0);
-                Ok(())
-            }
-            Err(error) => {
-                Err(self.fail(tail, &format!("a new segment could not be begun: {error}")))
-            }
-        }
     }
 }
 

@@ -2,9 +2,9 @@
 //! statements that the former process left without an outcome given one, sessions that it left open ended.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,16 @@ use keys::AuditKey;
 use model::event::{Actor, EventBody, SessionEnded, StatementOutcome};
 use model::{SessionId, Timestamp};
 use runtime::Clock;
-use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 
 use crate::chain::{self, Hash};
-use crate::log::{Log, Position, Tail};
+use crate::lock::Exclusive;
+use crate::log::{Log, Tail};
 use crate::media::Storage;
 use crate::segment::{self, Segment};
+use crate::staging::{self, Staging};
 use crate::verify::{Damage, DamageKind};
+use crate::writer::Writer;
 use crate::{AuditError, Checkpoint};
 
 /// Gets the latest checkpoint, at most once a second: to keep it where the log's host cannot change it.
@@ -62,6 +64,8 @@ impl std::fmt::Debug for Options {
 pub struct Opened {
     /// Statements of the former process that got the outcome `unknown (gateway stopped)`.
     pub unknown_outcomes: u64,
+    /// Records that the former process had appended and not written into a segment; now they are in one.
+    pub staged_records: u64,
     /// Bytes at the end that no checkpoint covered and that did not make whole records: what a crash or a loss of power
     /// cut short. They were moved into `removed-after-<sequence>.bin`.
     pub torn_bytes: u64,
@@ -78,7 +82,7 @@ impl Log {
         storage: Storage,
     ) -> Result<(Self, Opened), AuditError> {
         let directory = options.directory.clone();
-        let lock = lock(&directory)?;
+        let lock = Exclusive::of(&directory)?;
         let public_key = options.key.public_key().to_vec();
         let mut latest = latest_checkpoint(&directory, &public_key)?;
         if let Some(known) = &options.known {
@@ -87,23 +91,21 @@ impl Log {
                 latest = Some(known.clone());
             }
         }
-        let end =
-            End::find(&directory, chain::genesis(&options.gateway, &public_key), latest.as_ref())?;
+        let genesis = chain::genesis(&options.gateway, &public_key);
+        let mut end = End::find(&directory, genesis, latest.as_ref())?;
         let segment_first = end.segment.as_ref().map_or(1, |segment| segment.first_sequence);
-        let path = segment::path_of(&directory, segment_first);
-        let media = (storage.open)(&path).map_err(AuditError::file("open", path))?;
+        let mut writer = Writer::open(directory.clone(), storage, segment_first)
+            .map_err(AuditError::file("open", segment::path_of(&directory, segment_first)))?;
+        writer.end.sequence = end.sequence;
+        writer.end.head = end.head;
+        writer.end.segment_bytes = end.bytes;
+        let staged_records = end.take_over_staged((&directory, latest.as_ref()), &mut writer)?;
         segment::sync_directory(&directory).map_err(AuditError::file("sync", &directory))?;
-        let position = Position {
-            sequence: end.sequence,
-            head: end.head,
-            time: end.time,
-            segment_first,
-            segment_bytes: end.bytes,
-        };
-        let tail = Tail::new(position, media, lock);
-        let log = Self::new(options, tail, latest, storage)?;
+        let staging = Staging::open(&directory, &genesis, lock)?;
+        let tail = Tail::after((end.sequence, end.head), end.time, staging);
+        let log = Self::new(options, tail, writer, latest)?;
         let unknown_outcomes = log.settle(&end)?;
-        Ok((log, Opened { unknown_outcomes, torn_bytes: end.torn_bytes }))
+        Ok((log, Opened { unknown_outcomes, staged_records, torn_bytes: end.torn_bytes }))
     }
 
     /// Gives statements without an outcome one, ends the sessions that were open, and says so.
@@ -151,23 +153,6 @@ fn session_ended(session: SessionId, left: &LeftOpen) -> EventBody {
         bytes_in: 0,
         bytes_out: 0,
     }))
-}
-
-/// Held as long as the log is open, so that two processes never write one chain.
-fn lock(directory: &Path) -> Result<File, AuditError> {
-    let mut builder = DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(AuditError::file("create", directory))?;
-    let path = directory.join("lock");
-    let mut options = OpenOptions::new();
-    options.create(true).write(true).truncate(false).mode(0o600);
-    let file = options.open(&path).map_err(AuditError::file("open", path))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| AuditError::Locked(directory.to_owned()))?;
-    Ok(file)
 }
 
 fn latest_checkpoint(
@@ -276,7 +261,14 @@ impl End {
         let mut end = Self::at(genesis);
         let first = first_of_last_run(&segments)?.min(signed_segment(&segments, latest));
         if let Some(before) = first.checked_sub(1).and_then(|before| segments.get(before)) {
-            end.head = last_hash(before)?;
+            end.head = segment::last_hash(before)
+                .map_err(AuditError::file("read", &before.path))?
+                .ok_or_else(|| {
+                    let damage = Damage::in_file(DamageKind::Altered, &before.path);
+                    AuditError::Damaged(Box::new(
+                        damage.said("it does not end with a whole record"),
+                    ))
+                })?;
             end.sequence = segments.get(first).map_or(0, |next| next.first_sequence - 1);
         }
         for (index, segment) in segments.iter().enumerate().skip(first) {
@@ -301,6 +293,31 @@ impl End {
             }
             _ => Ok(end),
         }
+    }
+
+    /// Goes on with the records that the former process staged and that are in no segment: it was killed. They are on
+    /// disk before their space is used again.
+    fn take_over_staged(
+        &mut self,
+        (directory, latest): (&Path, Option<&Checkpoint>),
+        writer: &mut Writer,
+    ) -> Result<u64, AuditError> {
+        let staged = staging::following(directory, Some((self.sequence, self.head)))
+            .map_err(AuditError::file("read", staging::path_of(directory)))?;
+        let (mut lines, before) = (Vec::new(), self.sequence);
+        for line in staged {
+            let line = [line.as_slice(), b"\n"].concat();
+            if self.record(&line, latest).is_err() {
+                break;
+            }
+            lines.extend_from_slice(&line);
+        }
+        if !lines.is_empty() {
+            let written =
+                writer.write(&lines, (self.sequence, self.head)).and_then(|()| writer.sync());
+            written.map_err(AuditError::file("write staged records into", directory))?;
+        }
+        Ok(self.sequence - before)
     }
 
     /// Follows the chain through one segment, up to its end or to where it breaks.
@@ -438,14 +455,4 @@ fn signed_segment(segments: &[Segment], latest: Option<&Checkpoint>) -> usize {
 
 fn contains(line: &[u8], wanted: &[u8]) -> bool {
     line.windows(wanted.len()).any(|window| window == wanted)
-}
-
-fn last_hash(segment: &Segment) -> Result<Hash, AuditError> {
-    let bytes = fs::read(&segment.path).map_err(AuditError::file("read", &segment.path))?;
-    let last =
-        bytes.strip_suffix(b"\n").and_then(|lines| lines.rsplit(|byte| *byte == b'\n').next());
-    last.and_then(chain::split).map(|(hash, _)| hash).ok_or_else(|| {
-        let damage = Damage::in_file(DamageKind::Altered, &segment.path);
-        AuditError::Damaged(Box::new(damage.said("it does not end with a whole record")))
-    })
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::chain::{self, Hash};
+
 /// A new segment begins once the current one is larger.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -36,6 +38,14 @@ pub(crate) fn list(directory: &Path) -> io::Result<Vec<Segment>> {
     }
     segments.sort();
     Ok(segments)
+}
+
+/// The hash of a segment's last record; nothing when it does not end with one.
+pub(crate) fn last_hash(segment: &Segment) -> io::Result<Option<Hash>> {
+    let bytes = fs::read(&segment.path)?;
+    let last =
+        bytes.strip_suffix(b"\n").and_then(|lines| lines.rsplit(|byte| *byte == b'\n').next());
+    Ok(last.and_then(chain::split).map(|(hash, _)| hash))
 }
 
 /// Makes the names of new files survive a loss of power.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Checkpoint;
 use crate::chain::{self, Hash};
 use crate::segment::{self, Segment};
+use crate::staging;
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +110,8 @@ pub struct Verified {
     pub records: u64,
     /// Of these, how many a signed checkpoint covers. The rest were appended after it.
     pub covered: u64,
+    /// Of these, how many are only staged: in no segment yet, because they are the latest or the process was killed.
+    pub staged: u64,
     /// The chain's hash at its end, in hex.
     pub head: String,
     /// Checkpoints that agree with it.
@@ -138,8 +141,11 @@ pub fn verify(directory: &Path, known: &Known<'_>) -> Result<Verified, Damage> {
     if walk.sequence < *last {
         return Err(walk.cut_short(directory, (*last, signed_last.segment)));
     }
+    // A signature never covers what is only staged: what is missing in the segments was found above.
+    let staged = walk.staged(directory)?;
     Ok(Verified {
         records: walk.sequence,
+        staged,
         covered: *last,
         head: data_encoding::HEXLOWER.encode(&walk.head),
         checkpoints: signed.len() as u64,
@@ -251,6 +257,17 @@ impl<'a> Walk<'a> {
         }
         self.end = Some((&segment.path, number));
         Ok(())
+    }
+
+    /// Goes on with what is staged and follows; how many records that is.
+    fn staged(&mut self, directory: &Path) -> Result<u64, Damage> {
+        let file = staging::path_of(directory);
+        let lines = staging::following(directory, Some((self.sequence, self.head)))
+            .map_err(|error| Damage::in_file(DamageKind::Unreadable, &file).said(error))?;
+        for line in &lines {
+            self.record(line, &Place { file: &file, line: 0 })?;
+        }
+        Ok(lines.len() as u64)
     }
 
     /// Whether a later record carries a hash that was signed for it: then the log is ours, and its first record altered.

@@ -45,7 +45,7 @@ impl Recorder {
         Self { log, mode, hold: None, gate: None }
     }
 
-    /// Writes the events to the log's file; one append for all. When this has returned, they outlive the process.
+    /// Writes the events to the log's files; one append for all. When this has returned, they outlive the process.
     pub(crate) fn record(&mut self, observed: &Observed) -> Result<(), String> {
         if observed.events.is_empty() {
             return Ok(());

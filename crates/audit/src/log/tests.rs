@@ -11,7 +11,10 @@ use model::{ServerName, SessionId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::chain;
+use crate::media::{Media, Storage};
 use crate::read::Reader;
+use crate::segment;
 use crate::verify::{Damage, DamageKind, Known, Verified, verify};
 
 const GATEWAY: &str = "gateway-1";
@@ -48,10 +51,6 @@ impl Small {
         let log = small.open().unwrap();
         for number in 1..=statements {
             log.append(&[statement(number, "select 1", vec![])]).unwrap();
-        }
-        // The last segment has something in it.
-        while std::fs::metadata(small.segments().pop().unwrap()).unwrap().len() == 0 {
-            log.append(&[statement(1, "select 1", vec![])]).unwrap();
         }
         small
     }
@@ -278,8 +277,9 @@ fn append_never_waits_for_the_disk_not_even_when_segments_roll() {
     };
     let (log, _) = Log::open_on(small.options(), storage).unwrap();
     let mut receipt = None;
+    let sql = "x".repeat(staging::BYTES / 10);
     for number in 1..=50 {
-        receipt = Some(log.append(&[statement(number, "select 1", vec![])]).unwrap());
+        receipt = Some(log.append(&[statement(number, &sql, vec![])]).unwrap());
     }
     assert!(small.segments().len() > 5);
     assert_eq!(log.checkpoint(), None);
@@ -301,7 +301,8 @@ fn the_kernels_full_device_closes_the_log() {
         ..Storage::files()
     };
     let (log, _) = Log::open_on(small.options(), storage).unwrap();
-    let refused = log.append(&[EventBody::Stopped]).unwrap_err().to_string();
+    let receipt = log.append(&[EventBody::Stopped]).unwrap();
+    let refused = log.durable_blocking(receipt).unwrap_err().to_string();
     let cause = "a record could not be written: No space left on device (os error 28)";
     assert_eq!(refused, format!("the audit log was closed after a failure: {cause}"));
     assert_eq!(log.failed().borrow().as_deref(), Some(cause));
@@ -322,9 +323,14 @@ proptest! {
         let body = statement(3, &sql, parameters);
         let time = Timestamp::from_micros(micros);
         let mut line = Vec::new();
-        let head = encode(&mut line, &[7; 32], (sequence, &time.to_string()), &body).unwrap();
+        let text = serde_json::to_vec(&body).unwrap();
+        let mut stamp = Stamp::default();
+        let stamp = stamp.text(time);
+        let head = line::encode(&mut line, &[7; 32], (sequence, stamp), &text);
+        prop_assert!(line.len() <= text.len() + line::BYTES_BESIDES_BODY_MAX);
         let (hash, json) = chain::split(line.strip_suffix(b"\n").unwrap()).unwrap();
         prop_assert_eq!(hash, head);
+        prop_assert_eq!(hash, chain::next(&[7; 32], json));
         prop_assert!(!json.contains(&b'\n'));
         let event = Event { sequence, time, body };
         prop_assert_eq!(&serde_json::from_slice::<Event>(json).unwrap(), &event);

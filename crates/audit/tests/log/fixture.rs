@@ -16,21 +16,48 @@ use uuid::Uuid;
 pub(crate) const GATEWAY: &str = "gateway-1";
 
 pub(crate) struct Fixture {
-    pub(crate) directory: tempfile::TempDir,
+    path: PathBuf,
+    _directory: Option<tempfile::TempDir>,
     pkcs8: Vec<u8>,
 }
 
 impl Fixture {
     pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let within = Self::within(directory.path());
+        Self { _directory: Some(directory), ..within }
+    }
+
+    /// A log in a directory that another owns.
+    pub(crate) fn within(path: &Path) -> Self {
         let key = AuditKey::generate().unwrap();
         Self {
-            directory: tempfile::tempdir().unwrap(),
+            path: path.to_owned(),
+            _directory: None,
             pkcs8: key.to_pkcs8().unwrap().expose().clone(),
         }
     }
 
+    pub(crate) fn with_the_same_key(&self) -> Self {
+        Self { pkcs8: self.pkcs8.clone(), ..Self::new() }
+    }
+
+    pub(crate) fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
     pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
+        &self.path
+    }
+
+    /// The checkpoint is written after the sync that others wait for.
+    pub(crate) fn wait_for_checkpoint(&self, sequence: u64) {
+        let path = self.path().join("checkpoint");
+        let deadline = Clock::system().now().plus(Duration::from_secs(20));
+        while Checkpoint::read_all(&path).unwrap().pop().is_none_or(|c| c.sequence < sequence) {
+            assert!(Clock::system().now() < deadline, "no checkpoint of record {sequence}");
+            std::thread::yield_now();
+        }
     }
 
     pub(crate) fn key(&self) -> AuditKey {

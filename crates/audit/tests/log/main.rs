@@ -9,3 +9,5 @@ mod fixture;
 mod index;
 #[cfg(test)]
 mod reopening;
+#[cfg(test)]
+mod staging;

@@ -151,10 +151,11 @@ fn verify(common: &Common, known: &proof::Known) -> Result<(), Failure> {
         )
     })?;
     output::show(common.output, &verified, || {
-        let Verified { records, covered, head, checkpoints } = &verified;
+        let Verified { records, covered, staged, head, checkpoints } = &verified;
         let pairs = pairs([
             ("Records", records.to_string()),
             ("Covered by a signature", covered.to_string()),
+            ("In no segment yet", staged.to_string()),
             ("Checkpoints that agree", checkpoints.to_string()),
             ("Head", head.clone()),
         ]);
