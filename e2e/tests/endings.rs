@@ -203,8 +203,10 @@ fn the_database_user_cannot_log_in_around_the_gateway_once_access_has_ended() {
     wait::until(Duration::from_secs(10), "the open door", || around().ok());
 
     facts.approver.must(&["revoke", &activation]).unwrap();
-    let refused = wait::until(Duration::from_secs(10), "the closed login", || around().err());
-    assert_says(&format!("{refused:#}"), &["is not permitted to log in"]);
+    // A login that is under way meanwhile may pass the one check and fail the next.
+    wait::until(Duration::from_secs(10), "the closed login", || {
+        around().err().filter(|error| format!("{error:#}").contains("is not permitted to log in"))
+    });
 }
 
 #[test]

@@ -3,12 +3,9 @@
 
 use std::fmt;
 
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
-
 use crate::cancel::Asked;
 use crate::session::Connection;
-use crate::tls::Hello;
+use crate::tls::{Hello, Stream};
 
 mod pg;
 
@@ -34,7 +31,7 @@ pub(crate) struct Started {
     /// What it carries along.
     pub connection: Connection,
     /// The client.
-    pub client: Box<TlsStream<TcpStream>>,
+    pub client: Box<Stream>,
     /// TLS server name (SNI).
     pub server_name: Option<String>,
     /// What it wants.

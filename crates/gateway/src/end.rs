@@ -12,8 +12,9 @@ use tracing::{error, info, warn};
 use crate::dialect;
 use crate::observe::{Observer, Subject, Unobservable};
 use crate::outcome::{Denied, Refused};
-use crate::relay::{End, Ended, UpstreamStream, Why};
+use crate::relay::{End, Ended, Socket, Why};
 use crate::session::Connection;
+use crate::tls::Stream;
 use crate::verify::{Cause, Kind};
 
 mod farewell;
@@ -111,7 +112,7 @@ pub(crate) async fn close(mut ended: Ended) {
     }
     let told = tell(&mut ended, ending.refusal.as_ref()).await;
     let Ended { mut pump, why, connection, last_record, live: _live, held: _held, .. } = ended;
-    let mut client = Some(farewell::into_socket(*pump.client));
+    let mut client = Some(pump.client.into_socket());
     if !told && let Some(client) = client.take() {
         farewell::reset(&client);
     }
@@ -240,7 +241,11 @@ async fn tell(ended: &mut Ended, refusal: Option<&Refusal>) -> bool {
 }
 
 /// Closes the server's side; says whether the backend was seen gone: its kernel closes the connection as it exits.
-async fn gone(mut upstream: UpstreamStream, backend: Backend) -> bool {
+async fn gone(mut upstream: Box<Stream<Socket>>, backend: Backend) -> bool {
+    // After a stop not one byte is forwarded, of those that the kernel had not taken neither.
+    if backend == Backend::Stopped {
+        upstream.abandon();
+    }
     let closing = async {
         // A server that is away cannot be told; the reads below find out.
         let _told = upstream.shutdown().await;

@@ -3,6 +3,7 @@
 //! [`session`] tells the story.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,11 +37,13 @@ pub mod upstream;
 mod verify;
 
 pub use outcome::Denied;
+pub use tls::Stream as TlsStream;
 
 use listener::Door;
 use listener::admission::{Admission, Bounds};
 use listener::budget::Budgets;
 use provision::Provisioner;
+use relay::{Relays, Threads};
 use verify::roll::Roll;
 
 /// What a gateway is made of.
@@ -78,6 +81,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Gateway {
     addresses: Vec<(String, SocketAddr)>,
+    relays: Threads,
 }
 
 /// Why a gateway did not start.
@@ -97,6 +101,9 @@ pub enum StartError {
     /// There is no usable certificate for clients.
     #[error("the listeners have no usable certificate: {0}")]
     Certificate(#[from] runtime::tls::TlsError),
+    /// The system gives us no threads.
+    #[error("the threads that relay cannot be started: {0}")]
+    Threads(#[source] std::io::Error),
 }
 
 /// What all connections of a gateway share.
@@ -119,6 +126,7 @@ pub(crate) struct Shared {
     pub cancel_keys: Arc<cancel::Keys>,
     pub refusals: Budgets,
     pub roll: Arc<Roll>,
+    pub relays: Relays,
     pub metrics: metrics::Metrics,
 }
 
@@ -135,10 +143,17 @@ impl Gateway {
     /// Binds the listeners and begins to accept. Ends, sessions drained, when `shutdown` is requested.
     pub fn start(parts: Parts) -> Result<Self, StartError> {
         let certificate = parts.keyring.listener_certificate();
-        let tls = runtime::tls::server_config(&certificate, &[tls::ALPN])?;
+        let mut tls =
+            Arc::unwrap_or_clone(runtime::tls::server_config(&certificate, &[tls::ALPN])?);
+        tls.enable_secret_extraction = true;
+        let tls = Arc::new(tls);
         let configured = parts.config.listeners.clone();
         let name = parts.config.name.clone();
-        let shared = Arc::new(Shared::from(parts));
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let relays =
+            Threads::start(processors / relay::PROCESSORS_PER_THREAD, session::relay_and_close)
+                .map_err(StartError::Threads)?;
+        let shared = Arc::new(Shared::new(parts, relays.relays()));
         let mut bound = Vec::new();
         for config::Listener {
             name,
@@ -178,7 +193,12 @@ impl Gateway {
             addresses.push((door.name.clone(), address));
             shared.tasks.spawn("listener", listener::run(socket, door, Arc::clone(&shared)));
         }
-        Ok(Self { addresses })
+        Ok(Self { addresses, relays })
+    }
+
+    /// Ends what still relays; its last records are written when this returns.
+    pub fn stop(&self) {
+        self.relays.stop();
     }
 
     /// Names of the listeners and where they listen: what port 0 became.
@@ -192,8 +212,8 @@ pub fn describe_metrics(registry: &Registry) {
     drop(metrics::Metrics::new(registry));
 }
 
-impl From<Parts> for Shared {
-    fn from(parts: Parts) -> Self {
+impl Shared {
+    fn new(parts: Parts, relays: Relays) -> Self {
         let Parts {
             config,
             issuer,
@@ -238,6 +258,7 @@ impl From<Parts> for Shared {
             cancel_keys: Arc::default(),
             refusals: Budgets::new(end::REFUSALS_RECORDED_MAX),
             roll: Arc::default(),
+            relays,
             metrics: metrics::Metrics::new(&metrics),
         }
     }

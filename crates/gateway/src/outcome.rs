@@ -4,10 +4,10 @@ use std::fmt;
 
 use model::{Code, Refusal};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
 use crate::cancel::Asked;
 use crate::session::Connection;
+use crate::tls::Stream;
 
 /// A refusal and its cause. The client sees the refusal; only the log sees the cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(crate) enum Client {
     /// Before TLS.
     Plain(TcpStream),
     /// Inside TLS.
-    Secured(Box<TlsStream<TcpStream>>),
+    Secured(Box<Stream>),
 }
 
 /// A connection turned away.
@@ -90,7 +90,7 @@ impl Stop {
     /// Turned away inside TLS.
     pub(crate) fn refused(
         connection: Connection,
-        client: Box<TlsStream<TcpStream>>,
+        client: Box<Stream>,
         denied: impl Into<Denied>,
     ) -> Self {
         let client = Client::Secured(client);

@@ -1,15 +1,18 @@
 //! 7 Both directions, verified all the while.
 //!
-//! [`Open`] is a plain value: what the steps before have made, and all that the relay needs. Today the relay is a task
-//! of the async runtime; whatever runs it later takes the same value.
+//! [`Open`] is a plain value: what the steps before have made, and all that the relay needs. An open session belongs to
+//! one of the relay's threads, which drives many of them: their sockets, buffers and wake-ups stay on one core, and a
+//! thread that has work does not wait between one session's bytes and the next one's. A panic ends one session.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use control::LiveSession;
 use model::kind::server::DatabaseServer;
 use model::{Document, PrincipalId};
-use tokio::net::TcpStream;
-use tokio_rustls::{client, server};
 
 use crate::authorise::Seat;
 use crate::cancel::Registered;
@@ -19,29 +22,32 @@ use crate::metrics::OpenGauge;
 use crate::observe::Observer;
 use crate::record::Recorder;
 use crate::session::Connection;
+use crate::tls::Stream;
 use crate::verify::{Cause, Watch};
 
 mod activity;
+mod apart;
 mod outbox;
 mod pump;
+mod socket;
 #[cfg(test)]
 mod tests;
+mod threads;
+
+use apart::Apart;
 
 pub(crate) use activity::{Activity, State};
 pub(crate) use pump::{End, Pump, Surroundings};
+pub(crate) use socket::Socket;
+pub(crate) use threads::{Relays, Task, Threads};
 
-/// The client's side.
-pub(crate) type ClientStream = Box<server::TlsStream<TcpStream>>;
-/// The server's side.
-pub(crate) type UpstreamStream = Box<client::TlsStream<TcpStream>>;
-
-/// A session that may be relayed.
+/// A session that may be relayed. Its sockets wait for a relay's thread.
 #[derive(Debug)]
 pub(crate) struct Open {
     /// The client.
-    pub client: ClientStream,
+    pub client: Box<Stream<Socket>>,
     /// The server.
-    pub upstream: UpstreamStream,
+    pub upstream: Box<Stream<Socket>>,
     /// Everything else.
     pub context: Context,
 }
@@ -94,7 +100,7 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// Both sides, and what they have not taken.
-    pub pump: Pump<ClientStream, UpstreamStream>,
+    pub pump: Pump<Box<Stream<Socket>>, Box<Stream<Socket>>>,
     /// Why.
     pub why: Why,
     /// What it was before.
@@ -124,6 +130,10 @@ pub(crate) enum Why {
     Ours(Cause),
 }
 
+/// Threads that relay, of the machine's processors: one for two, since the other half of every round trip is the work of
+/// clients and servers, and a thread with more sessions sleeps less often (bench/README.md).
+pub(crate) const PROCESSORS_PER_THREAD: usize = 2;
+
 /// Relays until one side ends or the session may live no longer. When this returns, not one byte is forwarded any
 /// more, the cancel key is forgotten, and the session counts as told of every revision.
 pub(crate) async fn run(open: Open) -> Ended {
@@ -136,14 +146,11 @@ pub(crate) async fn run(open: Open) -> Ended {
         activity: Arc::clone(&activity),
     };
     let mut pump = Pump::new((client, upstream), (observer, recorder), around);
-    let why = if let Err(unobservable) = pump.preload(&context.told, &context.behind) {
-        Why::Itself(End::ServerUnobservable(unobservable))
-    } else {
-        tokio::select! {
-            biased;
-            cause = watch.cause(&activity) => Why::Ours(cause),
-            end = pump.run() => Why::Itself(end),
-        }
+    let begun = pump.preload(&context.told, &context.behind);
+    drop((context.told, context.behind));
+    let why = match begun {
+        Ok(()) => relayed(&mut pump, &mut watch, &activity).await,
+        Err(unobservable) => Why::Itself(End::ServerUnobservable(unobservable)),
     };
     drop((context.key, watch));
     Ended {
@@ -157,5 +164,29 @@ pub(crate) async fn run(open: Open) -> Ended {
         live: context.live,
         last_record: context.last_record,
         held: context.held,
+    }
+}
+
+/// Whatever ends the session from our side goes before the bytes that have come meanwhile.
+async fn relayed(
+    pump: &mut Pump<Box<Stream<Socket>>, Box<Stream<Socket>>>,
+    watch: &mut Watch,
+    activity: &Activity,
+) -> Why {
+    let mut cause = Apart::new(watch.cause(activity));
+    let mut pumped = pin!(pump.run());
+    poll_fn(|context| {
+        if let Poll::Ready(cause) = cause.poll(context) {
+            return Poll::Ready(Why::Ours(cause));
+        }
+        pumped.as_mut().poll(context).map(Why::Itself)
+    })
+    .await
+}
+
+impl Socket {
+    /// A connection of the async runtime, to be driven by a relay's thread from now on.
+    pub(crate) fn rehome(stream: Stream) -> io::Result<Box<Stream<Self>>> {
+        stream.over(Self::take).map(Box::new)
     }
 }

@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use model::code;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::outcome::{Denied, Stop};
 use crate::session::Connection;
+
+pub(crate) mod handshake;
+mod record;
+mod stream;
+
+pub(crate) use stream::Broken;
+pub use stream::Stream;
 
 /// ALPN's name of the protocol; PostgreSQL 17 and later negotiate it.
 pub(crate) const ALPN: &[u8] = b"postgresql";
@@ -39,7 +44,7 @@ pub(crate) struct Secured {
     /// What it carries along.
     pub connection: Connection,
     /// The client.
-    pub client: Box<TlsStream<TcpStream>>,
+    pub client: Box<Stream>,
     /// TLS server name (SNI).
     pub server_name: Option<String>,
 }
@@ -47,18 +52,17 @@ pub(crate) struct Secured {
 /// The handshake. A failed one is answered by TLS itself.
 pub(crate) async fn accept(hello: Hello) -> Result<Secured, Stop> {
     let Hello { mut connection, stream, begun } = hello;
-    let acceptor = TlsAcceptor::from(Arc::clone(&connection.door.tls));
-    let client = match connection.client(acceptor.accept(stream)).await {
-        Ok(Ok(client)) => Box::new(client),
+    let accepting = handshake::accept(Arc::clone(&connection.door.tls), stream);
+    let (client, greeted) = match connection.client(accepting).await {
+        Ok(Ok((client, greeted))) => (Box::new(client), greeted),
         Ok(Err(error)) => {
             tracing::debug!(session = %connection.id, source = %connection.source, %error, "TLS handshake failed");
             return Err(Stop::Silent("the TLS handshake failed"));
         }
         Err(_) => return Err(Stop::Silent("the TLS handshake was not finished in time")),
     };
-    let (_, tls) = client.get_ref();
-    let server_name = tls.server_name().map(str::to_owned);
-    if begun == Begun::Direct && tls.alpn_protocol() != Some(ALPN) {
+    let server_name = greeted.server_name;
+    if begun == Begun::Direct && greeted.protocol.as_deref() != Some(ALPN) {
         let denied = Denied::new(&code::TLS_REFUSED, "direct TLS came without ALPN `postgresql`");
         return Err(Stop::refused(connection, client, denied));
     }
@@ -66,9 +70,7 @@ pub(crate) async fn accept(hello: Hello) -> Result<Secured, Stop> {
 }
 
 /// Protocol version and cipher suite, for the audit log.
-pub(crate) fn describe(client: &TlsStream<TcpStream>) -> String {
-    let (_, tls) = client.get_ref();
-    let version = tls.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
-    let suite = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-    format!("{version} {}", suite.unwrap_or("unknown"))
+pub(crate) fn describe(client: &Stream) -> String {
+    let agreed = client.agreed();
+    format!("{} {}", handshake::version_name(agreed.version), agreed.suite)
 }

@@ -7,15 +7,13 @@ use std::time::Duration;
 use model::kind::server::DatabaseServer;
 use model::{Document, code};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::dialect;
 use crate::listener::tune;
 use crate::outcome::Denied;
-use crate::tls::ALPN;
+use crate::tls::{self, ALPN, Stream};
 
 mod certificate;
 mod open;
@@ -29,21 +27,29 @@ const DIAL_WITHIN: Duration = Duration::from_secs(10);
 pub async fn dial(
     server: &Document<DatabaseServer>,
     identity: runtime::tls::Identity,
-) -> Result<TlsStream<TcpStream>, Denied> {
-    within(server, Some(identity)).await
+) -> Result<Stream, Denied> {
+    Ok(within(server, Some(identity)).await?.0)
 }
 
 /// Dials a server without showing who we are: cancel requests need nobody.
-pub(crate) async fn dial_anonymous(
-    server: &Document<DatabaseServer>,
-) -> Result<TlsStream<TcpStream>, Denied> {
-    within(server, None).await
+pub(crate) async fn dial_anonymous(server: &Document<DatabaseServer>) -> Result<Stream, Denied> {
+    Ok(within(server, None).await?.0)
 }
+
+/// The certificate that a server shows.
+pub(crate) async fn server_certificate(
+    server: &Document<DatabaseServer>,
+) -> Result<Option<CertificateDer<'static>>, Denied> {
+    Ok(within(server, None).await?.1)
+}
+
+/// A connection, and the certificate that the server showed.
+type Dialled = (Stream, Option<CertificateDer<'static>>);
 
 async fn within(
     server: &Document<DatabaseServer>,
     identity: Option<runtime::tls::Identity>,
-) -> Result<TlsStream<TcpStream>, Denied> {
+) -> Result<Dialled, Denied> {
     match tokio::time::timeout(DIAL_WITHIN, connect(server, identity)).await {
         Ok(outcome) => outcome,
         Err(_) => {
@@ -55,7 +61,7 @@ async fn within(
 async fn connect(
     server: &Document<DatabaseServer>,
     identity: Option<runtime::tls::Identity>,
-) -> Result<TlsStream<TcpStream>, Denied> {
+) -> Result<Dialled, Denied> {
     let unusable = |error: &dyn std::fmt::Display| {
         Denied::new(&code::UPSTREAM_UNTRUSTED, "the server's `ca` or `serverName` cannot be used")
             .because(error)
@@ -66,10 +72,7 @@ async fn connect(
     let config = client_config(&spec.ca, identity).map_err(|error| unusable(&error))?;
     let mut stream = connect_tcp(server).await?;
     dialect::request_tls(&mut stream).await?;
-    TlsConnector::from(config)
-        .connect(name, stream)
-        .await
-        .map_err(|error| handshake(server, &error))
+    tls::handshake::connect(config, name, stream).await.map_err(|error| handshake(server, &error))
 }
 
 fn client_config(
@@ -78,6 +81,7 @@ fn client_config(
 ) -> Result<Arc<ClientConfig>, runtime::tls::TlsError> {
     let mut config = Arc::unwrap_or_clone(runtime::tls::client_config(ca, identity)?);
     config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }
 

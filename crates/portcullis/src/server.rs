@@ -53,16 +53,16 @@ async fn serve(config: Config) -> Result<(), Failure> {
         notify::ready(&installation.tasks, &installation.clock, &closing);
         stop_requested(&shutdown).await?;
     }
-    stop(installation, (&shutdown, &closing)).await?;
-    started
+    stop(installation, (&shutdown, &closing), started.as_ref().ok()).await?;
+    started.map(drop)
 }
 
-async fn start(installation: &Installation, closing: &Shutdown) -> Result<(), Failure> {
+async fn start(installation: &Installation, closing: &Shutdown) -> Result<Gateway, Failure> {
     let tenant = tenant(installation)?;
     begin(installation).await?;
     seed(installation).await?;
     installation.write_authority()?;
-    reconcilers(installation);
+    reconcilers(installation).await;
     let metrics = Registry::new();
     figures::show(&metrics, installation);
     let provisioner = provisioner(installation);
@@ -73,7 +73,7 @@ async fn start(installation: &Installation, closing: &Shutdown) -> Result<(), Fa
         info!(listener, %address, "answers");
     }
     info!(https = %https, origin = installation.config.origin, "portcullis is ready");
-    Ok(())
+    Ok(gateway)
 }
 
 fn failed(error: &dyn std::fmt::Display) -> Failure {
@@ -119,11 +119,16 @@ async fn seed(installation: &Installation) -> Result<(), Failure> {
     Ok(())
 }
 
-fn reconcilers(installation: &Installation) {
-    let Installation { control, keyring, .. } = installation;
+async fn reconcilers(installation: &Installation) {
+    let Installation { control, keyring, store, .. } = installation;
     reconcile_forever(installation, reconcile::Expiry::new(control.clone()));
     reconcile_forever(installation, reconcile::Forget::new(control.clone()));
-    reconcile_forever(installation, KeepKeys::new(control, keyring.clone()));
+    let keep_keys = KeepKeys::new(control, keyring.clone());
+    // Before anybody is served: what became due while the process was down, a key that signs tokens above all.
+    if let Err(error) = keep_keys.reconcile(store.snapshots().load()).await {
+        warn!(%error, "not every key could be renewed; it is tried again");
+    }
+    reconcile_forever(installation, keep_keys);
 }
 
 fn reconcile_forever(installation: &Installation, reconciler: impl Reconciler) {
@@ -251,6 +256,7 @@ async fn stop_requested(shutdown: &Shutdown) -> Result<(), Failure> {
 async fn stop(
     installation: Installation,
     (shutdown, closing): (&Shutdown, &Shutdown),
+    gateway: Option<&Gateway>,
 ) -> Result<(), Failure> {
     shutdown.request();
     let drain = installation.config.gateway.limits.drain.duration();
@@ -261,6 +267,10 @@ async fn stop(
     let stuck = installation.tasks.join_all(STOP_GRACE).await;
     if !stuck.is_empty() {
         warn!(tasks = ?stuck, "ended by force");
+    }
+    // What was ended by force has written its last record before the log closes.
+    if let Some(gateway) = gateway {
+        gateway.stop();
     }
     installation.close().await?;
     info!("stopped");

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 use tracing::error;
@@ -54,6 +55,8 @@ pub struct Tasks(Arc<Owner>);
 
 struct Owner {
     shutdown: Shutdown,
+    /// Where they run, whoever starts them: threads of their own have runtimes of their own.
+    home: OnceLock<Handle>,
     running: Mutex<Running>,
     count: watch::Sender<usize>,
 }
@@ -73,7 +76,12 @@ impl fmt::Debug for Tasks {
 impl Tasks {
     /// No tasks yet; they are expected to end when `shutdown` is requested.
     pub fn new(shutdown: Shutdown) -> Self {
-        let owner = Owner { shutdown, running: Mutex::default(), count: watch::Sender::new(0) };
+        let owner = Owner {
+            shutdown,
+            home: OnceLock::new(),
+            running: Mutex::default(),
+            count: watch::Sender::new(0),
+        };
         Self(Arc::new(owner))
     }
 
@@ -82,8 +90,7 @@ impl Tasks {
         &self.0.shutdown
     }
 
-    /// Starts a task on the current runtime. A panic in it is logged under its name.
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    /// Starts a task on the runtime that started the first one. A panic in it is logged under its name.
     pub fn spawn<F>(&self, name: &'static str, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -91,7 +98,7 @@ impl Tasks {
     {
         let entry = self.enter(name);
         let id = entry.id;
-        let handle = tokio::spawn(async move {
+        let handle = self.0.home.get_or_init(Handle::current).spawn(async move {
             let _entry = entry;
             future.await
         });
@@ -108,7 +115,7 @@ impl Tasks {
         T: Send + 'static,
     {
         let entry = self.enter(name);
-        tokio::task::spawn_blocking(move || {
+        self.0.home.get_or_init(Handle::current).spawn_blocking(move || {
             let _entry = entry;
             work()
         })

@@ -1,11 +1,10 @@
 //! The last bytes to a client: told where it can be told, always closed, never waited for beyond a bound.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
 use crate::outcome::Client;
 
@@ -26,7 +25,7 @@ impl Client {
             }
             Self::Secured(mut stream) => {
                 if within(REFUSAL_WITHIN, say(&mut stream, message)).await {
-                    linger(Some(into_socket(*stream))).await;
+                    linger(Some(stream.into_socket())).await;
                 }
             }
         }
@@ -49,14 +48,8 @@ pub(crate) async fn say<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, messa
     stream.write_all(message).await.is_ok() && stream.shutdown().await.is_ok()
 }
 
-/// The socket under a finished TLS stream.
-pub(crate) fn into_socket(stream: TlsStream<TcpStream>) -> TcpStream {
-    let (socket, _) = stream.into_inner();
-    socket
-}
-
 /// Reads away what the client still sends, until it closes.
-pub(crate) async fn linger(socket: Option<TcpStream>) {
+pub(crate) async fn linger<S: AsyncRead + Unpin>(socket: Option<S>) {
     let Some(mut socket) = socket else { return };
     let mut sink = [0; 1024];
     let drained = async { while matches!(socket.read(&mut sink).await, Ok(1..)) {} };
@@ -65,7 +58,7 @@ pub(crate) async fn linger(socket: Option<TcpStream>) {
 }
 
 /// Dropped after this, the socket is reset: what the client has not read is thrown away instead of waited for.
-pub(crate) fn reset(socket: &TcpStream) {
+pub(crate) fn reset(socket: &impl AsFd) {
     if let Err(error) = SockRef::from(socket).set_linger(Some(Duration::ZERO)) {
         tracing::debug!(%error, "a socket could not be set to reset");
     }

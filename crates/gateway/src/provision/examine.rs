@@ -7,7 +7,6 @@ use model::finding::{self, Check, Finding};
 use model::kind::database_user::DatabaseUserState;
 use model::kind::server::DatabaseServer;
 use model::{Document, ServerName, Snapshot, Timestamp, code};
-use tokio_rustls::rustls::pki_types::CertificateDer;
 
 mod old_tls;
 
@@ -101,10 +100,8 @@ impl Provisioner {
         name: &ServerName,
         server: &Document<DatabaseServer>,
     ) -> Option<Finding> {
-        let stream = upstream::dial_anonymous(server).await.ok()?;
-        let (_, session) = stream.get_ref();
-        let shown: &CertificateDer<'_> = session.peer_certificates()?.first()?;
-        let ends = keys::authority::not_after(shown).ok()?;
+        let shown = upstream::server_certificate(server).await.ok()??;
+        let ends = keys::authority::not_after(&shown).ok()?;
         ends_soon(self.shared.dialler.clock.now(), ends).then(|| {
             let message = format!("the server's certificate ends at {ends}");
             finding::SERVER_CERTIFICATE_ENDS.found(name.as_str(), message)

@@ -23,6 +23,8 @@ use crate::record::Recorder;
 
 /// Read at a time.
 const READ_BYTES: usize = 64 * 1024;
+/// Reads of a session, one after the other, before its thread looks after the others.
+const READS_MAX: u32 = 16;
 
 thread_local! {
     /// What is read, behind what was read before and is not understood yet.
@@ -73,6 +75,8 @@ pub(crate) struct Pump<C, U> {
     outbound: Way,
     /// A write to the server failed: it is gone, and what it said last is still to be read.
     unwritable: bool,
+    /// Reads that are left of this turn.
+    reads_left: u32,
 }
 
 impl<C, U> fmt::Debug for Pump<C, U> {
@@ -118,6 +122,7 @@ where
             inbound: Way::default(),
             outbound: Way::default(),
             unwritable: false,
+            reads_left: READS_MAX,
         }
     }
 
@@ -137,6 +142,7 @@ where
     }
 
     fn poll_both(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
+        self.reads_left = READS_MAX;
         loop {
             if let Poll::Ready(end) = self.poll_inbound(context, scratch) {
                 return Poll::Ready(end);
@@ -152,6 +158,16 @@ where
         }
     }
 
+    /// Whether this turn has a read left; else there will be another turn.
+    fn may_read(&mut self, context: &Context<'_>) -> bool {
+        let Some(left) = self.reads_left.checked_sub(1) else {
+            context.waker().wake_by_ref();
+            return false;
+        };
+        self.reads_left = left;
+        true
+    }
+
     /// Client to server: recorded, then forwarded.
     fn poll_inbound(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
         loop {
@@ -163,7 +179,7 @@ where
             self.unwritable = self.unwritable
                 || ready!(self.inbound.out.poll_send(&mut self.upstream, context, forwarded))
                     .is_err();
-            if self.unwritable || !self.observer.has_room() {
+            if self.unwritable || !self.observer.has_room() || !self.may_read(context) {
                 return Poll::Pending;
             }
             let read =
@@ -209,6 +225,9 @@ where
             }
             if self.shutdown.is_requested() && self.observer.state() == State::Quiet {
                 return Poll::Ready(End::Drained);
+            }
+            if !self.may_read(context) {
+                return Poll::Pending;
             }
             let read =
                 ready!(poll_read(&mut self.upstream, context, &mut self.outbound.carry, scratch));

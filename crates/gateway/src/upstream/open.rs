@@ -9,8 +9,6 @@ use control::{LiveSession, SessionInfo, SessionState};
 use model::event::{Actor, EventBody, SessionOpened};
 use model::kind::server::{AuditMode, DatabaseServer};
 use model::{Document, PrincipalKind, Timestamp, code};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 use wire::pg::startup::Replication;
 
 use super::{certificate, dial};
@@ -21,15 +19,15 @@ use crate::end::LastRecord;
 use crate::observe::{Observer, Subject};
 use crate::outcome::{Denied, Stop};
 use crate::record::Recorder;
-use crate::relay::{Activity, Context, Held, Open};
+use crate::relay::{Activity, Context, Held, Open, Socket};
 use crate::session::Connection;
-use crate::tls;
+use crate::tls::{self, Stream};
 use crate::verify::Watch;
 
 /// Opens the database, records that it is open, and makes the session ready to be relayed.
 pub(crate) async fn open(mut authorised: Authorised) -> Result<Open, Stop> {
     match Box::pin(opened(&mut authorised)).await {
-        Ok(opened) => Ok(relayable(authorised, opened)),
+        Ok(opened) => relayable(authorised, opened),
         Err(denied) => {
             let started = authorised.started;
             Err(Stop::refused(started.connection, started.client, denied))
@@ -39,7 +37,7 @@ pub(crate) async fn open(mut authorised: Authorised) -> Result<Open, Stop> {
 
 /// What opening has made.
 struct Opened {
-    upstream: Box<TlsStream<TcpStream>>,
+    upstream: Box<Stream>,
     login: Login,
     live: Arc<LiveSession>,
     watch: Watch,
@@ -63,7 +61,7 @@ async fn opened(authorised: &mut Authorised) -> Result<Opened, Denied> {
     Ok(Opened { upstream, login, live, watch, key, at })
 }
 
-async fn log_in(authorised: &mut Authorised) -> Result<(Box<TlsStream<TcpStream>>, Login), Denied> {
+async fn log_in(authorised: &mut Authorised) -> Result<(Box<Stream>, Login), Denied> {
     let Authorised { started, server, request, grant, .. } = authorised;
     let gateway = Arc::clone(&started.connection.gateway);
     let (session, packet) = (started.connection.id, &started.startup.packet);
@@ -113,12 +111,12 @@ async fn record(authorised: &Authorised, login: &Login) -> Result<(), Denied> {
     }
 }
 
-fn relayable(authorised: Authorised, opened: Opened) -> Open {
+fn relayable(authorised: Authorised, opened: Opened) -> Result<Open, Stop> {
     let Opened { upstream, login, live, watch, key, at } = opened;
     let observer = observer(&authorised, &login, Arc::clone(&live));
     let Authorised { started, server, request: _, grant, seat } = authorised;
     let dialect::Started { connection, client, server_name: _, startup: _ } = started;
-    let gateway = Arc::clone(&connection.gateway);
+    let (gateway, session) = (Arc::clone(&connection.gateway), connection.id);
     let said = grant.notice.as_deref().filter(|_| grant.principal.kind == PrincipalKind::User);
     let activity = Arc::new(Activity::since(at));
     let actor = Actor::from(&grant.principal);
@@ -140,7 +138,13 @@ fn relayable(authorised: Authorised, opened: Opened) -> Open {
         observer,
         key,
     };
-    Open { client, upstream, context }
+    let rehomed = |stream: Box<Stream>| {
+        Socket::rehome(*stream).map_err(|error| {
+            tracing::error!(%session, %error, "a session's socket cannot be given to the relay");
+            Stop::Silent("the relay could not be given the session")
+        })
+    };
+    Ok(Open { client: rehomed(client)?, upstream: rehomed(upstream)?, context })
 }
 
 fn list(authorised: &Authorised) -> LiveSession {

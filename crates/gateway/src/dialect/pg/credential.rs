@@ -8,8 +8,6 @@ use model::{Document, code};
 use runtime::Secret;
 use runtime::config::Authentication;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 use wire::pg::error::{
     authentication_cleartext_password, authentication_sasl, authentication_sasl_continue,
 };
@@ -21,13 +19,12 @@ use zeroize::Zeroizing;
 use super::say::failed_authentication;
 use crate::dialect::Started;
 use crate::outcome::{Denied, Stop};
+use crate::tls::Stream;
 
 /// PostgreSQL 18, the first to speak protocol 3.2.
 const VERSION_OF_3_2: u32 = 180_000;
 /// What a client asks the token service for.
 const SCOPE: &str = "https://ossrdbms-aad.database.windows.net/.default";
-
-type Client = TlsStream<TcpStream>;
 
 /// The newest protocol that gateway and server both speak: 3.0 until a probe has seen that the server is new enough.
 pub(crate) fn newest(server: &Document<DatabaseServer>) -> Version {
@@ -103,7 +100,7 @@ impl From<io::Error> for Unanswered {
 }
 
 /// AuthenticationCleartextPassword.
-async fn password(client: &mut Client, before: &[u8]) -> Result<Secret<Vec<u8>>, Unanswered> {
+async fn password(client: &mut Stream, before: &[u8]) -> Result<Secret<Vec<u8>>, Unanswered> {
     ask(client, before, &authentication_cleartext_password()).await?;
     let body = answer(client).await?;
     let password = frontend::password(&body).map_err(violation)?;
@@ -113,7 +110,7 @@ async fn password(client: &mut Client, before: &[u8]) -> Result<Secret<Vec<u8>>,
 /// AuthenticationSASL with OAUTHBEARER (RFC 7628). A client without a token is told where to get one; its second
 /// attempt comes on a connection of its own.
 async fn oauth_bearer(
-    client: &mut Client,
+    client: &mut Stream,
     before: &[u8],
     issuer: &str,
 ) -> Result<Secret<Vec<u8>>, Unanswered> {
@@ -133,7 +130,7 @@ async fn oauth_bearer(
 }
 
 /// Says that there is no valid token and where to get one, and waits for the client's acknowledgement.
-async fn explain(client: &mut Client, issuer: &str) -> Result<(), Unanswered> {
+async fn explain(client: &mut Stream, issuer: &str) -> Result<(), Unanswered> {
     let discovery = Discovery { issuer, scope: SCOPE }.json();
     ask(client, &[], &authentication_sasl_continue(discovery.as_bytes())).await?;
     if answer(client).await?.as_slice() == sasl::ACKNOWLEDGEMENT {
@@ -147,13 +144,13 @@ fn violation(error: impl std::fmt::Display) -> Unanswered {
     Unanswered::Denied(Denied::new(&code::PROTOCOL_VIOLATION, error.to_string()))
 }
 
-async fn ask(client: &mut Client, before: &[u8], question: &[u8]) -> io::Result<()> {
+async fn ask(client: &mut Stream, before: &[u8], question: &[u8]) -> io::Result<()> {
     client.write_all(&[before, question].concat()).await?;
     client.flush().await
 }
 
 /// The body of one message `p`: exact-size reads, bounded before anything is allocated, wiped after use.
-async fn answer(client: &mut Client) -> Result<Zeroizing<Vec<u8>>, Unanswered> {
+async fn answer(client: &mut Stream) -> Result<Zeroizing<Vec<u8>>, Unanswered> {
     let mut message = Zeroizing::new(Vec::new());
     loop {
         match frontend::credential(&message).map_err(violation)? {

@@ -10,6 +10,7 @@ use wire::pg::error::{authentication_ok, backend_key_data};
 
 use crate::dialect::{CancelKey, notice};
 use crate::outcome::Denied;
+use crate::tls::Broken;
 
 /// PostgreSQL says about one kilobyte; login triggers may add notices.
 const LOGIN_BYTES_MAX: usize = 256 * 1024;
@@ -187,8 +188,8 @@ fn malformed(what: &dyn std::fmt::Display) -> Denied {
 fn lost(error: &io::Error) -> Denied {
     let alert = error
         .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        .is_some_and(|inner| matches!(inner, rustls::Error::AlertReceived(_)));
+        .and_then(|inner| inner.downcast_ref::<Broken>())
+        .is_some_and(|inner| matches!(inner, Broken::Alert(_)));
     if alert {
         return unenrolled().because(error);
     }
