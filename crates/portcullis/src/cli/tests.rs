@@ -45,9 +45,11 @@ fn help_names_every_verb() {
       sessions       List live sessions
       cut            Cut live sessions
       why            Say how and why a session was refused, or ended
+      doctor         Look for the usual mistakes, and say what to do about each
       audit          Read the audit log, or verify it
       store          Back the store up, or restore it
       authority      Authorities that sign certificates
+      signing-key    The key that signs tokens
       master-key     The key that seals all other keys
       recover-owner  Make an owner able to sign in again, on the server's own host
       completions    Print a completion script for a shell
