@@ -67,7 +67,8 @@ fn help_names_every_verb() {
     Output:
       -o, --output <OUTPUT>  How to print what was asked for [default: table] [possible values: table, json, yaml]
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the rules, 4 not signed in, 5 unreachable
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the rules, 4 not signed in, 5 unreachable,
+                6 `doctor` found something
     Environment: PORTCULLIS_URL, PORTCULLIS_CA, PORTCULLIS_HOME (device key and tokens)
     ");
 }
