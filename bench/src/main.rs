@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         // Half a minute: does it run, and is anything far off?
         ["pg", "--quick"] => Extent { rounds: 1, seconds: 2, clients: &[8] },
         _ => {
-            eprintln!("usage: bench pg [--quick]");
+            eprintln!("usage: cargo xtask bench pg [--quick] | hostility");
             return ExitCode::from(2);
         }
     };

@@ -67,7 +67,9 @@ fn run(words: &[&str]) -> Result<()> {
         ["test"] => test::run(test::Extent::Whole),
         ["test", "--quick"] => test::run(test::Extent::Quick),
         ["test", "--kill-loop"] => test::long(test::Long::Kills { rounds: "200" }),
-        ["test", "--kill-loop", rounds] => test::long(test::Long::Kills { rounds }),
+        ["test", "--kill-loop", rounds] if rounds.parse::<u32>().is_ok() => {
+            test::long(test::Long::Kills { rounds })
+        }
         ["test", "--failing-disk"] => test::long(test::Long::FailingDisk { fault: "every" }),
         ["test", "--failing-disk", fault @ ("full" | "torn" | "unsynced")] => {
             test::long(test::Long::FailingDisk { fault })

@@ -131,7 +131,7 @@ pub(crate) enum Why {
 }
 
 /// Threads that relay, of the machine's processors: one for two, since the other half of every round trip is the work of
-/// clients and servers, and a thread with more sessions sleeps less often (bench/README.md).
+/// clients and servers, and a thread with more sessions sleeps less often. Other numbers have not been measured.
 pub(crate) const PROCESSORS_PER_THREAD: usize = 2;
 
 /// Relays until one side ends or the session may live no longer. When this returns, not one byte is forwarded any
