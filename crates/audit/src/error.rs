@@ -27,8 +27,8 @@ pub enum AuditError {
     /// An event could not be written as JSON.
     #[error("an event cannot be written as JSON: {0}")]
     Event(#[from] serde_json::Error),
-    /// An event that was given as JSON is none.
-    #[error("an event is not an object in one line of JSON")]
+    /// An event that does not write itself as an object.
+    #[error("an event is not an object in JSON")]
     NotAnObject,
     /// An earlier write or sync failed; the log is closed until an operator has looked.
     #[error("the audit log was closed after a failure: {0}")]

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::chain::Hash;
 use crate::line::{self, Stamp};
+use crate::records::Records;
 use crate::staging::{self, Staging};
 use crate::writer::Writer;
 use crate::{AuditError, Checkpoint, Options, commit};
@@ -120,15 +121,15 @@ impl Tail {
         }
     }
 
-    /// Makes lines of the bodies; they must be put where they outlive the process before the lock is given back.
-    fn encode(&mut self, bodies: &[&[u8]], now: Timestamp) -> Receipt {
+    /// Makes lines of the records; they must be put where they outlive the process before the lock is given back.
+    fn encode(&mut self, records: &Records, now: Timestamp) -> Receipt {
         self.time = now.max(self.time);
         let stamp = self.stamp.text(self.time);
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
             self.buffer = Vec::new();
         }
         self.buffer.clear();
-        for body in bodies {
+        for body in records.iter() {
             self.sequence += 1;
             self.head = line::encode(&mut self.buffer, &self.head, (self.sequence, stamp), body);
         }
@@ -144,9 +145,6 @@ const BUFFER_BYTES_KEPT: usize = 256 * 1024;
 /// So much that was staged while a segment was written is written at once, without giving the tail back: then all of
 /// the space is free again.
 const REST_BYTES_MAX: usize = 64 * 1024;
-
-/// Most bodies are smaller.
-const BODY_BYTES_USUAL: usize = 768;
 
 impl Log {
     pub(crate) fn new(
@@ -179,31 +177,14 @@ impl Log {
     /// Appends a batch. When it returns, the records are in the log's files: losing this process loses none of them. It
     /// never waits for the disk.
     pub fn append(&self, bodies: &[EventBody]) -> Result<Receipt, AuditError> {
-        let mut text = Vec::with_capacity(bodies.len() * BODY_BYTES_USUAL);
-        let mut ends = Vec::with_capacity(bodies.len());
-        for body in bodies {
-            serde_json::to_writer(&mut text, body)?;
-            ends.push(text.len());
-        }
-        let mut start = 0;
-        let encoded: Vec<&[u8]> = ends
-            .into_iter()
-            .map(|end| text.get(std::mem::replace(&mut start, end)..end).unwrap_or_default())
-            .collect();
-        self.shared.append(&encoded)
+        let mut records = Records::default();
+        bodies.iter().try_for_each(|body| records.push(body))?;
+        self.append_records(&records)
     }
 
-    /// The same for bodies that are JSON already: each an object with at least its `type`, as [`EventBody`] is written,
-    /// without a line break in it.
-    pub fn append_encoded(&self, bodies: &[&[u8]]) -> Result<Receipt, AuditError> {
-        let one_line = |body: &&[u8]| {
-            body.starts_with(b"{\"") && body.ends_with(b"}") && !body.contains(&b'\n')
-        };
-        if bodies.iter().all(one_line) {
-            self.shared.append(bodies)
-        } else {
-            Err(AuditError::NotAnObject)
-        }
+    /// The same for records that were written down one by one.
+    pub fn append_records(&self, records: &Records) -> Result<Receipt, AuditError> {
+        self.shared.append(records)
     }
 
     /// Returns once the records are on disk. One sync serves everyone who waits.
@@ -272,19 +253,18 @@ impl Shared {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(&self, bodies: &[&[u8]]) -> Result<Receipt, AuditError> {
-        let besides = bodies.len() * line::BYTES_BESIDES_BODY_MAX;
-        let bytes_max = bodies.iter().map(|body| body.len()).sum::<usize>() + besides;
+    fn append(&self, records: &Records) -> Result<Receipt, AuditError> {
+        let bytes_max = records.bytes() + records.len() * line::BYTES_BESIDES_BODY_MAX;
         let now = self.clock.now();
         if bytes_max > staging::BYTES_AT_ONCE_MAX {
-            return self.append_to_segment(bodies, now);
+            return self.append_to_segment(records, now);
         }
         loop {
             let mut guard = self.lock();
             let tail = &mut *guard;
             tail.open()?;
             if tail.staging.has_room_for(bytes_max) {
-                let receipt = tail.encode(bodies, now);
+                let receipt = tail.encode(records, now);
                 tail.staging.put(&tail.buffer);
                 let wake = std::mem::take(&mut tail.idle);
                 drop(guard);
@@ -299,13 +279,13 @@ impl Shared {
     }
 
     /// What is too large for the staging file goes after what is in it.
-    fn append_to_segment(&self, bodies: &[&[u8]], now: Timestamp) -> Result<Receipt, AuditError> {
+    fn append_to_segment(&self, records: &Records, now: Timestamp) -> Result<Receipt, AuditError> {
         let mut writer = self.writer();
         let mut guard = self.lock();
         let tail = &mut *guard;
         tail.open()?;
         self.write_rest(&mut writer, tail)?;
-        let receipt = tail.encode(bodies, now);
+        let receipt = tail.encode(records, now);
         if let Err(error) = writer.write(&tail.buffer, (tail.sequence, tail.head)) {
             return Err(self.unwritten(tail, &error));
         }

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use crate::dialect;
 use crate::observe::{Observer, Subject, Unobservable};
 use crate::outcome::{Denied, Refused};
+use crate::record::Observed;
 use crate::relay::{End, Ended, Socket, Why};
 use crate::session::Connection;
 use crate::tls::Stream;
@@ -123,8 +124,9 @@ pub(crate) async fn close(mut ended: Ended) {
     };
     let (backend_gone_at, ()) = tokio::join!(seen_gone, farewell::linger(client));
     let parted = Parted { told, stopped_at, client_closed_at, backend_gone_at };
-    pump.observer.finish(gateway.clock.now());
-    if let Err(error) = pump.recorder.record(&pump.observer.drain()) {
+    let mut observed = Observed::default();
+    pump.observer.finish(gateway.clock.now(), &mut observed);
+    if let Err(error) = pump.recorder.record(&mut observed) {
         error!(session = %connection.id, error, "outcomes could not be recorded");
     }
     if let Why::Ours(cause) = &why

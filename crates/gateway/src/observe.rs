@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use control::{LiveSession, SessionState};
 use model::event::{
-    Actor, EventBody, Parameter, Statement, StatementError, StatementOutcome, StatementProtocol,
+    Actor, Parameter, Statement, StatementError, StatementEvent, StatementOutcome,
+    StatementProtocol,
 };
 use model::kind::server::AuditSettings;
 use model::{ServerName, SessionId, Timestamp};
@@ -68,7 +69,8 @@ pub(crate) struct Observer {
     server: backend::Scanner,
     tracker: Tracker,
     strings: Strings,
-    observed: Observed,
+    /// Says what every record of a statement says; the rest is filled in for each.
+    record: Statement,
     told: Told,
     terminated: bool,
     fatal: bool,
@@ -77,6 +79,7 @@ pub(crate) struct Observer {
 impl Observer {
     /// Nothing has passed yet.
     pub(crate) fn new(subject: Subject, replication: Replication, live: Arc<LiveSession>) -> Self {
+        let record = subject.blank();
         Self {
             subject,
             live,
@@ -85,7 +88,7 @@ impl Observer {
             server: backend::Scanner::new(),
             tracker: Tracker::new(replication),
             strings: Strings::default(),
-            observed: Observed::default(),
+            record,
             told: Told::default(),
             terminated: false,
             fatal: false,
@@ -99,10 +102,15 @@ impl Observer {
         note_strings(&mut self.strings, name, value);
     }
 
-    /// Bytes from the client, behind those that were not taken; says how many may be forwarded once the events are
-    /// recorded. The rest wants more behind it.
-    pub(crate) fn inbound(&mut self, bytes: &[u8], now: Timestamp) -> Result<usize, Unobservable> {
-        let Self { subject, live, client, tracker, strings, observed, terminated, .. } = self;
+    /// Bytes from the client, behind those that were not taken; says how many may be forwarded once what was observed
+    /// is recorded. The rest wants more behind it.
+    pub(crate) fn inbound(
+        &mut self,
+        bytes: &[u8],
+        now: Timestamp,
+        observed: &mut Observed,
+    ) -> Result<usize, Unobservable> {
+        let Self { subject, live, client, tracker, strings, record, terminated, .. } = self;
         let mut done = 0;
         loop {
             match client.step(bytes.get(done..).unwrap_or_default())? {
@@ -111,11 +119,12 @@ impl Observer {
                 frontend::Step::Message { length, message } => {
                     *terminated |= message == frontend::Message::Terminate;
                     if let Some(statement) = tracker.client(&message, mark(now))? {
-                        let event = subject.statement(&statement, tracker.encoding(), *strings);
-                        live.statement(&event.sql);
+                        subject.fill(record, &statement, (tracker.encoding(), *strings));
+                        live.statement(&record.sql);
                         self.shown = State::Running;
-                        observed.events.push(EventBody::Statement(Box::new(event)));
-                        observed.statement = true;
+                        observed.push(StatementEvent::Statement(record));
+                        // An idle session holds no text.
+                        (record.sql, record.parameters) = (String::new(), Vec::new());
                     }
                     done += length;
                 }
@@ -124,7 +133,12 @@ impl Observer {
     }
 
     /// Bytes from the server, likewise.
-    pub(crate) fn outbound(&mut self, bytes: &[u8], now: Timestamp) -> Result<usize, Unobservable> {
+    pub(crate) fn outbound(
+        &mut self,
+        bytes: &[u8],
+        now: Timestamp,
+        observed: &mut Observed,
+    ) -> Result<usize, Unobservable> {
         let mut done = 0;
         loop {
             match self.server.step(bytes.get(done..).unwrap_or_default())? {
@@ -153,7 +167,7 @@ impl Observer {
                 }
             }
         }
-        self.collect_outcomes(now);
+        self.collect_outcomes(now, observed);
         self.show();
         Ok(done)
     }
@@ -171,24 +185,19 @@ impl Observer {
     }
 
     /// The session is over: statements without an outcome get one that says so.
-    pub(crate) fn finish(&mut self, now: Timestamp) {
+    pub(crate) fn finish(&mut self, now: Timestamp, observed: &mut Observed) {
         self.tracker.finish();
-        self.collect_outcomes(now);
+        self.collect_outcomes(now, observed);
     }
 
-    fn collect_outcomes(&mut self, now: Timestamp) {
+    fn collect_outcomes(&mut self, now: Timestamp, observed: &mut Observed) {
         while let Some(outcome) = self.tracker.next_outcome() {
             if let Some(news) = self.told.news(&outcome.relations) {
                 self.live.relations(&news);
             }
-            let event = self.subject.outcome(outcome, now);
-            self.observed.events.push(EventBody::StatementOutcome(Box::new(event)));
+            let outcome = self.subject.outcome(outcome, now);
+            observed.push(StatementEvent::StatementOutcome(&outcome));
         }
-    }
-
-    /// What was observed and is not recorded yet.
-    pub(crate) fn drain(&mut self) -> Observed {
-        std::mem::take(&mut self.observed)
     }
 
     /// Whether the client may be read on.
@@ -277,30 +286,41 @@ fn note_strings(strings: &mut Strings, name: &[u8], value: &[u8]) {
 }
 
 impl Subject {
-    fn statement(
+    /// A record of a statement, without the statement.
+    fn blank(&self) -> Statement {
+        Statement {
+            session: self.session,
+            number: 0,
+            actor: self.actor.clone(),
+            server: self.server.clone(),
+            database: self.database.clone(),
+            protocol: StatementProtocol::Simple,
+            sql: String::new(),
+            sql_bytes: None,
+            sql_sha256: None,
+            encoding: None,
+            parameters: Vec::new(),
+        }
+    }
+
+    fn fill(
         &self,
+        record: &mut Statement,
         statement: &statement::Statement<'_>,
-        encoding: &statement::Encoding,
-        strings: Strings,
-    ) -> Statement {
+        (encoding, strings): (&statement::Encoding, Strings),
+    ) {
         let statement::Sql { mut text, bytes, sha256, encoding: other } =
             statement.sql(encoding, SQL_BYTES_MAX);
         if self.audit.redact_literals {
             text = sql::redact(&text, strings);
         }
-        Statement {
-            session: self.session,
-            number: statement.number,
-            actor: self.actor.clone(),
-            server: self.server.clone(),
-            database: self.database.clone(),
-            protocol: protocol(statement.protocol),
-            sql: text,
-            sql_bytes: bytes,
-            sql_sha256: sha256.map(|digest| hex(&digest)),
-            encoding: other,
-            parameters: self.parameters(statement, encoding),
-        }
+        record.number = statement.number;
+        record.protocol = protocol(statement.protocol);
+        record.sql = text;
+        record.sql_bytes = bytes;
+        record.sql_sha256 = sha256.map(|digest| hex(&digest));
+        record.encoding = other;
+        record.parameters = self.parameters(statement, encoding);
     }
 
     fn parameters(

@@ -5,8 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use audit::{AuditError, Log, Receipt};
-use model::event::EventBody;
+use audit::{AuditError, Log, Receipt, Records};
+use model::event::StatementEvent;
 use model::kind::server::AuditMode;
 
 type OnDisk = Pin<Box<dyn Future<Output = Result<(), AuditError>> + Send>>;
@@ -31,13 +31,29 @@ impl fmt::Debug for Recorder {
     }
 }
 
-/// What one look at bytes gave.
+/// What one look at bytes gave, as it will be written. Its memory serves the next look, of whichever session.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
-    /// In order.
-    pub events: Vec<EventBody>,
+    records: Records,
     /// Whether a statement is among them: only those are waited for.
-    pub statement: bool,
+    statement: bool,
+    /// Why one could not be written down.
+    failure: Option<AuditError>,
+}
+
+impl Observed {
+    /// Adds an event behind the others.
+    pub(crate) fn push(&mut self, event: StatementEvent<'_>) {
+        self.statement |= matches!(event, StatementEvent::Statement(_));
+        if let Err(failure) = self.records.push(&event) {
+            self.failure = Some(failure);
+        }
+    }
+
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.failure.is_none()
+    }
 }
 
 impl Recorder {
@@ -45,13 +61,18 @@ impl Recorder {
         Self { log, mode, hold: None, gate: None }
     }
 
-    /// Writes the events to the log's files; one append for all. When this has returned, they outlive the process.
-    pub(crate) fn record(&mut self, observed: &Observed) -> Result<(), String> {
-        if observed.events.is_empty() {
+    /// Writes the events to the log's files; one append for all. When this has returned, they outlive the process, and
+    /// there is room for others.
+    pub(crate) fn record(&mut self, observed: &mut Observed) -> Result<(), String> {
+        if observed.is_empty() {
             return Ok(());
         }
-        let receipt = self.log.append(&observed.events).map_err(|error| error.to_string())?;
-        if observed.statement {
+        let failure = observed.failure.take();
+        let appended = failure.map_or_else(|| self.log.append_records(&observed.records), Err);
+        observed.records.clear();
+        let has_statement = std::mem::take(&mut observed.statement);
+        let receipt = appended.map_err(|error| error.to_string())?;
+        if has_statement {
             match self.mode {
                 AuditMode::Durable => self.hold = Some(self.on_disk(receipt)),
                 AuditMode::Gated => self.gate = Some(self.on_disk(receipt)),

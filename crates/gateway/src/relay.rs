@@ -150,7 +150,7 @@ pub(crate) async fn run(open: Open) -> Ended {
     drop((context.told, context.behind));
     let why = match begun {
         Ok(()) => relayed(&mut pump, &mut watch, &activity).await,
-        Err(unobservable) => Why::Itself(End::ServerUnobservable(unobservable)),
+        Err(end) => Why::Itself(end),
     };
     drop((context.key, watch));
     Ended {

@@ -201,6 +201,16 @@ pub enum EventBody {
     },
 }
 
+/// The two events of every statement, written as [`EventBody`] writes them without being given away.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum StatementEvent<'a> {
+    /// A statement was received.
+    Statement(&'a Statement),
+    /// What became of a statement.
+    StatementOutcome(&'a StatementOutcome),
+}
+
 /// Whether something succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

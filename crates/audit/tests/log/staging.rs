@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use audit::read::Reader;
-use audit::{AuditError, Log, Options};
+use audit::{AuditError, Log, Options, Records};
 use keys::AuditKey;
 use model::event::{Event, EventBody};
 use proptest::prelude::*;
 use runtime::Clock;
+use serde_json::json;
 
 use crate::fixture::{Fixture, GATEWAY, outcome, statement};
 
@@ -220,8 +221,10 @@ fn a_batch_larger_than_the_staging_file_goes_to_the_segment_after_what_is_staged
     let fixture = Fixture::new();
     let log = unhurried(fixture.path(), fixture.key());
     log.append(&[statement(1)]).unwrap();
-    let body = format!(r#"{{"type":"x","text":"{}"}}"#, "x".repeat(3 * 1024 * 1024));
-    let receipt = log.append_encoded(&[body.as_bytes(), br#"{"type":"stopped"}"#]).unwrap();
+    let mut records = Records::default();
+    records.push(&json!({ "text": "x".repeat(3 * 1024 * 1024) })).unwrap();
+    records.push(&EventBody::Stopped).unwrap();
+    let receipt = log.append_records(&records).unwrap();
     assert_eq!(receipt.sequence, 3);
     let lines = fixture.lines();
     assert_eq!(lines.len(), 3);
@@ -293,22 +296,27 @@ fn what_was_appended_before_a_look_is_seen_by_it() {
 }
 
 #[test]
-fn encoded_bodies_make_the_lines_that_events_make() {
+fn records_make_the_lines_that_events_make_and_their_memory_is_used_again() {
     let fixture = Fixture::new();
     let (log, _) = fixture.open().unwrap();
     let bodies = [statement(1), outcome(1)];
-    let encoded: Vec<Vec<u8>> =
-        bodies.iter().map(|body| serde_json::to_vec(body).unwrap()).collect();
-    let encoded: Vec<&[u8]> = encoded.iter().map(Vec::as_slice).collect();
-    let receipt = log.append_encoded(&encoded).unwrap();
+    let mut records = Records::default();
+    records.push(&EventBody::Stopped).unwrap();
+    records.clear();
+    assert!(records.is_empty());
+    for body in &bodies {
+        records.push(body).unwrap();
+    }
+    let receipt = log.append_records(&records).unwrap();
     let read: Vec<Event> = Reader::open(fixture.path(), 1).unwrap().map(Result::unwrap).collect();
     assert_eq!((receipt.sequence, receipt.time), (2, read[1].time));
     assert_eq!(read.into_iter().map(|event| event.body).collect::<Vec<EventBody>>(), bodies);
-    for wrong in ["", "{}", "[]", "{\"type\":\n\"stopped\"}", "{\"type\":\"stopped\"}\n"] {
-        let refused = log.append_encoded(&[encoded[0], wrong.as_bytes()]).unwrap_err();
+    for wrong in [json!({}), json!([]), json!("type"), json!(null)] {
+        let refused = records.push(&wrong).unwrap_err();
         assert!(matches!(refused, AuditError::NotAnObject), "{wrong}: {refused}");
     }
-    assert_eq!(log.append(&[EventBody::Stopped]).unwrap().sequence, 3);
+    assert_eq!(records.len(), 2);
+    assert_eq!(log.append_records(&records).unwrap().sequence, 4);
 }
 
 #[test]

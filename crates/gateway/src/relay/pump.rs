@@ -19,7 +19,7 @@ use wire::pg::limits::HOLD_BYTES_MAX;
 use super::activity::{Activity, State};
 use super::outbox::Outbox;
 use crate::observe::{Observer, Unobservable};
-use crate::record::Recorder;
+use crate::record::{Observed, Recorder};
 
 /// Read at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -27,8 +27,21 @@ const READ_BYTES: usize = 64 * 1024;
 const READS_MAX: u32 = 16;
 
 thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What a thread needs for one look at one session, used again for the next.
+struct Scratch {
     /// What is read, behind what was read before and is not understood yet.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; HOLD_BYTES_MAX + READ_BYTES]);
+    bytes: Vec<u8>,
+    /// What was observed in it. Empty between looks.
+    observed: Observed,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { bytes: vec![0; HOLD_BYTES_MAX + READ_BYTES], observed: Observed::default() }
+    }
 }
 
 /// Why the pump stopped by itself.
@@ -127,9 +140,12 @@ where
     }
 
     /// What the client is told first, and what the server sent behind it before the relay began.
-    pub(crate) fn preload(&mut self, told: &[u8], behind: &[u8]) -> Result<(), Unobservable> {
+    pub(crate) fn preload(&mut self, told: &[u8], behind: &[u8]) -> Result<(), End> {
         self.outbound.out.push(told);
-        let done = self.observer.outbound(behind, self.clock.now())?;
+        let mut observed = Observed::default();
+        let understood = self.observer.outbound(behind, self.clock.now(), &mut observed);
+        self.recorder.record(&mut observed).map_err(End::Audit)?;
+        let done = understood.map_err(End::ServerUnobservable)?;
         let (ready, rest) = behind.split_at_checked(done).unwrap_or((behind, &[]));
         self.outbound.out.push(ready);
         self.outbound.carry = rest.to_vec();
@@ -141,7 +157,7 @@ where
         poll_fn(|context| SCRATCH.with_borrow_mut(|scratch| self.poll_both(context, scratch))).await
     }
 
-    fn poll_both(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
+    fn poll_both(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
         self.reads_left = READS_MAX;
         loop {
             if let Poll::Ready(end) = self.poll_inbound(context, scratch) {
@@ -169,7 +185,8 @@ where
     }
 
     /// Client to server: recorded, then forwarded.
-    fn poll_inbound(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
+    fn poll_inbound(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
+        let Scratch { bytes: scratch, observed } = scratch;
         loop {
             if let Err(error) = ready!(self.recorder.poll_hold(context)) {
                 return Poll::Ready(End::Audit(error));
@@ -189,16 +206,21 @@ where
             else {
                 return Poll::Ready(End::Client);
             };
-            if let Err(end) = self.take_inbound(bytes, context) {
+            if let Err(end) = self.take_inbound(bytes, observed, context) {
                 return Poll::Ready(end);
             }
         }
     }
 
-    fn take_inbound(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Result<(), End> {
+    fn take_inbound(
+        &mut self,
+        bytes: &[u8],
+        observed: &mut Observed,
+        context: &mut Context<'_>,
+    ) -> Result<(), End> {
         let now = self.clock.now();
-        let understood = self.observer.inbound(bytes, now);
-        self.recorder.record(&self.observer.drain()).map_err(End::Audit)?;
+        let understood = self.observer.inbound(bytes, now, observed);
+        self.recorder.record(observed).map_err(End::Audit)?;
         let done = understood.map_err(End::ClientUnobservable)?;
         self.activity.heard(now, self.observer.state());
         let (ready, rest) = bytes.split_at_checked(done).unwrap_or((bytes, &[]));
@@ -207,14 +229,15 @@ where
             self.inbound.out.push(ready);
             return Ok(());
         }
-        let forwarded = |bytes| self.activity.forwarded(self.clock.now(), bytes);
+        let forwarded = |bytes| self.activity.forwarded(now, bytes);
         let offered = self.inbound.out.poll_offer(ready, &mut self.upstream, context, forwarded);
         self.unwritable = matches!(offered, Poll::Ready(Err(_)));
         Ok(())
     }
 
     /// Server to client: as it comes, unless a record must be on disk first.
-    fn poll_outbound(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<End> {
+    fn poll_outbound(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
+        let Scratch { bytes: scratch, observed } = scratch;
         loop {
             if let Err(error) = ready!(self.recorder.poll_gate(context)) {
                 return Poll::Ready(End::Audit(error));
@@ -236,20 +259,24 @@ where
                 Ok(read) => scratch.get(..read).unwrap_or_default(),
                 Err(error) => return Poll::Ready(End::Server(error)),
             };
-            if let Err(end) = self.take_outbound(bytes, context) {
+            if let Err(end) = self.take_outbound(bytes, observed, context) {
                 return Poll::Ready(end);
             }
         }
     }
 
-    fn take_outbound(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Result<(), End> {
+    fn take_outbound(
+        &mut self,
+        bytes: &[u8],
+        observed: &mut Observed,
+        context: &mut Context<'_>,
+    ) -> Result<(), End> {
         let now = self.clock.now();
-        let understood = self.observer.outbound(bytes, now);
-        let outcomes = self.observer.drain();
-        if !outcomes.events.is_empty() {
+        let understood = self.observer.outbound(bytes, now, observed);
+        if !observed.is_empty() {
             self.activity.one_ended(now);
         }
-        self.recorder.record(&outcomes).map_err(End::Audit)?;
+        self.recorder.record(observed).map_err(End::Audit)?;
         let done = understood.map_err(End::ServerUnobservable)?;
         self.activity.heard(now, self.observer.state());
         let (ready, rest) = bytes.split_at_checked(done).unwrap_or((bytes, &[]));
@@ -275,7 +302,8 @@ where
             .await
     }
 
-    fn poll_finish(&mut self, context: &mut Context<'_>, scratch: &mut [u8]) -> Poll<bool> {
+    fn poll_finish(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> Poll<bool> {
+        let Scratch { bytes: scratch, observed } = scratch;
         loop {
             // Nor here does an answer pass before the record of its statement is on disk.
             if ready!(self.recorder.poll_gate(context)).is_err() {
@@ -294,8 +322,11 @@ where
             let mut buffer = ReadBuf::new(room);
             if ready!(Pin::new(&mut self.upstream).poll_read(context, &mut buffer)).is_err()
                 || buffer.filled().is_empty()
-                || self.observer.outbound(buffer.filled(), self.clock.now()).is_err()
             {
+                return Poll::Ready(false);
+            }
+            let understood = self.observer.outbound(buffer.filled(), self.clock.now(), observed);
+            if self.recorder.record(observed).is_err() || understood.is_err() {
                 return Poll::Ready(false);
             }
             self.outbound.out.push(buffer.filled());
