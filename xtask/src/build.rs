@@ -15,8 +15,10 @@ use crate::shell;
 pub(crate) enum Profile {
     /// For tests: debug assertions on.
     Dev,
-    /// For the demo, `up` and the comparison: optimised.
+    /// For the demo and `up`: optimised.
     Stack,
+    /// For what is measured: as it is shipped.
+    Release,
 }
 
 impl Profile {
@@ -24,6 +26,7 @@ impl Profile {
         match self {
             Self::Dev => "dev",
             Self::Stack => "stack",
+            Self::Release => "release",
         }
     }
 }

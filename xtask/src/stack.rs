@@ -33,7 +33,7 @@ pub(crate) fn down(rest: &[&str]) -> Result<()> {
 
 pub(crate) fn bench(rest: &[&str]) -> Result<()> {
     packages::ensure(For::Bench)?;
-    let programs = build_loudly(&[build::PORTCULLIS, build::BENCH])?;
+    let programs = build_loudly(Profile::Release, &[build::PORTCULLIS, build::BENCH])?;
     let [portcullis, bench] = programs.as_slice() else { bail!("nothing was built") };
     shell::run(Command::new(bench).args(rest).env("PORTCULLIS_BIN", portcullis))
 }
@@ -58,23 +58,23 @@ pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
 /// What others notice of hostile clients.
 pub(crate) fn hostility() -> Result<()> {
     packages::ensure(For::Demo)?;
-    let programs = build_loudly(&[build::PORTCULLIS, build::HOSTILITY])?;
+    let programs = build_loudly(Profile::Release, &[build::PORTCULLIS, build::HOSTILITY])?;
     let [portcullis, hostility] = programs.as_slice() else { bail!("nothing was built") };
     shell::run(Command::new(hostility).env("PORTCULLIS_BIN", portcullis))
 }
 
 fn run_kit(command: &str, rest: &[&str]) -> Result<()> {
-    let programs = build_loudly(&[build::PORTCULLIS, build::STACK])?;
+    let programs = build_loudly(Profile::Stack, &[build::PORTCULLIS, build::STACK])?;
     let [portcullis, kit] = programs.as_slice() else { bail!("nothing was built") };
     shell::run(Command::new(kit).arg(command).args(rest).env("PORTCULLIS_BIN", portcullis))
 }
 
-fn build_loudly(wanted: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
+fn build_loudly(profile: Profile, wanted: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
     println!(
         "Building Portcullis with optimisation (minutes the first time, seconds afterwards) …"
     );
     let stopwatch = Stopwatch::start();
-    let programs = build::programs(Profile::Stack, wanted)?;
+    let programs = build::programs(profile, wanted)?;
     println!("Built in {:.1} s.", stopwatch.elapsed().as_secs_f64());
     Ok(programs)
 }
