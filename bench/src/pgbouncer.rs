@@ -12,18 +12,47 @@ use testkit::process::Running;
 use testkit::stack::Stack;
 use testkit::wait;
 
+/// Whom it lets in, and how it goes to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Logins {
+    /// Anyone. It has a client certificate for the server, and hands kept server connections on.
+    Kept,
+    /// Who proves a password by SCRAM, and by SCRAM it goes on, on a server connection for this client only. Its file has
+    /// the password as the second field.
+    Scram(Secret),
+}
+
+/// What its file of users holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Secret {
+    Password,
+    /// What the server itself keeps instead of the password.
+    Verifier,
+}
+
+/// Who logs in by SCRAM.
+const USER: &str = "bench";
+const PASSWORD: &str = "throw-away, on loopback";
+
 pub(crate) struct PgBouncer {
     pub(crate) port: u16,
+    /// User and password with which clients come.
+    pub(crate) client: (&'static str, &'static str),
     process: Running,
     _folder: tempfile::TempDir,
 }
 
 impl PgBouncer {
-    pub(crate) fn start(stack: &Stack) -> Result<Self> {
+    /// With room for so many clients.
+    pub(crate) fn start(stack: &Stack, clients: usize, logins: Logins) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("portcullis-pgbouncer-").tempdir_in("/tmp")?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let configuration = folder.path().join("pgbouncer.ini");
-        fs::write(&configuration, settings(stack, port)?)?;
+        let (ways, client) = match logins {
+            Logins::Kept => (kept(stack)?, ("postgres", "")),
+            Logins::Scram(secret) => (scram(stack, folder.path(), secret)?, (USER, PASSWORD)),
+        };
+        fs::write(&configuration, format!("{ways}{}", settings(stack, (port, clients))))?;
         let mode = if rustix::process::geteuid().is_root() { 0o755 } else { 0o700 };
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode))?;
 
@@ -35,7 +64,7 @@ impl PgBouncer {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         wait::try_until(Duration::from_secs(10), || TcpStream::connect(address).ok())
             .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
-        Ok(Self { port, process, _folder: folder })
+        Ok(Self { port, client, process, _folder: folder })
     }
 
     /// `setpriv` becomes the program that it starts, so this is pgbouncer's own.
@@ -52,37 +81,79 @@ impl Drop for PgBouncer {
     }
 }
 
-fn settings(stack: &Stack, port: u16) -> Result<String> {
+fn kept(stack: &Stack) -> Result<String> {
     let direct = stack.postgres.direct().context("there is no way around the gateway")?;
-    let data = stack.postgres.data_directory();
     let (key, certificate) = (readable(&direct.key, stack)?, readable(&direct.certificate, stack)?);
     Ok(format!(
         "[databases]
 orders = host=localhost port={server} dbname=orders user=postgres
 [pgbouncer]
-listen_addr = 127.0.0.1
+auth_type = any
+server_tls_cert_file = {certificate}
+server_tls_key_file = {key}
+",
+        server = stack.postgres.port(),
+        certificate = certificate.display(),
+        key = key.display(),
+    ))
+}
+
+/// The server learns of the user and its password, too.
+fn scram(stack: &Stack, folder: &Path, secret: Secret) -> Result<String> {
+    let postgres = &stack.postgres;
+    let exists = format!("select count(*) from pg_roles where rolname = '{USER}'");
+    if postgres.psql("orders", &exists)? == "0" {
+        let role = format!(
+            "create role {USER} login password '{PASSWORD}' in role pg_read_all_data; \
+             grant connect on database orders to {USER}"
+        );
+        postgres.psql("orders", &role)?;
+        let hba = postgres.data_directory().join("pg_hba.conf");
+        let rules = fs::read_to_string(&hba)?;
+        let rule = format!("hostssl orders {USER} 127.0.0.1/32 scram-sha-256\n");
+        fs::write(&hba, format!("{rule}{rules}"))?;
+        postgres.reload()?;
+    }
+    let verifier = format!("select rolpassword from pg_authid where rolname = '{USER}'");
+    let known = match secret {
+        Secret::Password => PASSWORD.to_owned(),
+        Secret::Verifier => postgres.psql("orders", &verifier)?,
+    };
+    let users = folder.join("users.txt");
+    fs::write(&users, format!("\"{USER}\" \"{known}\"\n"))?;
+    Ok(format!(
+        "[databases]
+orders = host=localhost port={server} dbname=orders
+[pgbouncer]
+auth_type = scram-sha-256
+auth_file = {users}
+server_lifetime = 0
+",
+        server = postgres.port(),
+        users = users.display(),
+    ))
+}
+
+fn settings(stack: &Stack, (port, clients): (u16, usize)) -> String {
+    format!(
+        "listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
-auth_type = any
 pool_mode = session
-max_client_conn = 500
-default_pool_size = 150
+max_client_conn = {room}
+default_pool_size = {room}
 client_tls_sslmode = require
 client_tls_cert_file = {data}/server.crt
 client_tls_key_file = {data}/server.key
 server_tls_sslmode = verify-full
 server_tls_ca_file = {ca}
-server_tls_cert_file = {certificate}
-server_tls_key_file = {key}
 log_connections = 0
 log_disconnections = 0
 ",
-        server = stack.postgres.port(),
-        data = data.display(),
+        room = clients + 50,
+        data = stack.postgres.data_directory().display(),
         ca = stack.postgres.server_ca_file().display(),
-        certificate = certificate.display(),
-        key = key.display(),
-    ))
+    )
 }
 
 /// A copy that the account of the server can read.

@@ -33,10 +33,12 @@ impl Route {
     }
 
     pub(crate) fn pgbouncer(stack: &Stack, pgbouncer: &PgBouncer) -> Self {
+        let (user, password) = pgbouncer.client;
         let environment = vec![
             ("PGHOST", "localhost".to_owned()),
             ("PGPORT", pgbouncer.port.to_string()),
-            ("PGUSER", "postgres".to_owned()),
+            ("PGUSER", user.to_owned()),
+            ("PGPASSWORD", password.to_owned()),
             ("PGSSLROOTCERT", stack.postgres.server_ca_file().display().to_string()),
         ];
         Self { name: "pgbouncer", environment, proxy: Some(pgbouncer.pid()) }

@@ -24,6 +24,13 @@ pub(crate) struct Measured {
     pub(crate) processor: Option<f64>,
 }
 
+impl Measured {
+    /// Not a number where there is no proxy.
+    pub(crate) fn cost(&self) -> f64 {
+        self.processor.unwrap_or(f64::NAN)
+    }
+}
+
 /// How pgbench sends its statements (`-M`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Protocol {
@@ -33,7 +40,9 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    fn name(self) -> &'static str {
+    pub(crate) const ALL: [Self; 3] = [Self::Simple, Self::Extended, Self::Prepared];
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Simple => "simple",
             Self::Extended => "extended",

@@ -35,7 +35,9 @@ cargo xtask COMMAND
   conformance --suites [SUITE…]        drivers' own suites, likewise (10 minutes); writes docs/conformance/drivers.md
   test --pg-regress                    PostgreSQL's own suites, directly and through the gateway, and the server's own
                                        statement log against ours
-  bench pg [--quick]                   interleaved comparison with pgbouncer and the naked server
+  bench pg [--quick] [--only PART]     interleaved comparison with pgbouncer and the naked server; the parts: throughput,
+                                       latency, login, durable, memory, cut, idle
+  bench audit                          what an append to the audit log takes
   bench hostility                      what others notice while some clients take more than their share
   lint                                 formatting, clippy, documentation, dependency policy, tidiness
   tidy | deny                          one of these alone
@@ -62,6 +64,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["up", rest @ ..] => stack::up(rest),
         ["down", rest @ ..] => stack::down(rest),
         ["bench", "hostility"] => stack::hostility(),
+        ["bench", "audit"] => stack::append(),
         ["bench", rest @ ..] => stack::bench(rest),
         ["conformance", rest @ ..] => stack::conformance(rest),
         ["test"] => test::run(test::Extent::Whole),

@@ -38,6 +38,13 @@ pub(crate) fn bench(rest: &[&str]) -> Result<()> {
     shell::run(Command::new(bench).args(rest).env("PORTCULLIS_BIN", portcullis))
 }
 
+/// What an append to the audit log takes.
+pub(crate) fn append() -> Result<()> {
+    let programs = build_loudly(Profile::Release, &[build::BENCH])?;
+    let [bench] = programs.as_slice() else { bail!("nothing was built") };
+    shell::run(Command::new(bench).arg("audit"))
+}
+
 /// Clients, or with `--suites` drivers' own suites, with the program as the tests run it.
 pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
     let (what, page, names) = match rest {
@@ -70,9 +77,7 @@ fn run_kit(command: &str, rest: &[&str]) -> Result<()> {
 }
 
 fn build_loudly(profile: Profile, wanted: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
-    println!(
-        "Building Portcullis with optimisation (minutes the first time, seconds afterwards) …"
-    );
+    println!("Building with optimisation (minutes the first time, seconds afterwards) …");
     let stopwatch = Stopwatch::start();
     let programs = build::programs(profile, wanted)?;
     println!("Built in {:.1} s.", stopwatch.elapsed().as_secs_f64());
