@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use audit::{Log, Options};
+use audit::{Log, Options, Records};
 use keys::AuditKey;
 use model::event::{Actor, EventBody, Statement, StatementProtocol};
 use model::{PrincipalId, PrincipalKind, ServerName, SessionId};
@@ -20,10 +20,12 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy)]
 enum Way {
-    /// A value, of which JSON is made.
-    Value,
-    /// JSON that the caller has.
-    Json,
+    /// An event, for which memory is asked each time.
+    Event,
+    /// Written down in memory that is used again, as the data path does.
+    Written,
+    /// Written down before: only the log's own part.
+    Records,
 }
 
 pub(crate) fn run() -> Result<()> {
@@ -38,29 +40,46 @@ pub(crate) fn run() -> Result<()> {
         checkpoint_sink: None,
         known: None,
     })?;
-    let body = statement()?;
-    let json = serde_json::to_vec(&body)?;
-    println!("{ROUNDS} rounds of {APPENDS} appends, each of a statement of {} bytes.", json.len());
-    let [values, texts] = in_turns(ROUNDS, &[Way::Value, Way::Json], |way| {
-        let mut times = Vec::with_capacity(APPENDS);
-        for _ in 0..APPENDS {
-            let begun = wait::now();
-            match way {
-                Way::Value => log.append(std::slice::from_ref(&body))?,
-                Way::Json => log.append_encoded(&[&json])?,
-            };
-            times.push(begun.elapsed().as_secs_f64() * 1e6);
-        }
-        Ok(sorted(times))
-    })?;
-    for (name, rounds) in [("Log::append", values), ("Log::append_encoded", texts)] {
+    let event = statement()?;
+    let bytes = serde_json::to_vec(&event)?.len();
+    println!("{ROUNDS} rounds of {APPENDS} appends, each of a statement of {bytes} bytes.");
+    let [events, written, records] =
+        in_turns(ROUNDS, &[Way::Event, Way::Written, Way::Records], |way| {
+            appended(&log, *way, &event)
+        })?;
+    for (name, rounds) in [
+        ("Log::append of an event", events),
+        ("Records::push and Log::append_records", written),
+        ("Log::append_records alone", records),
+    ] {
         let at = |hundredths| {
             let each = rounds.iter().map(|times| percentile(times, hundredths));
             Spread::of(each).in_units(" µs", 2)
         };
-        println!("{name:<22}p50 {:<26}p99 {:<26}", at(50), at(99));
+        println!("{name:<40}p50 {:<26}p99 {:<26}", at(50), at(99));
     }
     Ok(())
+}
+
+/// Microseconds of each append, in order of length.
+fn appended(log: &Log, way: Way, event: &EventBody) -> Result<Vec<f64>> {
+    let mut times = Vec::with_capacity(APPENDS);
+    let mut records = Records::default();
+    records.push(event)?;
+    for _ in 0..APPENDS {
+        let begun = wait::now();
+        match way {
+            Way::Event => log.append(std::slice::from_ref(event))?,
+            Way::Written => {
+                records.clear();
+                records.push(event)?;
+                log.append_records(&records)?
+            }
+            Way::Records => log.append_records(&records)?,
+        };
+        times.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(sorted(times))
 }
 
 /// As the gateway records one of `pgbench -S`.
