@@ -10,12 +10,11 @@ pub mod error;
 pub mod frontend;
 pub mod limits;
 mod malformed;
-mod part;
 mod reader;
 pub mod sasl;
 pub mod startup;
 pub mod statement;
 mod value;
 
+pub use crate::part::{Kept, Part};
 pub use malformed::Malformed;
-pub use part::{Kept, Part};

@@ -3,8 +3,8 @@
 
 use super::frontend::{Bind, Format, FunctionCall, Message, Parse, Query, Value};
 use super::limits::{NAME_BYTES_MAX, SQL_BYTES_MAX, VALUE_BYTES_MAX, VALUES_BYTES_MAX};
-use super::part::Collector;
 use super::{Kept, Malformed};
+use crate::part::Collector;
 
 /// Understands one long message.
 pub(crate) struct Capture {

@@ -1,5 +1,10 @@
 //! Every bound of the PostgreSQL side, with its source.
 
+pub use crate::limits::{
+    HOLD_BYTES_MAX, SERVER_TEXT_BYTES_MAX, SQL_BYTES_MAX, TRACKER_BYTES_MAX, VALUE_BYTES_MAX,
+    VALUES_BYTES_MAX,
+};
+
 /// PostgreSQL refuses longer startup packets too (`MAX_STARTUP_PACKET_LENGTH`).
 pub const STARTUP_BYTES_MAX: usize = 10_000;
 
@@ -26,25 +31,8 @@ pub const SERVER_MESSAGE_BYTES_MAX: u32 = 0x3fff_ffff + 4;
 /// Type byte and length.
 pub const HEADER_BYTES: usize = 5;
 
-/// A message that someone must look at is held back whole up to this size, header included; the buffers that a
-/// scanner reads from must be at least this long. Longer ones stream, and only their beginning is kept.
-pub const HOLD_BYTES_MAX: usize = 64 * 1024;
-
-/// Of a statement's text at most this much is kept; of the rest, length and SHA-256.
-pub const SQL_BYTES_MAX: usize = 1024 * 1024;
-
-/// Of one bind value in a message longer than [`HOLD_BYTES_MAX`] at most this much is kept.
-pub const VALUE_BYTES_MAX: usize = 64 * 1024;
-
-/// Of all bind values of one message longer than [`HOLD_BYTES_MAX`] at most this much is kept.
-pub const VALUES_BYTES_MAX: usize = 1024 * 1024;
-
 /// Statement and portal names are equal when their first 63 bytes are (`NAMEDATALEN - 1`).
 pub const NAME_BYTES_MAX: usize = 63;
-
-/// Text and bind values that one session's tracker keeps (prepared statements, portals, and whatever an error could
-/// bring back).
-pub const TRACKER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Prepared statements of one session; drivers' caches hold at most a few thousand.
 pub const STATEMENTS_MAX: usize = 16_384;
@@ -61,6 +49,3 @@ pub const TAGS_MAX: usize = 1_000;
 
 /// Tables kept of one statement's rows; a list of so many may have been longer.
 pub const RELATIONS_MAX: usize = 64;
-
-/// Longest command tag, error message or parameter value of a server that is kept.
-pub const SERVER_TEXT_BYTES_MAX: usize = 8 * 1024;
