@@ -127,6 +127,8 @@ pub(crate) struct Shared {
     pub refusals: Budgets,
     pub roll: Arc<Roll>,
     pub relays: Relays,
+    pub contexts: upstream::Contexts,
+    pub session_keys: upstream::SessionKeys,
     pub metrics: metrics::Metrics,
 }
 
@@ -146,6 +148,8 @@ impl Gateway {
         let mut tls =
             Arc::unwrap_or_clone(runtime::tls::server_config(&certificate, &[tls::ALPN])?);
         tls.enable_secret_extraction = true;
+        // Clients of databases do not resume TLS sessions: their connections are long.
+        tls.send_tls13_tickets = 0;
         let tls = Arc::new(tls);
         let configured = parts.config.listeners.clone();
         let name = parts.config.name.clone();
@@ -259,6 +263,8 @@ impl Shared {
             refusals: Budgets::new(end::REFUSALS_RECORDED_MAX),
             roll: Arc::default(),
             relays,
+            contexts: upstream::Contexts::default(),
+            session_keys: upstream::SessionKeys::default(),
             metrics: metrics::Metrics::new(&metrics),
         }
     }

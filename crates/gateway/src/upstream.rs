@@ -1,13 +1,15 @@
 //! 6 Opens the database as the person: user prepared, TLS verified in full, a certificate minted for this session.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::kind::server::DatabaseServer;
 use model::{Document, code};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::CertifiedKey;
 use tokio::net::TcpStream;
 
 use crate::dialect;
@@ -18,29 +20,71 @@ use crate::tls::{self, ALPN, Stream};
 mod certificate;
 mod open;
 
+pub(crate) use certificate::SessionKeys;
 pub(crate) use open::open;
 
 /// From the first packet to the end of the TLS handshake.
 const DIAL_WITHIN: Duration = Duration::from_secs(10);
+
+/// The TLS contexts of the servers that sessions are opened on: their authorities are read once, not for each session.
+#[derive(Debug, Default)]
+pub(crate) struct Contexts(Mutex<HashMap<String, Context>>);
+
+/// Good for as long as the server's authorities are these.
+#[derive(Debug)]
+struct Context {
+    ca: String,
+    config: Arc<ClientConfig>,
+}
+
+/// Of more servers than these the contexts are made anew.
+const CONTEXTS_MAX: usize = 1_000;
+
+impl Contexts {
+    /// Dials a server as [`dial`] does.
+    pub(crate) async fn dial(
+        &self,
+        server: &Document<DatabaseServer>,
+        identity: CertifiedKey,
+    ) -> Result<Stream, Denied> {
+        let config = self.of(server)?;
+        Ok(within(server, runtime::tls::showing(&config, identity)).await?.0)
+    }
+
+    fn of(&self, server: &Document<DatabaseServer>) -> Result<Arc<ClientConfig>, Denied> {
+        let mut contexts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = contexts.get(server.name()).filter(|known| known.ca == server.spec.ca)
+        {
+            return Ok(Arc::clone(&known.config));
+        }
+        let config = client_config(server, None)?;
+        if contexts.len() >= CONTEXTS_MAX {
+            contexts.clear();
+        }
+        let context = Context { ca: server.spec.ca.clone(), config: Arc::clone(&config) };
+        contexts.insert(server.name().to_owned(), context);
+        Ok(config)
+    }
+}
 
 /// Dials a server with a client certificate. Verification is always full: chain to the resource's own `ca`, and name.
 pub async fn dial(
     server: &Document<DatabaseServer>,
     identity: runtime::tls::Identity,
 ) -> Result<Stream, Denied> {
-    Ok(within(server, Some(identity)).await?.0)
+    Ok(within(server, client_config(server, Some(identity))?).await?.0)
 }
 
 /// Dials a server without showing who we are: cancel requests need nobody.
 pub(crate) async fn dial_anonymous(server: &Document<DatabaseServer>) -> Result<Stream, Denied> {
-    Ok(within(server, None).await?.0)
+    Ok(within(server, client_config(server, None)?).await?.0)
 }
 
 /// The certificate that a server shows.
 pub(crate) async fn server_certificate(
     server: &Document<DatabaseServer>,
 ) -> Result<Option<CertificateDer<'static>>, Denied> {
-    Ok(within(server, None).await?.1)
+    Ok(within(server, client_config(server, None)?).await?.1)
 }
 
 /// A connection, and the certificate that the server showed.
@@ -48,9 +92,9 @@ type Dialled = (Stream, Option<CertificateDer<'static>>);
 
 async fn within(
     server: &Document<DatabaseServer>,
-    identity: Option<runtime::tls::Identity>,
+    config: Arc<ClientConfig>,
 ) -> Result<Dialled, Denied> {
-    match tokio::time::timeout(DIAL_WITHIN, connect(server, identity)).await {
+    match tokio::time::timeout(DIAL_WITHIN, connect(server, config)).await {
         Ok(outcome) => outcome,
         Err(_) => {
             Err(unreachable(server).because(format_args!("no answer within {DIAL_WITHIN:?}")))
@@ -60,29 +104,30 @@ async fn within(
 
 async fn connect(
     server: &Document<DatabaseServer>,
-    identity: Option<runtime::tls::Identity>,
+    config: Arc<ClientConfig>,
 ) -> Result<Dialled, Denied> {
-    let unusable = |error: &dyn std::fmt::Display| {
-        Denied::new(&code::UPSTREAM_UNTRUSTED, "the server's `ca` or `serverName` cannot be used")
-            .because(error)
-    };
     let spec = &server.spec;
     let name = spec.server_name.as_ref().unwrap_or(&spec.host).clone();
     let name = ServerName::try_from(name).map_err(|error| unusable(&error))?;
-    let config = client_config(&spec.ca, identity).map_err(|error| unusable(&error))?;
     let mut stream = connect_tcp(server).await?;
     dialect::request_tls(&mut stream).await?;
     tls::handshake::connect(config, name, stream).await.map_err(|error| handshake(server, &error))
 }
 
 fn client_config(
-    ca: &str,
+    server: &Document<DatabaseServer>,
     identity: Option<runtime::tls::Identity>,
-) -> Result<Arc<ClientConfig>, runtime::tls::TlsError> {
-    let mut config = Arc::unwrap_or_clone(runtime::tls::client_config(ca, identity)?);
+) -> Result<Arc<ClientConfig>, Denied> {
+    let config = runtime::tls::client_config(&server.spec.ca, identity);
+    let mut config = Arc::unwrap_or_clone(config.map_err(|error| unusable(&error))?);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_secret_extraction = true;
     Ok(Arc::new(config))
+}
+
+fn unusable(error: &dyn std::fmt::Display) -> Denied {
+    Denied::new(&code::UPSTREAM_UNTRUSTED, "the server's `ca` or `serverName` cannot be used")
+        .because(error)
 }
 
 /// The first address that answers.

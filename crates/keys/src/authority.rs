@@ -2,6 +2,7 @@
 //! client certificates that it accepts). They never sign for one another: a server's `ssl_ca_file` holds its own only.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Lifetime, SessionId, Timestamp};
@@ -11,8 +12,10 @@ use rcgen::{
 };
 use runtime::Secret;
 use runtime::tls::Identity;
+use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SigningKey};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -33,6 +36,8 @@ pub const AUTHORITY_LIFETIME: Lifetime = Lifetime::from_seconds(5 * 365 * 86_400
 pub const SERVER_LIFETIME: Lifetime = Lifetime::from_seconds(90 * 86_400);
 /// A client certificate is good for so long before and after it is minted: the handshake, and clocks that differ.
 pub const CLIENT_LIFETIME: Duration = Duration::from_mins(5);
+/// Sessions share a key for so long.
+const SESSION_KEY_LIFETIME: Duration = Duration::from_mins(10);
 
 /// X.520 `ub-common-name`; counted in characters.
 const COMMON_NAME_CHARACTERS_MAX: usize = 64;
@@ -51,6 +56,35 @@ pub struct Authority {
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Authority({})", self.common_name)
+    }
+}
+
+/// A key that the certificates of several sessions may share: making one, and making it ready to sign, takes longer than
+/// a certificate. It never leaves memory.
+pub struct SessionKey {
+    key: P256,
+    signing: Arc<dyn SigningKey>,
+    ends: Timestamp,
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionKey").field("ends", &self.ends).finish_non_exhaustive()
+    }
+}
+
+impl SessionKey {
+    /// A fresh one, for certificates of the next minutes.
+    pub fn generate(now: Timestamp) -> Result<Self, KeyError> {
+        let key = P256::generate()?;
+        let der = private_key(&key)?;
+        let signing = any_ecdsa_type(&der).map_err(|_| failed())?;
+        Ok(Self { key, signing, ends: now.plus(SESSION_KEY_LIFETIME) })
+    }
+
+    /// Whether certificates of this moment may use it.
+    pub fn is_good_at(&self, now: Timestamp) -> bool {
+        now < self.ends
     }
 }
 
@@ -134,30 +168,54 @@ impl Authority {
         params.subject_alt_names = names.iter().map(|name| host(name)).collect::<Result<_, _>>()?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.not_before = date(now.minus(CLIENT_LIFETIME))?;
-        self.sign(params, now.plus(lifetime.duration()), now)
+        let key = P256::generate()?;
+        let certificate = self.sign(params, &key, (now, now.plus(lifetime.duration())))?;
+        Ok(Identity { chain: vec![certificate], key: private_key(&key)? })
     }
 
-    /// The identity with which one session is opened on the database server.
+    /// The identity with which one session is opened on the database server, with a key of its own.
     pub fn issue_client(
         &self,
         leaf: &ClientLeaf<'_>,
         now: Timestamp,
     ) -> Result<ClientIdentity, KeyError> {
+        let key = P256::generate()?;
+        let certificate = self.sign_client(leaf, &key, now)?;
+        Ok(Identity { chain: vec![certificate], key: private_key(&key)? })
+    }
+
+    /// The same, with a key that others may have.
+    pub fn issue_session(
+        &self,
+        leaf: &ClientLeaf<'_>,
+        key: &SessionKey,
+        now: Timestamp,
+    ) -> Result<CertifiedKey, KeyError> {
+        let certificate = self.sign_client(leaf, &key.key, now)?;
+        Ok(CertifiedKey::new(vec![certificate], Arc::clone(&key.signing)))
+    }
+
+    fn sign_client(
+        &self,
+        leaf: &ClientLeaf<'_>,
+        key: &P256,
+        now: Timestamp,
+    ) -> Result<CertificateDer<'static>, KeyError> {
         check_database_user(leaf.user)?;
         let mut params = parameters(leaf.user)?;
         let uri = format!("urn:portcullis:session:{}", leaf.session);
         params.subject_alt_names = vec![SanType::URI(uri.try_into().map_err(|_| failed())?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.not_before = date(now.minus(CLIENT_LIFETIME))?;
-        self.sign(params, now.plus(CLIENT_LIFETIME), now)
+        self.sign(params, key, (now, now.plus(CLIENT_LIFETIME)))
     }
 
     fn sign(
         &self,
         mut params: CertificateParams,
-        not_after: Timestamp,
-        now: Timestamp,
-    ) -> Result<Identity, KeyError> {
+        key: &P256,
+        (now, not_after): (Timestamp, Timestamp),
+    ) -> Result<CertificateDer<'static>, KeyError> {
         if now >= self.not_after {
             let name = self.common_name.clone();
             return Err(KeyError::AuthorityEnded { name, at: self.not_after });
@@ -166,12 +224,14 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         params.not_after = date(not_after.min(self.not_after))?;
-        let key = P256::generate()?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(|_| failed())?;
-        // The identity zeroises its key; this copy of it is zeroised with the secret.
-        let der = PrivatePkcs8KeyDer::from(key.to_pkcs8()?.expose().clone());
-        Ok(Identity { chain: vec![certificate.into()], key: PrivateKeyDer::Pkcs8(der) })
+        Ok(params.signed_by(key, &self.issuer).map_err(|_| failed())?.into())
     }
+}
+
+/// Whoever takes it zeroises it; the other copy is zeroised with the secret.
+fn private_key(key: &P256) -> Result<PrivateKeyDer<'static>, KeyError> {
+    let der = PrivatePkcs8KeyDer::from(key.to_pkcs8()?.expose().clone());
+    Ok(PrivateKeyDer::Pkcs8(der))
 }
 
 /// A certificate as PEM (RFC 7468).

@@ -12,7 +12,7 @@ pub mod token_signer;
 pub mod totp;
 
 pub use audit_key::{AuditKey, verify};
-pub use authority::{Authority, ClientIdentity, ClientLeaf, ServerIdentity};
+pub use authority::{Authority, ClientIdentity, ClientLeaf, ServerIdentity, SessionKey};
 pub use handle::{HandleError, HandleKey, HandleRecord, public_id};
 pub use master::{KeyId, MasterKey, MasterKeyError, SealContext, SealError};
 pub use token_signer::TokenSigner;

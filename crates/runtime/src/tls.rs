@@ -1,19 +1,25 @@
 //! TLS contexts: one provider (aws-lc-rs), TLS 1.2 and 1.3, verification always full.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use rustls::client::Resumption;
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls12Resumption,
+    Tls13ClientSessionValue,
+};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{
+    CipherSuite, ClientConfig, NamedGroup, RootCertStore, ServerConfig, SupportedCipherSuite,
+};
 use zeroize::Zeroize;
 
 /// A TLS context cannot be made.
@@ -56,9 +62,14 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Our cryptography: aws-lc-rs, with the post-quantum hybrid X25519MLKEM768 first.
+/// Our cryptography: aws-lc-rs, with the post-quantum hybrid X25519MLKEM768 first, and AES-128 before AES-256: processors
+/// compute its SHA-256 in hardware, and SHA-384, of which a handshake's keys take many, they do not.
 pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+    let mut provider = aws_lc_rs::default_provider();
+    let suite =
+        |suite: &SupportedCipherSuite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256;
+    provider.cipher_suites.sort_by_key(suite);
+    Arc::new(provider)
 }
 
 /// The certificate that a server shows, which can be replaced while it runs. Handshakes that have begun keep the former.
@@ -100,7 +111,7 @@ fn certified(mut identity: Identity) -> Result<CertifiedKey, TlsError> {
     Ok(certified)
 }
 
-/// A server's context: TLS 1.2 and 1.3, session tickets on, no state kept per session.
+/// A server's context: TLS 1.2 and 1.3, our order of suites, session tickets on, no state kept per session.
 pub fn server_config(
     certificate: &ServerCertificate,
     protocols: &[&[u8]],
@@ -111,6 +122,7 @@ pub fn server_config(
         .with_no_client_auth()
         .with_cert_resolver(resolver);
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = Ticketer::new()?;
     Ok(Arc::new(config))
@@ -125,13 +137,55 @@ pub fn client_config(
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_root_certificates(roots(authorities_pem)?);
-    let mut config = match identity {
-        Some(identity) => builder
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified(identity)?))),
-        None => builder.with_no_client_auth(),
-    };
-    config.resumption = Resumption::disabled();
-    Ok(Arc::new(config))
+    let mut config = builder.with_no_client_auth();
+    config.resumption = Resumption::store(Arc::new(KeyExchanges::default()))
+        .tls12_resumption(Tls12Resumption::Disabled);
+    match identity {
+        Some(identity) => Ok(showing(&config, certified(identity)?)),
+        None => Ok(Arc::new(config)),
+    }
+}
+
+/// The same context, showing this identity.
+pub fn showing(config: &ClientConfig, certified: CertifiedKey) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+    Arc::new(config)
+}
+
+/// Remembers which key exchange a server agreed to, so that the next handshake offers no other in vain, and nothing else:
+/// a session is never resumed.
+#[derive(Debug, Default)]
+struct KeyExchanges(Mutex<HashMap<ServerName<'static>, NamedGroup>>);
+
+impl KeyExchanges {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServerName<'static>, NamedGroup>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientSessionStore for KeyExchanges {
+    fn set_kx_hint(&self, server_name: ServerName<'static>, group: NamedGroup) {
+        self.lock().insert(server_name, group);
+    }
+
+    fn kx_hint(&self, server_name: &ServerName<'_>) -> Option<NamedGroup> {
+        self.lock().get(server_name).copied()
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {}
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        None
+    }
 }
 
 /// The authorities in a PEM text.

@@ -11,7 +11,7 @@ use model::kind::server::{AuditMode, DatabaseServer};
 use model::{Document, PrincipalKind, Timestamp, code};
 use wire::pg::startup::Replication;
 
-use super::{certificate, dial};
+use super::certificate;
 use crate::authorise::Authorised;
 use crate::cancel::{Registered, Target};
 use crate::dialect::{self, Login};
@@ -68,7 +68,7 @@ async fn log_in(authorised: &mut Authorised) -> Result<(Box<Stream>, Login), Den
     let upstream = async {
         let user = gateway.provisioner.prepare(server, grant).await?;
         let identity = certificate::mint(&gateway, server, &user, session).await?;
-        let mut stream = Box::new(dial(server, identity).await?);
+        let mut stream = Box::new(gateway.contexts.dial(server, identity).await?);
         let version = packet.effective(dialect::newest(server));
         let startup = packet.upstream((&user, &request.database), version).map_err(|error| {
             Denied::new(&code::PROTOCOL_VIOLATION, "the start-up message cannot be passed on")

@@ -1,4 +1,6 @@
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use std::time::Duration;
+
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 
 use super::*;
@@ -161,4 +163,26 @@ fn no_leaf_outlives_its_authority_and_an_ended_one_signs_nothing() {
     let refused = authority.issue_client(&leaf("ada"), authority.not_after()).unwrap_err();
     let name = authority.common_name().to_owned();
     assert_eq!(refused, KeyError::AuthorityEnded { name, at: authority.not_after() });
+}
+
+#[test]
+fn sessions_share_a_key_for_ten_minutes_and_never_a_name() {
+    let (authority, key) = (authority(), SessionKey::generate(now()).unwrap());
+    let users = ["ada@example.com", "orders-app"];
+    let minted = users.map(|user| authority.issue_session(&leaf(user), &key, now()).unwrap());
+    for (user, certified) in users.into_iter().zip(&minted) {
+        certified.keys_match().unwrap();
+        let certificate = parsed(&certified.cert[0]);
+        assert_eq!(certificate.subject().iter_common_name().next().unwrap().as_str(), Ok(user));
+        assert_eq!(certificate.public_key().subject_public_key.data, key.key.der_bytes());
+        let signer =
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, authority.issuer.key().der_bytes());
+        let signature = certificate.signature_value.data.as_ref();
+        signer.verify(certificate.tbs_certificate.as_ref(), signature).unwrap();
+    }
+    assert!(Arc::ptr_eq(&minted[0].key, &minted[1].key));
+    let ten_minutes = Duration::from_mins(10);
+    assert!(key.is_good_at(now().plus(ten_minutes.saturating_sub(Duration::from_secs(1)))));
+    assert!(!key.is_good_at(now().plus(ten_minutes)));
+    assert!(!format!("{key:?}").contains("signing"), "{key:?}");
 }
