@@ -10,6 +10,7 @@ use model::{Document, code};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::dialect;
@@ -25,6 +26,9 @@ pub(crate) use open::open;
 
 /// From the first packet to the end of the TLS handshake.
 const DIAL_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes to a server that the kernel holds back for its receive window. Without a bound it takes megabytes, and a client
+/// that sends without reading is not slowed down by its server, of whose error it then hears too late.
+const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// The TLS contexts of the servers that sessions are opened on: their authorities are read once, not for each session.
 #[derive(Debug, Default)]
@@ -151,7 +155,9 @@ async fn connect_to(address: SocketAddr) -> Result<TcpStream, String> {
         return Err(format!("{kind} addresses are not dialled"));
     }
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-    tune(&stream).map_err(|error| error.to_string())?;
+    let tuned =
+        tune(&stream).and_then(|()| SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES));
+    tuned.map_err(|error| error.to_string())?;
     Ok(stream)
 }
 

@@ -23,8 +23,11 @@ use crate::record::{Observed, Recorder};
 
 /// Read at a time.
 const READ_BYTES: usize = 64 * 1024;
-/// Reads of a session, one after the other, before its thread looks after the others.
-const READS_MAX: u32 = 16;
+/// Bytes of a session's answers, after which its thread looks after the others.
+const OUTBOUND_TURN_BYTES: usize = 1024 * 1024;
+/// The same of what a client sends, which is less: the server may have said meanwhile that it is of no use, and whoever
+/// looks for that between its writes is to find it as soon as without a gateway.
+const INBOUND_TURN_BYTES: usize = 32 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -88,8 +91,8 @@ pub(crate) struct Pump<C, U> {
     outbound: Way,
     /// A write to the server failed: it is gone, and what it said last is still to be read.
     unwritable: bool,
-    /// Reads that are left of this turn.
-    reads_left: u32,
+    /// What is left of this direction's turn.
+    turn_left: usize,
 }
 
 impl<C, U> fmt::Debug for Pump<C, U> {
@@ -135,7 +138,7 @@ where
             inbound: Way::default(),
             outbound: Way::default(),
             unwritable: false,
-            reads_left: READS_MAX,
+            turn_left: 0,
         }
     }
 
@@ -158,12 +161,13 @@ where
     }
 
     fn poll_both(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
-        self.reads_left = READS_MAX;
         loop {
+            self.turn_left = INBOUND_TURN_BYTES;
             if let Poll::Ready(end) = self.poll_inbound(context, scratch) {
                 return Poll::Ready(end);
             }
             let crowded = !self.observer.has_room();
+            self.turn_left = OUTBOUND_TURN_BYTES;
             if let Poll::Ready(end) = self.poll_outbound(context, scratch) {
                 return Poll::Ready(end);
             }
@@ -174,14 +178,12 @@ where
         }
     }
 
-    /// Whether this turn has a read left; else there will be another turn.
-    fn may_read(&mut self, context: &Context<'_>) -> bool {
-        let Some(left) = self.reads_left.checked_sub(1) else {
+    /// Whether this direction's turn goes on; else there will be another one.
+    fn may_read(&self, context: &Context<'_>) -> bool {
+        if self.turn_left == 0 {
             context.waker().wake_by_ref();
-            return false;
-        };
-        self.reads_left = left;
-        true
+        }
+        self.turn_left > 0
     }
 
     /// Client to server: recorded, then forwarded.
@@ -206,6 +208,7 @@ where
             else {
                 return Poll::Ready(End::Client);
             };
+            self.turn_left = self.turn_left.saturating_sub(bytes.len());
             if let Err(end) = self.take_inbound(bytes, observed, context) {
                 return Poll::Ready(end);
             }
@@ -259,6 +262,7 @@ where
                 Ok(read) => scratch.get(..read).unwrap_or_default(),
                 Err(error) => return Poll::Ready(End::Server(error)),
             };
+            self.turn_left = self.turn_left.saturating_sub(bytes.len());
             if let Err(end) = self.take_outbound(bytes, observed, context) {
                 return Poll::Ready(end);
             }

@@ -1,8 +1,11 @@
 //! The pump between two in-memory streams: no TLS, no server, every byte in the test's hand.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use audit::read::Reader;
@@ -14,7 +17,7 @@ use model::kind::server::{AuditMode, AuditSettings};
 use model::{Principal, PrincipalId, PrincipalKind, ServerName, SessionId, Timestamp};
 use runtime::{Clock, Shutdown, Tasks};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use wire::pg::startup::Replication;
 
 use super::{Activity, End, Pump, Surroundings};
@@ -198,7 +201,71 @@ async fn both_sides_can_be_full_at_once_without_a_deadlock() {
     assert_eq!((received, answered), (sent, expected));
 }
 
-async fn read_exactly(from: &mut (impl tokio::io::AsyncRead + Unpin), bytes: usize) -> usize {
+/// Sends without end and never reads; takes what is written to it, and remembers that.
+struct Sender {
+    /// What has not been read of it, before the zeros.
+    begun: Vec<u8>,
+    received: Vec<u8>,
+}
+
+impl Sender {
+    /// Of one message that is longer than the test.
+    fn new() -> Self {
+        let header = [&b"d"[..], &(1_u32 << 29).to_be_bytes()].concat();
+        Self { begun: header, received: Vec::new() }
+    }
+}
+
+impl AsyncRead for Sender {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        buffer.put_slice(&std::mem::take(&mut self.begun));
+        buffer.initialize_unfilled().fill(0);
+        buffer.set_filled(buffer.capacity());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Sender {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.received.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn an_error_reaches_a_client_that_sends_without_end_in_the_same_turn() {
+    let bench = bench(AuditSettings::default(), 4096);
+    let error = message(b'E', b"SERROR\0VERROR\0C23505\0Mduplicate key\0\0");
+    // Takes everything, and has said something long ago.
+    let server = tokio::io::join(&error[..], tokio::io::sink());
+    let Pump { observer, recorder, activity, .. } = bench.pump;
+    let around = Surroundings { activity, shutdown: bench.shutdown, clock: Clock::system() };
+    let mut pump = Pump::new((Sender::new(), server), (observer, recorder), around);
+    let mut run = Box::pin(pump.run());
+    let mut once = Context::from_waker(Waker::noop());
+    // The test's server has nothing behind the error, which the pump takes for its end.
+    assert!(matches!(run.as_mut().poll(&mut once), Poll::Ready(End::Server(_))));
+    drop(run);
+    assert_eq!(pump.client.received, error);
+}
+
+async fn read_exactly(from: &mut (impl AsyncRead + Unpin), bytes: usize) -> usize {
     let mut all = vec![0; bytes];
     from.read_exact(&mut all).await.unwrap()
 }

@@ -1,5 +1,6 @@
 //! Getting a suite, running it, and reading what it says of each test.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -94,31 +95,42 @@ fn rust_cargo(cache: &Cache, folder: &Path) -> Result<Command> {
     Ok(cargo)
 }
 
-/// Runs it there.
+/// Runs it there, or only these tests of it.
 pub(super) fn verdicts(
-    suite: Suite,
-    prepared: &Prepared,
+    (suite, prepared): (Suite, &Prepared),
     place: &Place,
     cache: &Cache,
+    only: &BTreeSet<String>,
 ) -> Result<Verdicts> {
     let mut command = place.command(Path::new("timeout"), suite.database());
     command.arg(SUITE_WITHIN).current_dir(&prepared.folder).env_remove("PGHANDLE");
     match suite {
         Suite::Psycopg2 | Suite::Asyncpg => {
             command.arg(install::python(cache)?);
-            command.args(["-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider", "tests"]);
+            command.args(["-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider"]);
+            if only.is_empty() {
+                command.arg("tests");
+            }
+            command.args(only);
         }
         Suite::LibPq | Suite::Pgx => {
             let go = install::go_command(cache)?;
             for (name, value) in go.get_envs() {
                 command.env(name, value.unwrap_or_default());
             }
-            command.args(["go", "test", "-v", "-count=1", "-timeout", "800s", "."]);
+            command.args(["go", "test", "-v", "-count=1", "-timeout", "800s"]);
+            if !only.is_empty() {
+                command.args(["-run", &go_pattern(only)]);
+            }
+            command.arg(".");
         }
         Suite::Sqlx => {
             command.env("CARGO_TARGET_DIR", cache.folder("rust")?);
             command.args(["cargo", "test", "--locked", "--no-fail-fast", "--test", "sqlx_*"]);
             command.args(["--", "--test-threads=1"]);
+            if !only.is_empty() {
+                command.arg("--exact").args(only);
+            }
         }
     }
     let url = place.url(suite.database());
@@ -127,12 +139,20 @@ pub(super) fn verdicts(
         .env("PGX_TEST_DATABASE", &url)
         .env("DATABASE_URL", &url);
     let said = program::run(&mut command)?;
-    let log = cache.folder("suites")?.join(format!("{}-{}.log", suite.database(), place.name));
+    let again = if only.is_empty() { "" } else { "-again" };
+    let log = format!("{}-{}{again}.log", suite.database(), place.name);
+    let log = cache.folder("suites")?.join(log);
     fs::write(&log, said.text())?;
     println!("  {}: {}", place.name, log.display());
     // Some of its tests may have failed; more than that means that it did not run to its end.
     ensure!([0, suite.code_of_failures()].contains(&said.code), "it ended with {}", said.code);
     Ok(read(suite, &said.text()))
+}
+
+/// Exactly these tests, of parts of a test the whole test.
+fn go_pattern(tests: &BTreeSet<String>) -> String {
+    let whole = tests.iter().filter_map(|test| test.split('/').next());
+    format!("^({})$", whole.collect::<Vec<_>>().join("|"))
 }
 
 fn read(suite: Suite, text: &str) -> Verdicts {
@@ -185,6 +205,12 @@ fn cargo_test(line: &str) -> Option<(String, Verdict)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_of_go_is_named_whole() {
+        let tests = ["TestA/part one", "TestB"].map(str::to_owned);
+        assert_eq!(go_pattern(&BTreeSet::from(tests)), "^(TestA|TestB)$");
+    }
 
     #[test]
     fn each_runner_is_read() {
