@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod budget;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod limits;
@@ -16,3 +17,4 @@ mod part;
 pub mod pg;
 pub mod proxy_protocol;
 pub mod sql;
+mod value;

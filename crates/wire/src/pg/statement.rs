@@ -58,14 +58,16 @@ mod relations;
 mod requests;
 mod text;
 
-use named::{Budget, Name, Portal, Prepared};
+use crate::budget::Budget;
+use named::{Name, Portal, Prepared};
 pub use outcome::{Note, Outcome, ServerError};
 use pending::{Expectation, Run, Undo};
 use relations::Collected;
 pub use relations::Relations;
-pub use text::{Sql, Statement, StatementProtocol};
+pub use text::{Statement, StatementProtocol};
 
-pub use super::value::{Encoding, Parameter, TypedValue};
+pub use super::value::TypedValue;
+pub use crate::value::{Encoding, Parameter, Sql};
 
 /// The session asks its tracker to keep more than is allowed; it ends with `54000`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -1,19 +1,7 @@
 //! Bind values as people read them.
 
-use super::Part;
 use super::frontend::{Format, Value};
-
-/// The encoding that a client's texts are in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Encoding {
-    /// UTF-8, or not known yet.
-    #[default]
-    Utf8,
-    /// ISO 8859-1.
-    Latin1,
-    /// Another; texts in one that is not known here are kept as bytes, unless they are plain ASCII.
-    Other(String),
-}
+use crate::value::{Encoding, Parameter, float, hex};
 
 impl Encoding {
     /// By PostgreSQL's name, as in the ParameterStatus `client_encoding`.
@@ -21,52 +9,12 @@ impl Encoding {
         match name {
             b"UTF8" | b"SQL_ASCII" => Self::Utf8,
             b"LATIN1" => Self::Latin1,
-            other => Self::Other(String::from_utf8_lossy(other).into_owned()),
+            other => {
+                let name = String::from_utf8_lossy(other).into_owned();
+                Self::Other { characters: characters_of(&name), name }
+            }
         }
     }
-
-    /// Its name, when it is not UTF-8.
-    pub fn name(&self) -> Option<&str> {
-        match self {
-            Self::Utf8 => None,
-            Self::Latin1 => Some("LATIN1"),
-            Self::Other(name) => Some(name),
-        }
-    }
-
-    /// The text in UTF-8, when it can be read as such. Of a beginning, a last character that is cut in two is left out.
-    pub fn decode(&self, part: &Part<'_>) -> Option<String> {
-        let bytes = part.start;
-        match self {
-            Self::Latin1 => Some(bytes.iter().copied().map(char::from).collect()),
-            Self::Utf8 => match std::str::from_utf8(bytes) {
-                Ok(text) => Some(text.to_owned()),
-                Err(error) if error.error_len().is_none() && !part.is_whole() => {
-                    let valid = bytes.get(..error.valid_up_to())?;
-                    Some(String::from_utf8_lossy(valid).into_owned())
-                }
-                Err(_) => None,
-            },
-            Self::Other(_) if bytes.is_ascii() => Some(String::from_utf8_lossy(bytes).into_owned()),
-            Self::Other(name) => readable(characters_of(name)?, part),
-        }
-    }
-
-    /// The text in UTF-8, or its bytes as `\x…`.
-    pub(crate) fn text(&self, part: &Part<'_>) -> String {
-        self.decode(part).unwrap_or_else(|| format!("\\x{}", hex(part.start)))
-    }
-}
-
-/// Bytes of the longest character, less one: so many may be left over where a text was cut.
-const CUT_BYTES_MAX: usize = 3;
-
-fn readable(characters: &'static encoding_rs::Encoding, part: &Part<'_>) -> Option<String> {
-    let cut = if part.is_whole() { 0 } else { CUT_BYTES_MAX };
-    (0..=cut.min(part.start.len())).find_map(|left_out| {
-        let bytes = part.start.get(..part.start.len().checked_sub(left_out)?)?;
-        characters.decode_without_bom_handling_and_without_replacement(bytes).map(Into::into)
-    })
 }
 
 /// PostgreSQL's client encodings by the web's names for them; where those hold more characters, the common ones agree.
@@ -107,26 +55,6 @@ fn characters_of(name: &str) -> Option<&'static encoding_rs::Encoding> {
     })
 }
 
-/// A bind value for the record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Parameter {
-    /// SQL NULL.
-    Null,
-    /// Sent as text, or in a binary form that is known.
-    Text(String),
-    /// Any other, as hex.
-    Binary(String),
-    /// Its beginning; it was longer than what is kept.
-    Truncated {
-        /// The beginning, as text or hex.
-        start: String,
-        /// Bytes in all.
-        bytes: u64,
-        /// SHA-256 of all.
-        sha256: [u8; 32],
-    },
-}
-
 /// A bind value with its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TypedValue<'a> {
@@ -157,12 +85,6 @@ impl TypedValue<'_> {
             (None, None) => Parameter::Binary(hex(part.start)),
         }
     }
-}
-
-/// Hexadecimal digits, lower case.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).flatten().collect()
 }
 
 /// Oids are fixed in PostgreSQL's catalogue (`pg_type.dat`).
@@ -228,17 +150,6 @@ fn decode(type_oid: u32, bytes: &[u8]) -> Option<String> {
         oid::TIMESTAMPTZ => timestamp(i64::from_be_bytes(bytes.try_into().ok()?), "+00"),
         oid::NUMERIC => numeric(bytes),
         _ => None,
-    }
-}
-
-/// As PostgreSQL writes it: no `.0`, its own words for what is no number.
-fn float(number: f64, shortest: &str) -> String {
-    if number.is_nan() {
-        "NaN".to_owned()
-    } else if number.is_infinite() {
-        if number > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() }
-    } else {
-        shortest.strip_suffix(".0").unwrap_or(shortest).to_owned()
     }
 }
 

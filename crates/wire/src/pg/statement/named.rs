@@ -1,15 +1,16 @@
 //! Prepared statements and portals by name, and the memory that they take.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::relations::DescribedRows;
 use super::text::deallocated;
 use super::{LimitExceeded, Tracker};
+use crate::budget::{Budget, Charge};
 use crate::pg::frontend::{self, Format, Value};
 use crate::pg::limits::{NAME_BYTES_MAX, TRACKER_BYTES_MAX};
-use crate::pg::value::{Encoding, TypedValue};
+use crate::pg::value::TypedValue;
 use crate::pg::{Kept, Part};
+use crate::value::Encoding;
 
 /// A statement's or portal's name.
 pub(super) type Name = Box<[u8]>;
@@ -17,38 +18,6 @@ pub(super) type Name = Box<[u8]>;
 /// Names that agree in their first 63 bytes are the same name.
 pub(super) fn name(bytes: &[u8]) -> Name {
     bytes.get(..NAME_BYTES_MAX).unwrap_or(bytes).into()
-}
-
-/// Bytes that a tracker keeps; what is kept holds a [`Charge`].
-#[derive(Clone, Debug, Default)]
-pub(super) struct Budget(Arc<AtomicUsize>);
-
-/// Gives its bytes back when it is dropped.
-#[derive(Debug)]
-struct Charge {
-    budget: Budget,
-    bytes: usize,
-}
-
-impl Budget {
-    pub(super) fn used(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn charge(&self, bytes: usize) -> Result<Charge, LimitExceeded> {
-        let charge = Charge { budget: self.clone(), bytes };
-        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > TRACKER_BYTES_MAX {
-            return Err(LimitExceeded::Bytes);
-        }
-        Ok(charge)
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
 }
 
 /// A prepared statement.
@@ -73,7 +42,7 @@ impl Prepared {
     ) -> Result<Self, LimitExceeded> {
         let types = parse.types.len().saturating_mul(size_of::<u32>());
         let bytes = parse.text.start.len().saturating_add(types).saturating_add(OVERHEAD);
-        let charge = budget.charge(bytes)?;
+        let charge = budget.charge(bytes).ok_or(LimitExceeded::Bytes)?;
         Ok(Self {
             text: parse.text.into(),
             encoding,
@@ -129,7 +98,7 @@ impl Portal {
         let bytes = values.iter().fold(OVERHEAD, |sum, (_, value)| {
             sum.saturating_add(value.as_ref().map_or(size_of::<Kept>(), Kept::memory))
         });
-        let charge = budget.charge(bytes)?;
+        let charge = budget.charge(bytes).ok_or(LimitExceeded::Bytes)?;
         let (statement, relations) = (name(bind.statement), DescribedRows::default());
         Ok(Self { prepared, statement, values, relations, _charge: charge })
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::named::{Name, Portal, name};
 use crate::pg::Part;
 use crate::pg::frontend::{FunctionCall, Values};
-use crate::pg::value::{Encoding, TypedValue};
+use crate::pg::value::TypedValue;
 use crate::sql;
+use crate::value::{Encoding, Sql};
 
 /// How a statement arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,19 +40,6 @@ enum Source<'a> {
     Function { oid: u32, arguments: Values<'a> },
 }
 
-/// A statement's text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sql {
-    /// In UTF-8, or as `\x…` when it could not be read; perhaps only its beginning.
-    pub text: String,
-    /// Bytes of the whole, when `text` is only its beginning.
-    pub bytes: Option<u64>,
-    /// SHA-256 of the whole, when `text` is only its beginning.
-    pub sha256: Option<[u8; 32]>,
-    /// The client's encoding, when not UTF-8.
-    pub encoding: Option<String>,
-}
-
 impl<'a> Statement<'a> {
     pub(super) fn query(number: u64, protocol: StatementProtocol, text: Part<'a>) -> Self {
         Self { number, protocol, source: Source::Query(text) }
@@ -75,19 +63,19 @@ impl<'a> Statement<'a> {
     /// record takes of it.
     pub fn sql(&self, encoding: &Encoding, bytes_max: usize) -> Sql {
         match &self.source {
-            Source::Query(text) => sql_of(*text, encoding, bytes_max),
+            Source::Query(text) => Sql::of(*text, encoding, bytes_max),
             Source::Portal(portal) => match &portal.prepared {
-                Some(prepared) => sql_of(prepared.text.part(), &prepared.encoding, bytes_max),
-                None => note(format!(
+                Some(prepared) => Sql::of(prepared.text.part(), &prepared.encoding, bytes_max),
+                None => Sql::note(format!(
                     "/* runs statement \"{}\", which was not prepared by the protocol */",
                     portal.statement.escape_ascii()
                 )),
             },
-            Source::UnknownPortal(name) => note(format!(
+            Source::UnknownPortal(name) => Sql::note(format!(
                 "/* runs portal \"{}\", which was not opened by the protocol */",
                 name.escape_ascii()
             )),
-            Source::Function { oid, .. } => note(match function_name(*oid) {
+            Source::Function { oid, .. } => Sql::note(match function_name(*oid) {
                 Some(name) => format!("/* calls function {oid} ({name}) */"),
                 None => format!("/* calls function {oid} */"),
             }),
@@ -104,20 +92,6 @@ impl<'a> Statement<'a> {
             Source::Query(_) | Source::UnknownPortal(_) => {}
         }
     }
-}
-
-fn sql_of(text: Part<'_>, encoding: &Encoding, bytes_max: usize) -> Sql {
-    let text = text.cut(bytes_max);
-    Sql {
-        text: encoding.text(&text),
-        bytes: text.sha256.map(|_| text.length),
-        sha256: text.sha256,
-        encoding: encoding.name().map(str::to_owned),
-    }
-}
-
-fn note(text: String) -> Sql {
-    Sql { text, bytes: None, sha256: None, encoding: None }
 }
 
 /// Functions of the large-object interface, which libpq calls by oid (`pg_proc.dat`).
