@@ -29,6 +29,15 @@ impl Budget {
     }
 }
 
+impl Charge {
+    /// Says whether they are not too many with these.
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let before = self.budget.0.fetch_add(bytes, Ordering::Relaxed);
+        before.saturating_add(bytes) <= TRACKER_BYTES_MAX
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);

@@ -83,11 +83,12 @@ impl Collector {
         Self { start: Vec::new(), start_max, length: 0, digest: None }
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    /// Says how many bytes were kept.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {
         self.length = self.length.saturating_add(length(bytes));
         if let Some(digest) = &mut self.digest {
             digest.update(bytes);
-            return;
+            return 0;
         }
         let room = self.start_max.saturating_sub(self.start.len());
         let (kept, over) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
@@ -98,6 +99,7 @@ impl Collector {
             digest.update(over);
             self.digest = Some(digest);
         }
+        kept.len()
     }
 
     pub(crate) fn finish(self) -> Kept {

@@ -204,7 +204,9 @@ impl Capture {
         match self.field {
             Field::Name => keep_name(&mut self.captured.name, text),
             Field::Statement => keep_name(&mut self.captured.statement, text),
-            _ => self.text.push(text),
+            _ => {
+                self.text.push(text);
+            }
         }
         if end.is_none() {
             return &[];

@@ -1,0 +1,274 @@
+//! Which statement runs, and what became of it: one [`Tracker`] a session, told of both directions in order.
+//!
+//! ```text
+//! for each frontend::Message, before it is forwarded (one that is refused is not told of):
+//!     if let Some(statement) = tracker.client(&message, mark)? { record(statement) }
+//! for each backend::Message, before or after it is forwarded:
+//!     tracker.server(&message, rows);              // rows as in Step::Message
+//!     while let Some(outcome) = tracker.next_outcome() { record(outcome) }
+//! when the session ends, however:
+//!     tracker.finish(); while let Some(outcome) = tracker.next_outcome() { record(outcome) }
+//! ```
+//!
+//! `mark` is any number by which the caller tells time; the outcome gives it back, so that a duration needs no table.
+//! While [`Tracker::has_room`] is false, asked before each message, the caller leaves the client's bytes where they are
+//! and goes on reading the server.
+//!
+//! **Statements.** A query, an execute, a fetch and every other command that the table
+//! ([`command`](super::command)) has as audited is one; each gets the next number, from 1. A query is one statement
+//! whatever it holds, and so is a bulk execute. Preparing is not recorded: it runs nothing.
+//!
+//! **Prepared statements.** [`Statements`] maps the server's numbers to texts, types and data sent ahead. A text may be
+//! missing from the record, but never wrong.
+//!
+//! **Outcomes.** Answers come in the order of the commands, each to its end, so the oldest command without an answer is
+//! the one that is answered. Commands that have no answer (close, data sent ahead) never wait. Every statement has
+//! exactly one outcome; of several results it has the sum, and an error among them.
+//!
+//! **Bounds.** [`limits`](super::limits): `TRACKER_BYTES_MAX`, `STATEMENTS_MAX`, `PENDING_MAX`.
+
+use std::collections::VecDeque;
+
+use thiserror::Error;
+
+use super::backend::{self, Change, Done, Expected, status};
+use super::command::{Answer, Treatment};
+use super::error::ServerError as ErrorPacket;
+use super::frontend::{self, Body};
+use super::limits::{PENDING_MAX, STATEMENTS_MAX, TRACKER_BYTES_MAX};
+use super::placeholders::Backslash;
+use super::statements::Statements;
+
+mod effect;
+mod outcome;
+mod text;
+
+use effect::Effect;
+pub use outcome::{Note, Outcome, ServerError};
+pub use text::{Statement, StatementProtocol};
+
+pub use super::value::{Given, Type, TypedValue};
+pub use crate::value::{Encoding, Parameter, Sql};
+
+/// The session asks its tracker to keep more than is allowed; it ends with `1461 42000` or `1153 08S01`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum LimitExceeded {
+    /// Prepared statements.
+    #[error("a session may have {STATEMENTS_MAX} prepared statements")]
+    Statements,
+    /// Bytes of texts and values.
+    #[error("prepared statements and their data may take {TRACKER_BYTES_MAX} bytes of a session")]
+    Bytes,
+    /// Commands without an answer.
+    #[error("a session may send {PENDING_MAX} commands ahead of their answers")]
+    Pending,
+}
+
+/// What the status flags say of the transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionStatus {
+    /// None is open.
+    Idle,
+    /// One is.
+    InTransaction,
+}
+
+/// A command that was sent and is not answered.
+#[derive(Debug)]
+struct Pending {
+    run: Option<Run>,
+    answer: Answer,
+    sequence: u8,
+    effect: Effect,
+}
+
+/// One statement that runs.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    number: u64,
+    mark: u64,
+}
+
+/// Which statements a session runs.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    statements: Statements,
+    pending: VecDeque<Pending>,
+    /// What is known of the statement at the head of the queue.
+    progress: Outcome,
+    outcomes: VecDeque<Outcome>,
+    last_number: u64,
+    encoding: Encoding,
+    database: Option<String>,
+    rows_before: u64,
+    mismatches: u64,
+    status: Option<u16>,
+}
+
+impl Tracker {
+    /// Of a session whose handshake response named this collation and database.
+    pub fn new(collation: u8, database: Option<&str>) -> Self {
+        Self {
+            encoding: Encoding::of_collation(collation),
+            database: database.map(str::to_owned),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the client may be read on.
+    pub fn has_room(&self) -> bool {
+        self.pending.len() < PENDING_MAX / 2
+    }
+
+    /// Transaction status as the server said it last.
+    pub fn transaction(&self) -> Option<TransactionStatus> {
+        self.status.map(|flags| match flags & status::IN_TRANS {
+            0 => TransactionStatus::Idle,
+            _ => TransactionStatus::InTransaction,
+        })
+    }
+
+    /// The default database, as far as is known.
+    pub fn database(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
+    /// The encoding of the client's texts.
+    pub fn encoding(&self) -> &Encoding {
+        &self.encoding
+    }
+
+    /// Whether everything that is answered has been.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Statements so far.
+    pub fn statements_run(&self) -> u64 {
+        self.last_number
+    }
+
+    /// Server messages that fitted no expectation; more than none means that one of the three is wrong.
+    pub fn mismatches(&self) -> u64 {
+        self.mismatches
+    }
+
+    /// For [`frontend::Scanner::step`].
+    pub fn statements(&mut self) -> &mut Statements {
+        &mut self.statements
+    }
+
+    /// For [`backend::Scanner::step`].
+    pub fn expected(&self) -> Option<Expected> {
+        let Pending { answer, sequence, .. } = self.pending.front()?;
+        Some(Expected { answer: *answer, sequence: *sequence })
+    }
+
+    /// The next outcome that is known.
+    pub fn next_outcome(&mut self) -> Option<Outcome> {
+        self.outcomes.pop_front()
+    }
+
+    /// Takes note of a client's message; gives the statement that it runs, which is to be recorded before the message
+    /// is forwarded.
+    pub fn client<'a>(
+        &mut self,
+        message: &frontend::Message<'a>,
+        mark: u64,
+    ) -> Result<Option<Statement<'a>>, LimitExceeded> {
+        let request = match message {
+            frontend::Message::Command(request) => request,
+            frontend::Message::FileEnd { sequence } => {
+                self.file_ends(*sequence);
+                return Ok(None);
+            }
+        };
+        if self.pending.len() >= PENDING_MAX {
+            return Err(LimitExceeded::Pending);
+        }
+        match &request.body {
+            Body::Prepare(text) => self.statements.prepare(*text, self.encoding.clone())?,
+            Body::LongData(_) if self.statements.is_full() => return Err(LimitExceeded::Bytes),
+            Body::Statement(statement) if request.command.answer == Answer::Nothing => {
+                self.statements.close(*statement);
+            }
+            Body::Statement(statement) => self.statements.reset(*statement),
+            Body::Query(_)
+            | Body::Execute(_)
+            | Body::LongData(_)
+            | Body::Fetch { .. }
+            | Body::Database(_)
+            | Body::Fields { .. }
+            | Body::Kill(_)
+            | Body::Other(_) => {}
+        }
+        let audited = request.command.treatment != Treatment::Forwarded;
+        let run = audited.then(|| {
+            self.last_number = self.last_number.saturating_add(1);
+            Run { number: self.last_number, mark }
+        });
+        let statement = run.map(|run| Statement::new(run.number, request, &self.statements));
+        let answer = request.command.answer;
+        if answer == Answer::Nothing {
+            return Ok(statement);
+        }
+        let sequence = request.sequence.wrapping_add(1);
+        let effect = Effect::of(request);
+        self.pending.push_back(Pending { run, answer, sequence, effect });
+        Ok(statement)
+    }
+
+    /// The server goes on behind the last packet of the file.
+    fn file_ends(&mut self, sequence: u8) {
+        match self.pending.front_mut() {
+            Some(front) => front.sequence = sequence.wrapping_add(1),
+            None => self.mismatch(),
+        }
+    }
+
+    /// Takes note of a server's message. `rows` are the rows so far, as the scanner counts them.
+    pub fn server(&mut self, message: &backend::Message<'_>, rows: u64) {
+        match message {
+            backend::Message::Done(done) => self.done(done, rows),
+            backend::Message::Error(error) => self.error(error, rows),
+            backend::Message::Prepared(prepared) => {
+                self.statements.numbered(prepared.statement, prepared.parameters);
+                if prepared.descriptions == 0 {
+                    self.answered(None);
+                }
+            }
+            backend::Message::Described | backend::Message::Text => self.answered(None),
+            // The answer goes on where the file ends.
+            backend::Message::File { .. } => {
+                if let Some(front) = self.pending.front_mut() {
+                    front.answer = Answer::Status;
+                }
+            }
+        }
+        self.rows_before = rows;
+    }
+
+    fn done(&mut self, done: &Done<'_>, rows: u64) {
+        self.status = Some(done.status);
+        self.statements.backslash = match done.status & status::NO_BACKSLASH_ESCAPES {
+            0 => Backslash::Escapes,
+            _ => Backslash::Plain,
+        };
+        self.progress.add(done, rows.saturating_sub(self.rows_before));
+        for change in done.changes() {
+            match change {
+                Change::Variable { name: b"character_set_client", value } => {
+                    self.character_set(&String::from_utf8_lossy(value));
+                }
+                Change::Database(name) => self.database_is(name),
+                Change::Variable { .. } | Change::Other(_) => {}
+            }
+        }
+        if done.has_more_results() {
+            return;
+        }
+        let suspended =
+            done.status & status::CURSOR_EXISTS != 0 && done.status & status::LAST_ROW_SENT == 0;
+        self.answered(suspended.then_some(Note::Suspended));
+    }
+}
