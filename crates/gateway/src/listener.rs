@@ -121,10 +121,12 @@ fn take(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, gateway: &Arc<Sha
         waited: Waited::default(),
     };
     let makes_room = connection.permit.makes_room();
+    // Apart, because a task has room for what it begins with as long as it lives.
+    let session = Box::pin(session::serve(Accepted { connection, stream }));
     gateway.tasks.spawn("session", async move {
         tokio::select! {
             biased;
-            () = session::serve(Accepted { connection, stream }) => {}
+            () = session => {}
             // Nothing is lost with it: nobody has shown a credential.
             () = makes_room.notified() => {
                 debug!(%source, "a connection without a credential made room for another");

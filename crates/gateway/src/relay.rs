@@ -134,54 +134,99 @@ pub(crate) enum Why {
 /// clients and servers, and a thread with more sessions sleeps less often. Other numbers have not been measured.
 pub(crate) const PROCESSORS_PER_THREAD: usize = 2;
 
-/// Relays until one side ends or the session may live no longer. When this returns, not one byte is forwarded any
-/// more, the cancel key is forgotten, and the session counts as told of every revision.
-pub(crate) async fn run(open: Open) -> Ended {
-    let Open { client, upstream, context } = open;
-    let Context { connection, server, principal, mut watch, observer, recorder, activity, .. } =
-        context;
-    let around = Surroundings {
-        clock: connection.gateway.clock.clone(),
-        shutdown: connection.gateway.shutdown.clone(),
-        activity: Arc::clone(&activity),
-    };
-    let mut pump = Pump::new((client, upstream), (observer, recorder), around);
-    let begun = pump.preload(&context.told, &context.behind);
-    drop((context.told, context.behind));
-    let why = match begun {
-        Ok(()) => relayed(&mut pump, &mut watch, &activity).await,
-        Err(end) => Why::Itself(end),
-    };
-    drop((context.key, watch));
-    Ended {
-        pump,
-        why,
-        connection,
-        server,
-        principal,
-        database_user: context.database_user,
-        upstream_key: context.upstream_key,
-        live: context.live,
-        last_record: context.last_record,
-        held: context.held,
-    }
+/// A session while it is relayed: all that it holds, once. Futures only refer to it, because each that held a part by
+/// value would have room for that part as long as the session lives.
+#[derive(Debug)]
+pub(crate) struct Relaying {
+    pump: Pump<Box<Stream<Socket>>, Box<Stream<Socket>>>,
+    watch: Watch,
+    activity: Arc<Activity>,
+    key: Registered,
+    told: Vec<u8>,
+    behind: Vec<u8>,
+    connection: Connection,
+    server: Arc<Document<DatabaseServer>>,
+    principal: PrincipalId,
+    database_user: String,
+    upstream_key: CancelKey,
+    live: Arc<LiveSession>,
+    last_record: LastRecord,
+    held: Held,
 }
 
-/// Whatever ends the session from our side goes before the bytes that have come meanwhile.
-async fn relayed(
-    pump: &mut Pump<Box<Stream<Socket>>, Box<Stream<Socket>>>,
-    watch: &mut Watch,
-    activity: &Activity,
-) -> Why {
-    let mut cause = Apart::new(watch.cause(activity));
-    let mut pumped = pin!(pump.run());
-    poll_fn(|context| {
-        if let Poll::Ready(cause) = cause.poll(context) {
-            return Poll::Ready(Why::Ours(cause));
+impl Relaying {
+    pub(crate) fn new(open: Open) -> Box<Self> {
+        let Open { client, upstream, context } = open;
+        let Context { connection, server, principal, database_user, watch, .. } = context;
+        let Context { observer, recorder, activity, key, upstream_key, told, behind, .. } = context;
+        let Context { live, last_record, held, .. } = context;
+        let around = Surroundings {
+            clock: connection.gateway.clock.clone(),
+            shutdown: connection.gateway.shutdown.clone(),
+            activity: Arc::clone(&activity),
+        };
+        let pump = Pump::new((client, upstream), (observer, recorder), around);
+        Box::new(Self {
+            pump,
+            watch,
+            activity,
+            key,
+            told,
+            behind,
+            connection,
+            server,
+            principal,
+            database_user,
+            upstream_key,
+            live,
+            last_record,
+            held,
+        })
+    }
+
+    /// Relays until one side ends or the session may live no longer. When this returns, not one byte is forwarded any
+    /// more, the cancel key is forgotten, and the session counts as told of every revision.
+    pub(crate) async fn run(self: Box<Self>) -> Box<Ended> {
+        let mut session = self;
+        let why = session.relayed().await;
+        session.ended(why)
+    }
+
+    /// Whatever ends the session from our side goes before the bytes that have come meanwhile.
+    async fn relayed(&mut self) -> Why {
+        let Self { pump, watch, activity, told, behind, .. } = self;
+        let begun = pump.preload(told, behind);
+        (*told, *behind) = (Vec::new(), Vec::new());
+        if let Err(end) = begun {
+            return Why::Itself(end);
         }
-        pumped.as_mut().poll(context).map(Why::Itself)
-    })
-    .await
+        let mut cause = Apart::new(watch.cause(activity));
+        let mut pumped = pin!(pump.run());
+        poll_fn(|context| {
+            if let Poll::Ready(cause) = cause.poll(context) {
+                return Poll::Ready(Why::Ours(cause));
+            }
+            pumped.as_mut().poll(context).map(Why::Itself)
+        })
+        .await
+    }
+
+    fn ended(self: Box<Self>, why: Why) -> Box<Ended> {
+        let Self { pump, watch, key, connection, server, principal, database_user, .. } = *self;
+        drop((key, watch));
+        Box::new(Ended {
+            pump,
+            why,
+            connection,
+            server,
+            principal,
+            database_user,
+            upstream_key: self.upstream_key,
+            live: self.live,
+            last_record: self.last_record,
+            held: self.held,
+        })
+    }
 }
 
 impl Socket {

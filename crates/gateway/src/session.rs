@@ -7,40 +7,48 @@ use std::time::Duration;
 
 use model::event::Actor;
 use model::{Principal, ServerName, SessionId, Timestamp, code};
+use tokio::sync::oneshot;
 
 use crate::dialect::First;
 use crate::listener::admission::Permit;
 use crate::listener::{Accepted, Door};
 use crate::outcome::{Denied, Stop};
-use crate::relay::{Open, Task};
-use crate::{Shared, authorise, cancel, dialect, end, identify, network, relay, tls, upstream};
+use crate::relay::{Open, Relaying, Task};
+use crate::{Shared, authorise, cancel, dialect, end, identify, network, tls, upstream};
 
 /// Serves one connection from accept to close.
 pub(crate) async fn serve(accepted: Accepted) {
     // Each part's memory is given back before the next begins: an idle session holds what the relay needs and no more.
+    let Some((session, over)) = Box::pin(begin(accepted)).await else { return };
+    if over.await.is_err() {
+        tracing::error!(%session, "the relay panicked, or its thread has ended; the session is over");
+    }
+}
+
+/// Up to one of the relay's threads, which also closes what it relayed; how its end is heard of. Nothing when there was
+/// no session.
+async fn begin(accepted: Accepted) -> Option<(SessionId, oneshot::Receiver<()>)> {
     match Box::pin(open(accepted)).await {
-        Ok(open) => relayed(open).await,
+        Ok(open) => {
+            let (relays, id) =
+                (open.context.connection.gateway.relays.clone(), open.context.connection.id);
+            return Some((id, relays.take(open)));
+        }
         Err(Stop::Refused(refused)) => Box::pin(end::refuse(*refused)).await,
         Err(Stop::Cancel(asked)) => Box::pin(cancel::serve(*asked)).await,
         Err(Stop::Silent(why)) => {
             tracing::debug!(why, "a connection ended before it was a session");
         }
     }
-}
-
-/// On one of the relay's threads, which also closes what it relayed.
-async fn relayed(open: Open) {
-    let (relays, id) = (open.context.connection.gateway.relays.clone(), open.context.connection.id);
-    if relays.take(open).await.is_err() {
-        tracing::error!(session = %id, "the relay panicked, or its thread has ended; the session is over");
-    }
+    None
 }
 
 /// The story's last part, as the relay's threads tell it.
 pub(crate) fn relay_and_close(open: Open) -> Task {
+    let session = Relaying::new(open);
     Box::pin(async move {
-        let ended = Box::pin(relay::run(open)).await;
-        Box::pin(end::close(ended)).await;
+        let ended = session.run().await;
+        Box::pin(end::close(*ended)).await;
     })
 }
 
