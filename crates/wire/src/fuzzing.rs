@@ -8,6 +8,8 @@ use crate::pg::statement::{Encoding, Statement, Tracker};
 use crate::pg::{Malformed, backend, error, frontend, sasl, startup};
 use crate::{proxy_protocol, sql};
 
+pub mod mysql;
+
 /// Any bytes as the first packet: never a panic, never a need beyond the limit, the same whether they come at once or
 /// one by one; what is understood is understood again when it is sent on.
 pub fn pg_startup(data: &[u8]) {

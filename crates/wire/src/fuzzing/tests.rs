@@ -8,7 +8,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn corpus() -> Vec<(PathBuf, Vec<u8>)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    recordings("tests/corpus")
+}
+
+pub(super) fn recordings(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -24,7 +28,7 @@ type Holds = fn(&[u8]);
 /// What fuzzing found worth keeping, and what must hold for it: a length of four bytes, an input, and so on.
 #[test]
 fn what_fuzzing_kept_still_holds() {
-    let targets: [(&str, Holds); 10] = [
+    let targets: [(&str, Holds); 15] = [
         ("pg_startup", pg_startup),
         ("pg_cancel", pg_cancel),
         ("pg_options", pg_options),
@@ -35,6 +39,11 @@ fn what_fuzzing_kept_still_holds() {
         ("pg_backend", pg_backend),
         ("pg_session", pg_session),
         ("pg_tracker", pg_tracker),
+        ("mysql_login", mysql::mysql_login),
+        ("mysql_frontend", mysql::mysql_frontend),
+        ("mysql_backend", mysql::mysql_backend),
+        ("mysql_session", mysql::mysql_session),
+        ("mysql_tracker", mysql::mysql_tracker),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     for (target, holds) in targets {
@@ -49,7 +58,7 @@ fn what_fuzzing_kept_still_holds() {
 }
 
 /// One direction of a recording.
-fn direction(mut recording: &[u8], wanted: u8) -> Vec<u8> {
+pub(super) fn direction(mut recording: &[u8], wanted: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Some((&[direction, a, b, c, d], rest)) = recording.split_first_chunk::<5>() {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;

@@ -139,7 +139,7 @@ pub fn response(payload: &[u8]) -> Result<HandshakeResponse<'_>, Malformed> {
     // Its last byte, when there is one; clients that claim the flag do not all send it.
     let zstd = has(Capabilities::ZSTD_COMPRESSION) && !reader.is_at_end();
     let zstd_level = if zstd { Some(reader.u8()?) } else { None };
-    reader.end()?;
+    // What follows is not looked at: servers do not either.
     Ok(HandshakeResponse {
         capabilities,
         packet_bytes_max,
@@ -195,7 +195,7 @@ impl HandshakeResponse<'_> {
             payload.extend_from_slice(self.attributes.0);
         }
         if has(Capabilities::ZSTD_COMPRESSION) {
-            payload.push(self.zstd_level.unwrap_or_default());
+            payload.extend(self.zstd_level);
         }
         Some(payload)
     }

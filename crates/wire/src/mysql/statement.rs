@@ -100,6 +100,10 @@ pub struct Tracker {
     last_number: u64,
     encoding: Encoding,
     database: Option<String>,
+    /// The server told of the character set in the answer that it gives.
+    character_set_told: bool,
+    /// Why the statement that was sent last to be prepared is not.
+    not_prepared: Option<ServerError>,
     rows_before: u64,
     mismatches: u64,
     status: Option<u16>,
@@ -258,6 +262,7 @@ impl Tracker {
         for change in done.changes() {
             match change {
                 Change::Variable { name: b"character_set_client", value } => {
+                    self.character_set_told = true;
                     self.character_set(&String::from_utf8_lossy(value));
                 }
                 Change::Database(name) => self.database_is(name),

@@ -48,7 +48,7 @@ fn a_response_that_is_cut_anywhere_is_refused_or_says_less_but_never_something_e
         assert!(b"orders".starts_with(database), "{database:?}");
     }
     let longer = [whole.as_slice(), b"x"].concat();
-    assert!(matches!(response(&longer), Err(Malformed::Body { .. })));
+    assert_eq!(response(&longer), response(&whole));
 }
 
 #[test]

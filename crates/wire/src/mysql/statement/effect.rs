@@ -2,7 +2,8 @@
 //! and the default database. Sessions that track their state are told by the server too.
 
 use super::{Encoding, Note, Pending, Tracker};
-use crate::mysql::frontend::{Body, Request};
+use crate::mysql::frontend::{Body, Execute, Request};
+use crate::mysql::statements::LAST;
 use crate::part::Part;
 use crate::sql::{self, Kind, Strings};
 
@@ -12,6 +13,8 @@ pub(super) enum Effect {
     None,
     /// A statement is prepared; an error means that it is not.
     Prepares,
+    /// What was prepared last is executed, perhaps before anyone knows whether it could be prepared.
+    ExecutesLast,
     /// The session begins anew.
     Resets,
     /// Texts are in another character set.
@@ -28,6 +31,7 @@ impl Effect {
         match (&request.body, request.command.code) {
             (Body::Query(query), _) => of_text(&query.text).unwrap_or(Self::None),
             (Body::Prepare(_), _) => Self::Prepares,
+            (Body::Execute(Execute { statement: LAST, .. }), _) => Self::ExecutesLast,
             (Body::Database(name), 0x02) => Self::Database(name.to_vec()),
             (_, 0x1f) => Self::Resets,
             _ => Self::None,
@@ -62,11 +66,16 @@ fn of_text(text: &Part<'_>) -> Option<Effect> {
         | ["set", "character", "set", name, ..]
         | ["set", "character_set_client", "=", name, ..]
         | ["set", "session" | "local", "character_set_client", "=", name, ..] => {
-            Some(Effect::CharacterSet(name.trim_matches(['\'', '"', '`']).to_owned()))
+            let name = name.trim_matches(['\'', '"', '`']);
+            let known = *words.last()? != "default" && name.starts_with(char::is_alphanumeric);
+            Some(Effect::CharacterSet(if known { name } else { "unknown" }.to_owned()))
         }
         _ => None,
     }
 }
+
+/// `ER_UNKNOWN_STMT_HANDLER`.
+const UNKNOWN_STATEMENT: u16 = 1243;
 
 impl Tracker {
     /// The answer to the oldest command is over, and it went well.
@@ -76,10 +85,13 @@ impl Tracker {
             return;
         };
         let progress = std::mem::take(&mut self.progress);
+        let told = std::mem::take(&mut self.character_set_told);
         let Pending { run, effect, .. } = front;
         match effect {
-            Effect::None | Effect::Prepares => {}
+            Effect::None | Effect::Prepares | Effect::ExecutesLast => {}
             Effect::Resets => self.statements.clear(),
+            // The server's own word counts for more.
+            Effect::CharacterSet(_) if told => {}
             Effect::CharacterSet(name) => self.character_set(&name),
             Effect::Database(name) => self.database_is(&name),
         }
@@ -94,14 +106,23 @@ impl Tracker {
         let mut progress = std::mem::take(&mut self.progress);
         let rows = rows.saturating_sub(self.rows_before);
         progress.rows = progress.rows.saturating_add(rows);
-        if front.effect == Effect::Prepares {
-            self.statements.refused();
-        }
-        progress.error = Some(super::ServerError {
+        self.character_set_told = false;
+        let error = super::ServerError {
             code: error.code,
             sqlstate: error.sqlstate().to_owned(),
             message: error.message(),
-        });
+        };
+        let cause = self.not_prepared.take();
+        progress.error = match front.effect {
+            Effect::Prepares => {
+                self.statements.refused();
+                self.not_prepared = Some(error);
+                return;
+            }
+            // What could not be prepared cannot be executed either; why is what counts.
+            Effect::ExecutesLast if error.code == UNKNOWN_STATEMENT && cause.is_some() => cause,
+            _ => Some(error),
+        };
         if let Some(run) = front.run {
             self.outcomes.push_back(progress.of(run, None));
         }
