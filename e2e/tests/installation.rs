@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
+use e2e::raw::Client;
 use serde_json::Value;
 use testkit::program::{self, Said};
-use testkit::stack::{ADMIN, Person, SERVER, Stack};
+use testkit::stack::{ADMIN, API, Credential, Person, SERVER, Stack};
 use testkit::wait;
 
 use crate::support::{assert_says, newcomer, own, shared, text};
@@ -159,6 +160,28 @@ fn monitoring_sees_health_readiness_and_figures() {
         figures.contains("portcullis_sessions_ended_total{reason=\"client\"} 1").then_some(figures)
     });
     assert_says(&figures, &["portcullis_statements_total 1", "# EOF"]);
+}
+
+#[test]
+fn the_figures_of_a_session_grow_while_it_lives() {
+    let stack = own();
+    let facts = &stack.facts;
+    let figures = || curl(&stack, "/metrics").expect_success().unwrap();
+    let bytes = |direction: &str| -> u64 {
+        let name = format!("portcullis_session_bytes_total{{direction=\"{direction}\"}} ");
+        let figures = figures();
+        figures.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+    };
+    let token = facts.api.token(Credential::Secret).unwrap();
+    let mut client = Client::open(&facts.reach, API, &token).unwrap();
+    let before = (bytes("in"), bytes("out"));
+    let sql = "select 'a query of its length'";
+    client.message(b'Q', format!("{sql}\0").as_bytes()).unwrap();
+    client.read_until(b'Z').unwrap();
+    assert_says(&figures(), &["portcullis_statements_total 1\n", "portcullis_sessions_open 1\n"]);
+    // Tag, length and the closing zero.
+    assert_eq!(bytes("in") - before.0, u64::try_from(sql.len() + 6).unwrap());
+    assert!(bytes("out") > before.1);
 }
 
 /// CVE-2026-7776 (handshakes that never end) and GHSA-78rf-vg74-7cr8 (a slow client holds the accept loop), on our own

@@ -142,7 +142,7 @@ pub(crate) async fn close(mut ended: Ended) {
     let statements = pump.observer.statements();
     let code = ending.refusal.as_ref().map(|refusal| refusal.code.id);
     last_record.write(ending.reason, code, statements);
-    gateway.metrics.ended(ending.reason, statements, pump.activity.bytes());
+    gateway.metrics.ended(ending.reason);
     let who = &pump.observer.subject().actor.name;
     info!(session = %connection.id, principal = who, reason = ending.reason, code, statements, "session ended");
 }

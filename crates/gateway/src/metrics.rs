@@ -31,6 +31,17 @@ pub(crate) struct Metrics {
     cut: Histogram,
 }
 
+/// What sessions count while they live: atomics that all of them share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Relayed {
+    /// To servers.
+    pub bytes_in: Counter,
+    /// To clients.
+    pub bytes_out: Counter,
+    /// Statements recorded.
+    pub statements: Counter,
+}
+
 /// A session counted as open until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenGauge(Gauge);
@@ -56,11 +67,10 @@ impl Metrics {
             ),
             bytes: registry.register(
                 "session_bytes",
-                "Bytes relayed in sessions that have ended, by `direction`",
+                "Bytes relayed, by `direction`",
                 Family::default(),
             ),
-            statements: registry
-                .counter("statements", "Statements recorded in sessions that have ended"),
+            statements: registry.counter("statements", "Statements recorded"),
             login: registry.register(
                 "login_seconds",
                 "From accept to open, by whom was waited for (`waited_for`)",
@@ -122,11 +132,15 @@ impl Metrics {
     }
 
     /// A session ended.
-    pub(crate) fn ended(&self, reason: &'static str, statements: u64, bytes: (u64, u64)) {
+    pub(crate) fn ended(&self, reason: &'static str) {
         self.ended.get_or_create(&[("reason", reason)]).inc();
-        self.statements.inc_by(statements);
-        self.bytes.get_or_create(&[("direction", "in")]).inc_by(bytes.0);
-        self.bytes.get_or_create(&[("direction", "out")]).inc_by(bytes.1);
+    }
+
+    /// What one more session counts in.
+    pub(crate) fn relayed(&self) -> Relayed {
+        let bytes = |direction| self.bytes.get_or_create(&[("direction", direction)]).clone();
+        let (bytes_in, bytes_out) = (bytes("in"), bytes("out"));
+        Relayed { bytes_in, bytes_out, statements: self.statements.clone() }
     }
 
     /// A session was cut so long after the cause.

@@ -271,6 +271,7 @@ impl Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Relayed;
     use crate::relay::State;
 
     fn at(seconds: i64) -> Timestamp {
@@ -290,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_stop_ends_quiet_sessions_at_once_and_all_others_when_the_time_is_over() {
-        let activity = Activity::since(at(0));
+        let activity = Activity::since(at(0), Relayed::default());
         let ends = |now, until| drained(&activity, until, at(now)).map(|cause| cause.kind);
         assert_eq!(ends(5, None), None);
         assert_eq!(ends(5, Some(at(10))), Some(Kind::Drain));

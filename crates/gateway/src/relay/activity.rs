@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use model::Timestamp;
 
+use crate::metrics::Relayed;
+
 /// What is going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -27,11 +29,13 @@ pub(crate) struct Activity {
     waiting: AtomicBool,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    /// What all sessions together have moved.
+    relayed: Relayed,
 }
 
 impl Activity {
     /// Nothing has happened since the session was opened.
-    pub(crate) fn since(opened_at: Timestamp) -> Self {
+    pub(crate) fn since(opened_at: Timestamp, relayed: Relayed) -> Self {
         Self {
             heard_at: AtomicI64::new(opened_at.micros()),
             running_since: AtomicI64::new(opened_at.micros()),
@@ -40,6 +44,7 @@ impl Activity {
             waiting: AtomicBool::new(true),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            relayed,
         }
     }
 
@@ -67,11 +72,20 @@ impl Activity {
     pub(crate) fn forwarded(&self, now: Timestamp, bytes: usize) {
         self.forwarded_at.store(now.micros(), Ordering::Relaxed);
         self.bytes_in.fetch_add(wide(bytes), Ordering::Relaxed);
+        self.relayed.bytes_in.inc_by(wide(bytes));
     }
 
     /// Bytes went to the client.
     pub(crate) fn answered(&self, bytes: usize) {
         self.bytes_out.fetch_add(wide(bytes), Ordering::Relaxed);
+        self.relayed.bytes_out.inc_by(wide(bytes));
+    }
+
+    /// Statements were recorded.
+    pub(crate) fn recorded(&self, statements: u64) {
+        if statements > 0 {
+            self.relayed.statements.inc_by(statements);
+        }
     }
 
     /// When either side last said something.

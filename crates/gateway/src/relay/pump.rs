@@ -222,8 +222,10 @@ where
         context: &mut Context<'_>,
     ) -> Result<(), End> {
         let now = self.clock.now();
+        let before = self.observer.statements();
         let understood = self.observer.inbound(bytes, now, observed);
         self.recorder.record(observed).map_err(End::Audit)?;
+        self.activity.recorded(self.observer.statements() - before);
         let done = understood.map_err(End::ClientUnobservable)?;
         self.activity.heard(now, self.observer.state());
         let (ready, rest) = bytes.split_at_checked(done).unwrap_or((bytes, &[]));

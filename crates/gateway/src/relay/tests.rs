@@ -22,6 +22,7 @@ use wire::pg::startup::Replication;
 
 use super::{Activity, End, Pump, Surroundings};
 use crate::end::LastRecord;
+use crate::metrics::Relayed;
 use crate::observe::{Observer, Subject};
 use crate::record::Recorder;
 
@@ -64,7 +65,7 @@ fn bench(audit: AuditSettings, buffer_bytes: usize) -> Bench {
     let (client, client_side) = tokio::io::duplex(buffer_bytes);
     let (server, server_side) = tokio::io::duplex(buffer_bytes);
     let around = Surroundings {
-        activity: Arc::new(Activity::since(clock.now())),
+        activity: Arc::new(Activity::since(clock.now(), Relayed::default())),
         shutdown: shutdown.clone(),
         clock,
     };

@@ -118,7 +118,7 @@ fn relayable(authorised: Authorised, opened: Opened) -> Result<Open, Stop> {
     let dialect::Started { connection, client, server_name: _, startup: _ } = started;
     let (gateway, session) = (Arc::clone(&connection.gateway), connection.id);
     let said = grant.notice.as_deref().filter(|_| grant.principal.kind == PrincipalKind::User);
-    let activity = Arc::new(Activity::since(at));
+    let activity = Arc::new(Activity::since(at, gateway.metrics.relayed()));
     let actor = Actor::from(&grant.principal);
     let latency = gateway.clock.now().since(connection.accepted_at);
     let context = Context {
