@@ -151,6 +151,7 @@ codes! {
     FILE_CONFLICT, "PC2024", "40001", 409, "files and a change made elsewhere disagree", "decide which is right; the message names the fields";
     RATE_LIMITED, "PC2025", "53400", 429, "too many requests from this address", "wait a little";
     CODE_USED, "PC2026", "28000", 401, "the authenticator's code was used before", "wait for the next code; each counts once";
+    SIGNING_KEY_MISSING, "PC2027", "58000", 503, "no key signs tokens now, so nobody can sign in", "an operator must restart the server, which makes the key; its log says why there is none";
 }
 
 #[cfg(test)]

@@ -1,24 +1,27 @@
 //! The last step of every grant: claims, signature, record on disk, answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use access::membership::active_groups;
 use access::token::DATABASE_AUDIENCE;
 use control::{Verb, Writing};
+use keys::TokenSigner;
 use model::event::{Actor, EventBody, Outcome};
 use model::kind::revocation::RevokedTokens;
 use model::{
-    ApplicationId, Principal, PrincipalId, Refusal, Snapshot, TenantId, Timestamp, TokenId,
+    ApplicationId, Code, Principal, PrincipalId, Refusal, Snapshot, TenantId, Timestamp, TokenId,
+    code,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::claims::{ClientProof, Grant, SignedIn, Subject};
 use crate::discovery::Version;
-use crate::failure::{Failure, USER_DISABLED};
+use crate::failure::{Failure, UNAVAILABLE, USER_DISABLED};
 use crate::request::Asker;
 use crate::scope::Asked;
-use crate::service::{Service, keys_failed, store_failed, unavailable};
+use crate::service::{Service, keys_failed, store_failed};
 use crate::tenant;
 use crate::token::Refused;
 
@@ -54,9 +57,10 @@ pub(crate) async fn issue(
     asker: &Asker,
     snapshot: &Snapshot,
 ) -> Result<Issued, Failure> {
+    let signer = signer(service)?;
     let grant = grant(service, &order, snapshot);
     service.record(event(&order, &grant, asker, snapshot)).await?;
-    sign(service, order, grant)
+    sign(&signer, order, grant)
 }
 
 /// Claims, records and signs: `claim` and the record are one write, so nothing is used up without a record and nothing
@@ -67,6 +71,7 @@ pub(crate) async fn issue_for(
     asker: &Asker,
     claim: impl FnOnce(&mut Writing<'_, '_>) -> Claimed + Send + 'static,
 ) -> Result<Issued, Refused> {
+    let signer = signer(service)?;
     let snapshot = service.snapshot();
     let grant = grant(service, &order, &snapshot);
     let event = event(&order, &grant, asker, &snapshot);
@@ -81,7 +86,7 @@ pub(crate) async fn issue_for(
     });
     let claimed = written.await.map_err(|refusal| Refused::from(store_failed(refusal)))?.value;
     claimed.map_err(Refused::recorded)?;
-    Ok(sign(service, order, grant)?)
+    Ok(sign(&signer, order, grant)?)
 }
 
 fn grant(service: &Service, order: &Order, snapshot: &Snapshot) -> Grant {
@@ -99,11 +104,16 @@ fn grant(service: &Service, order: &Order, snapshot: &Snapshot) -> Grant {
     }
 }
 
-fn sign(service: &Service, order: Order, grant: Grant) -> Result<Issued, Failure> {
-    let signer = service.state.keyring.signer().map_err(|error| {
-        tracing::error!(%error, "there is no key that signs tokens");
-        unavailable()
-    })?;
+/// Looked for before anything is used up or recorded.
+pub(crate) fn signer(service: &Service) -> Result<Arc<TokenSigner>, Failure> {
+    service.state.keyring.signer().map_err(|error| {
+        tracing::error!(%error, "there is no key that signs tokens: nothing is issued until a restart makes one");
+        let Code { id, title, remedy, .. } = code::SIGNING_KEY_MISSING;
+        Failure::new(&UNAVAILABLE, format!("{id}: {title}; {remedy}."))
+    })
+}
+
+fn sign(signer: &TokenSigner, order: Order, grant: Grant) -> Result<Issued, Failure> {
     let unsigned = |error| keys_failed(&error);
     let access_token = signer.sign_rs256(&grant.access()).map_err(unsigned)?;
     let identity = grant.identity(None);

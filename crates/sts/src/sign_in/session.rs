@@ -29,6 +29,10 @@ pub(super) struct Ask {
 pub(super) async fn sign_in(call: &Call<'_>, ask: Ask) -> Result<Value, Refused> {
     let service = call.service;
     let asked = asked(ask.scope.as_deref()).map_err(Refused::unreadable)?;
+    if issue::signer(service).is_err() {
+        let message = "no key signs tokens now, so nobody can sign in";
+        return Err(Refused::unreadable(Refusal::new(&code::SIGNING_KEY_MISSING, message)));
+    }
     let known = proof::key(call, ask.proof, STEP)?;
     let principal = known.principal.clone();
     let first = RefreshToken::first().map_err(|_| Refused::unreadable(unavailable()))?;

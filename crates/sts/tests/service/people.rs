@@ -319,3 +319,29 @@ async fn an_unknown_user_takes_about_as_long_as_a_wrong_key() {
     let ratio = known.as_secs_f64() / unknown.as_secs_f64();
     assert!((1.0 / 3.0..3.0).contains(&ratio), "{known:?} and {unknown:?}");
 }
+
+#[tokio::test]
+async fn without_a_signing_key_the_answer_says_so_and_uses_nothing_up() {
+    let sts = Sts::new().await;
+    let machine = Machine::enrolled(&sts, DEV).await;
+    let (id, secret) = sts.with_secret("orders-api").await;
+    // Longer than any key signs, and nothing has made the next one.
+    sts.forward(91 * 24 * 3600);
+    let (code, before) = (machine.code(), sts.sign_in_events());
+    let answer = machine.sign_in(&code, None).await;
+    assert_eq!(answer.problem(), (503, "PC2027".to_owned()));
+    let said = answer.json().to_string();
+    assert!(said.contains("no key signs tokens") && said.contains("restart"), "{said}");
+    let id = id.to_string();
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &id),
+        ("client_secret", &secret),
+        ("scope", DATABASE_SCOPE),
+    ];
+    let answer = sts.token(&fields).await;
+    assert_eq!(answer.refusal().1, "temporarily_unavailable");
+    let said = answer.json().to_string();
+    assert!(said.contains("PC2027") && said.contains("restart"), "{said}");
+    assert_eq!(sts.sign_in_events(), before, "nothing was tried, so nothing is used up");
+}
