@@ -232,6 +232,7 @@ fn too_many_strangers_from_one_address_are_turned_away_with_the_reason() {
     wait::pause(Duration::from_millis(300));
     let said = facts.reach.psql("orders-api", "pct_x", "select 1").unwrap();
     assert_eq!(said.code, 2, "{said}");
+    assert_says(&said.stderr, &["FATAL", "PC1004", "without a credential"]);
     drop(silent);
     wait::until(Duration::from_secs(10), "room for others", || {
         facts.api.psql("select 1").unwrap().ok().then_some(())

@@ -93,7 +93,7 @@ pub(crate) async fn run(listener: TcpListener, door: Arc<Door>, gateway: Arc<Sha
     }
 }
 
-/// Gives the connection a place and a task, or closes it.
+/// Gives the connection a place and a task; where there is none, a few are told so, and all others are closed.
 fn take(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, gateway: &Arc<Shared>) {
     let source = peer.ip().to_canonical();
     let permit = match place(source, door, gateway) {
@@ -101,7 +101,8 @@ fn take(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, gateway: &Arc<Sha
         Err(full) => {
             gateway.metrics.turned_away(full);
             info!(listener = door.name, %source, reason = %full, "connection turned away");
-            return;
+            let Some(permit) = gateway.admission.tell(source, full) else { return };
+            permit
         }
     };
     if let Err(error) = tune(&stream) {

@@ -12,7 +12,7 @@ use crate::listener::{self, Accepted};
 use crate::outcome::Stop;
 use crate::tls;
 
-/// How long a connection that reaches no server may take to be told so.
+/// How long a connection that reaches no server, or finds no place, may take to be told so.
 const TURN_AWAY_WITHIN: Duration = Duration::from_secs(2);
 
 /// A connection whose server is known, and which may reach it.
@@ -30,19 +30,36 @@ pub(crate) async fn admit(accepted: Accepted) -> Result<Accepted, Stop> {
     let connection = &accepted.connection;
     let snapshot = connection.gateway.snapshots.load();
     let listener = &connection.door.name;
+    let full = connection.permit.full();
     match access::network::listener_allows(listener, connection.source, &snapshot) {
-        Ok(()) => Ok(accepted),
-        Err(refusal) => Err(turn_away(accepted, refusal).await),
+        Ok(()) => match full {
+            None => Ok(accepted),
+            Some(full) => {
+                let refusal = Refusal::new(&code::TOO_MANY_CONNECTIONS, full.to_string());
+                Err(turn_away(accepted, refusal, Cancels::Served).await)
+            }
+        },
+        Err(refusal) => Err(turn_away(accepted, refusal, Cancels::Ignored).await),
     }
+}
+
+/// What becomes of a cancel request of a connection that is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cancels {
+    /// It reaches no server.
+    Ignored,
+    /// It needs no place, and may be what makes one.
+    Served,
 }
 
 /// The verdict stands before a byte is read. Clients show a reason only when it comes inside TLS, so they are let that
 /// far, shortly, and no further: nothing that they say is looked at.
-async fn turn_away(mut accepted: Accepted, refusal: Refusal) -> Stop {
+async fn turn_away(mut accepted: Accepted, refusal: Refusal, cancels: Cancels) -> Stop {
     let connection = &mut accepted.connection;
     connection.deadline = connection.gateway.clock.now().plus(TURN_AWAY_WITHIN);
     let hello = match dialect::first(accepted).await {
         Ok(First::Tls(hello)) => hello,
+        Ok(First::Cancel(asked)) if cancels == Cancels::Served => return Stop::Cancel(asked),
         Ok(First::Cancel(_)) => {
             return Stop::Silent("a cancel request from an address that reaches no server");
         }

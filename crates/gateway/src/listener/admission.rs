@@ -16,6 +16,11 @@ use tokio::sync::Notify;
 const STRANGER_FOR: Duration = Duration::from_secs(2);
 /// Connections beyond the bound that were told to make room and have not gone yet.
 const LEAVING_MAX: u32 = 64;
+/// Connections for which there is no place, and which are told so, at a time; all others are closed at once: telling
+/// every one of a flood would be the flood.
+const TOLD_MAX: usize = 16;
+/// Of those, connections of one source.
+const TOLD_OF_ONE_MAX: usize = 4;
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +63,8 @@ struct Counts {
     sources: HashMap<IpAddr, Source>,
     /// Without a credential yet, oldest first.
     strangers: BTreeMap<u64, Stranger>,
+    /// Whose connections are being told that there is no place.
+    told: Vec<IpAddr>,
     entered: u64,
 }
 
@@ -90,7 +97,16 @@ pub(crate) struct Permit {
     source: Option<IpAddr>,
     authenticated: bool,
     number: u64,
-    _door: tokio::sync::OwnedSemaphorePermit,
+    place: Place,
+}
+
+/// What a permit holds.
+#[derive(Debug)]
+enum Place {
+    /// One of the gateway's places, and one of its listener's.
+    Taken { _door: tokio::sync::OwnedSemaphorePermit },
+    /// None: its client is told why, and no more.
+    Told(Full, IpAddr),
 }
 
 impl Admission {
@@ -118,7 +134,22 @@ impl Admission {
         counts.strangers.insert(number, Stranger { since: now, makes_room: Arc::default() });
         drop(counts);
         let admission = Arc::clone(self);
-        Ok(Permit { admission, source: None, authenticated: false, number, _door: door })
+        let place = Place::Taken { _door: door };
+        Ok(Permit { admission, source: None, authenticated: false, number, place })
+    }
+
+    /// For a connection that found no place: long enough to say so, while there are few of them.
+    pub(crate) fn tell(self: &Arc<Self>, source: IpAddr, full: Full) -> Option<Permit> {
+        let key = bucket(source);
+        let mut counts = self.counts();
+        let of_one = counts.told.iter().filter(|told| **told == key).count();
+        if counts.told.len() >= TOLD_MAX || of_one >= TOLD_OF_ONE_MAX {
+            return None;
+        }
+        counts.told.push(key);
+        drop(counts);
+        let (admission, place) = (Arc::clone(self), Place::Told(full, key));
+        Some(Permit { admission, source: None, authenticated: false, number: 0, place })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -129,6 +160,9 @@ impl Admission {
 impl Permit {
     /// Counts the connection to its source; once for each permit.
     pub(crate) fn count_source(&mut self, source: IpAddr) -> Result<(), Full> {
+        if self.full().is_some() {
+            return Ok(());
+        }
         let (bounds, key) = (self.admission.bounds, bucket(source));
         let mut counts = self.admission.counts();
         let (connections, unauthenticated) = counts
@@ -147,6 +181,14 @@ impl Permit {
         drop(counts);
         self.source = Some(key);
         Ok(())
+    }
+
+    /// Why there is no place for the connection, when there is none.
+    pub(crate) fn full(&self) -> Option<Full> {
+        match self.place {
+            Place::Taken { .. } => None,
+            Place::Told(full, _) => Some(full),
+        }
     }
 
     /// Notified when the connection must make room, which it need not any more once it has shown a credential.
@@ -180,7 +222,14 @@ impl Drop for Permit {
         self.authenticated();
         self.release(|held| held.connections = held.connections.saturating_sub(1));
         let mut counts = self.admission.counts();
-        counts.total = counts.total.saturating_sub(1);
+        match self.place {
+            Place::Taken { .. } => counts.total = counts.total.saturating_sub(1),
+            Place::Told(_, source) => {
+                if let Some(told) = counts.told.iter().position(|told| *told == source) {
+                    counts.told.swap_remove(told);
+                }
+            }
+        }
     }
 }
 
@@ -266,6 +315,24 @@ mod tests {
         assert!(Arc::clone(&places).try_acquire_owned().is_err());
         drop(permit);
         assert_eq!(places.available_permits(), 1);
+    }
+
+    #[test]
+    fn few_are_told_that_there_is_no_place_and_fewer_of_one_source() {
+        let admission = Admission::new(BOUNDS);
+        let tell = |source: String| admission.tell(source.parse().unwrap(), Full::Gateway);
+        let mut told: Vec<Permit> =
+            (0..TOLD_OF_ONE_MAX).map(|host| tell(format!("2001:db8::{host:x}")).unwrap()).collect();
+        assert!(tell("2001:db8::ffff".to_owned()).is_none());
+        let others = TOLD_OF_ONE_MAX..TOLD_MAX;
+        told.extend(others.map(|host| tell(format!("192.0.2.{host}")).unwrap()));
+        assert!(tell("192.0.2.200".to_owned()).is_none());
+        assert_eq!(told.first().unwrap().full(), Some(Full::Gateway));
+        assert_eq!(admission.counts().total, 0);
+        told.truncate(1);
+        assert!(tell("192.0.2.200".to_owned()).is_some());
+        drop(told);
+        assert!(admission.counts().told.is_empty());
     }
 
     #[test]
