@@ -324,9 +324,9 @@ async fn an_unknown_user_takes_about_as_long_as_a_wrong_key() {
 async fn without_a_signing_key_the_answer_says_so_and_uses_nothing_up() {
     let sts = Sts::new().await;
     let machine = Machine::enrolled(&sts, DEV).await;
-    let (id, secret) = sts.with_secret("orders-api").await;
     // Longer than any key signs, and nothing has made the next one.
     sts.forward(91 * 24 * 3600);
+    let (id, secret) = sts.with_secret("orders-api").await;
     let (code, before) = (machine.code(), sts.sign_in_events());
     let answer = machine.sign_in(&code, None).await;
     assert_eq!(answer.problem(), (503, "PC2027".to_owned()));
