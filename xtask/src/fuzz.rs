@@ -98,9 +98,12 @@ fn fuzz(target: &str, bound: Bound<'_>) -> Result<u64> {
     };
     let mut command = cargo_fuzz();
     command.args(["run", "--sanitizer", "none", target]).arg(&found);
-    if target == "pg_session" {
-        command.arg(shell::checkout().join("crates/wire/tests/corpus"));
-    }
+    let recorded = match target {
+        "pg_session" => Some("crates/wire/tests/corpus"),
+        "mysql_session" => Some("crates/wire/tests/corpus/mysql"),
+        _ => None,
+    };
+    command.args(recorded.map(|folder| shell::checkout().join(folder)));
     let length = format!("-max_len={INPUT_BYTES_MAX}");
     command.args(["--", &bound, &length, "-timeout=10", "-print_final_stats=1"]);
     let mut child = command.stderr(Stdio::piped()).spawn().context("cannot run cargo")?;

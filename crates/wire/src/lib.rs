@@ -16,5 +16,6 @@ pub mod mysql;
 mod part;
 pub mod pg;
 pub mod proxy_protocol;
+mod reader;
 pub mod sql;
 mod value;

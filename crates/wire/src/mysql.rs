@@ -9,7 +9,7 @@
 pub mod authentication;
 pub mod backend;
 pub mod capabilities;
-mod capture;
+pub(crate) mod capture;
 mod charset;
 pub mod command;
 pub mod error;

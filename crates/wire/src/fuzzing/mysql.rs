@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{Fed, feed};
+use crate::mysql::capture::{Capture, Long};
 use crate::mysql::command::Treatment;
 use crate::mysql::handshake::{First, first, response};
 use crate::mysql::packet::{self, encode};
-use crate::mysql::statement::{Encoding, Outcome, Statement, Tracker};
+use crate::mysql::statement::{Encoding, Given, Outcome, Statement, Tracker};
 use crate::mysql::statements::LAST;
 use crate::mysql::{Capabilities, Malformed, authentication, backend, error, frontend, greeting};
 
@@ -116,6 +117,63 @@ pub fn mysql_frontend(data: &[u8]) {
         (messages, copied, malformed)
     };
     assert_eq!(messages(0), messages(seed));
+}
+
+/// Any bytes as the body of a command that may be long: what is understood of it when it streams, in pieces of any
+/// length, is what is understood of it when it is held.
+pub fn mysql_capture(data: &[u8]) {
+    let (&[seed, bits, parameters, choice], body) =
+        data.split_first_chunk::<4>().unwrap_or((&[0; 4], data));
+    let codes = [0x03, 0x16, 0x17, 0x18, 0xfa];
+    let code = codes.get(usize::from(choice) % codes.len()).copied().unwrap_or_default();
+    let Some(long) = Long::of(code) else { return };
+    let streamed = |seed| {
+        let mut tracker = prepared(parameters);
+        let mut capture = Capture::new(long, agreed(bits));
+        let mut next = super::pieces(seed);
+        let mut rest = body;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at_checked(next()).unwrap_or((rest, &[]));
+            capture.push(piece, tracker.statements());
+            rest = after;
+        }
+        let captured = capture.finish(tracker.statements());
+        Seen::of(&captured.body())
+    };
+    let seen = streamed(seed);
+    assert_eq!(seen, streamed(0));
+    let mut tracker = prepared(parameters);
+    let command = crate::mysql::command::command(code);
+    if let Ok(held) = frontend::parse(command, body, agreed(bits), tracker.statements()) {
+        assert_eq!(seen, Seen::of(&held));
+    }
+}
+
+/// What a body says, up to the first value that is not understood: where that begins is for each to say.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    fixed: String,
+    values: Vec<String>,
+}
+
+impl Seen {
+    fn of(body: &frontend::Body<'_>) -> Self {
+        let (fixed, values) = match body {
+            frontend::Body::Query(query) => (format!("{:?}", query.text), &query.attributes),
+            frontend::Body::Execute(execute) => {
+                (format!("{} {}", execute.statement, execute.flags), &execute.values)
+            }
+            other => (format!("{other:?}"), &NOTHING),
+        };
+        let (mut all, mut understood) = (Vec::new(), true);
+        values.for_each(|value| {
+            understood &= !matches!(value.given, Given::NotUnderstood(_));
+            if understood {
+                all.push(format!("{value:?}"));
+            }
+        });
+        Self { fixed, values: all }
+    }
 }
 
 /// A message with its values.

@@ -28,7 +28,7 @@ type Holds = fn(&[u8]);
 /// What fuzzing found worth keeping, and what must hold for it: a length of four bytes, an input, and so on.
 #[test]
 fn what_fuzzing_kept_still_holds() {
-    let targets: [(&str, Holds); 15] = [
+    let targets: [(&str, Holds); 16] = [
         ("pg_startup", pg_startup),
         ("pg_cancel", pg_cancel),
         ("pg_options", pg_options),
@@ -41,6 +41,7 @@ fn what_fuzzing_kept_still_holds() {
         ("pg_tracker", pg_tracker),
         ("mysql_login", mysql::mysql_login),
         ("mysql_frontend", mysql::mysql_frontend),
+        ("mysql_capture", mysql::mysql_capture),
         ("mysql_backend", mysql::mysql_backend),
         ("mysql_session", mysql::mysql_session),
         ("mysql_tracker", mysql::mysql_tracker),

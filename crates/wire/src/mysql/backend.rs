@@ -159,7 +159,7 @@ impl Scanner {
             answering.take_next(header)?;
             return Ok(Found::Passes(HEADER_BYTES));
         }
-        let first = rest.get(HEADER_BYTES).copied();
+        let first = first_byte(rest, header);
         if first.is_none() && header.length > 0 {
             return Ok(Found::Needs(HEADER_BYTES.saturating_add(1)));
         }
@@ -177,7 +177,7 @@ impl Scanner {
         expected: Option<Expected>,
     ) -> Result<Step<'a>, Malformed> {
         self.ended = Vec::new();
-        self.answering.expect(header, rest.get(HEADER_BYTES).copied(), expected)?;
+        self.answering.expect(header, first_byte(rest, header), expected)?;
         if header.total() > HOLD_BYTES_MAX {
             // The header passes by itself; the payload follows as a long packet, whatever has arrived of it.
             self.answering.begin_long(header)?;
@@ -216,4 +216,9 @@ impl Scanner {
         let message = self.answering.message(sequence, &self.ended, expected)?;
         Ok(message.map_or(Step::Pass { length }, |message| Step::Message { length, rows, message }))
     }
+}
+
+/// The first byte of a packet's payload: of an empty one there is none, whatever follows it.
+fn first_byte(rest: &[u8], header: Header) -> Option<u8> {
+    rest.get(HEADER_BYTES).copied().filter(|_| header.length > 0)
 }

@@ -12,7 +12,7 @@ use crate::part::{Collector, Kept};
 
 /// Which commands may be longer than what is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Long {
+pub(crate) enum Long {
     Query,
     Prepare,
     Execute,
@@ -21,7 +21,7 @@ pub(super) enum Long {
 }
 
 impl Long {
-    pub(super) fn of(code: u8) -> Option<Self> {
+    pub(crate) fn of(code: u8) -> Option<Self> {
         match code {
             0x03 => Some(Self::Query),
             0x16 => Some(Self::Prepare),
@@ -34,7 +34,7 @@ impl Long {
 }
 
 /// Understands one long command; its code is not part of what is pushed.
-pub(super) struct Capture {
+pub(crate) struct Capture {
     long: Long,
     capabilities: Capabilities,
     phase: Phase,
@@ -71,7 +71,7 @@ impl std::fmt::Debug for Capture {
 
 /// What was kept of a long command.
 #[derive(Debug)]
-pub(super) struct Captured {
+pub(crate) struct Captured {
     long: Long,
     statement: u32,
     flags: u16,
@@ -82,7 +82,7 @@ pub(super) struct Captured {
 }
 
 impl Captured {
-    pub(super) fn body(&self) -> Body<'_> {
+    pub(crate) fn body(&self) -> Body<'_> {
         let values = self.values.as_ref().map_or(Values::NONE, Streamed::values);
         let Self { statement, flags, .. } = *self;
         match self.long {
@@ -103,7 +103,7 @@ impl Captured {
 const FIRST_LOOK: usize = 64;
 
 impl Capture {
-    pub(super) fn new(long: Long, capabilities: Capabilities) -> Self {
+    pub(crate) fn new(long: Long, capabilities: Capabilities) -> Self {
         let attributes = capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
         let phase = match long {
             Long::Query if !attributes => Phase::Text(Collector::new(SQL_BYTES_MAX)),
@@ -117,7 +117,7 @@ impl Capture {
     }
 
     /// Takes the next piece of the body.
-    pub(super) fn push(&mut self, piece: &[u8], statements: &mut Statements) {
+    pub(crate) fn push(&mut self, piece: &[u8], statements: &mut Statements) {
         match &mut self.phase {
             Phase::Head { bytes, retry, .. } => {
                 bytes.extend_from_slice(piece);
@@ -210,7 +210,7 @@ impl Capture {
     }
 
     /// The whole body has been pushed.
-    pub(super) fn finish(mut self, statements: &mut Statements) -> Captured {
+    pub(crate) fn finish(mut self, statements: &mut Statements) -> Captured {
         if matches!(self.phase, Phase::Head { .. }) {
             self.look(statements, Look::Last);
         }

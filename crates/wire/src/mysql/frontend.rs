@@ -305,7 +305,7 @@ impl Scanner {
 }
 
 /// What follows the code of a whole command.
-fn parse<'a>(
+pub(crate) fn parse<'a>(
     command: &'static Command,
     body: &'a [u8],
     capabilities: Capabilities,

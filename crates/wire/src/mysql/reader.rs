@@ -1,41 +1,18 @@
-//! A cursor over one message's body. Every read is checked; nothing is copied. Numbers are little-endian.
+//! Numbers and strings in a packet's payload, as MySQL writes them: the lowest byte first.
 
 use super::Malformed;
+use crate::reader::{self, Broken};
 
-/// What is left of one body.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reader<'a> {
-    rest: &'a [u8],
-    message: &'static str,
+/// What is left of one payload.
+pub(crate) type Reader<'a> = reader::Reader<'a, Malformed>;
+
+impl From<Broken> for Malformed {
+    fn from(Broken { message, what }: Broken) -> Self {
+        Self::Body { message, what }
+    }
 }
 
-impl<'a> Reader<'a> {
-    pub(crate) fn new(message: &'static str, body: &'a [u8]) -> Self {
-        Self { rest: body, message }
-    }
-
-    pub(crate) fn malformed(&self, what: &'static str) -> Malformed {
-        Malformed::Body { message: self.message, what }
-    }
-
-    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) =
-            self.rest.split_at_checked(length).ok_or_else(|| self.malformed("it ends early"))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (taken, rest) =
-            self.rest.split_first_chunk::<N>().ok_or_else(|| self.malformed("it ends early"))?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
+impl<'a> reader::Reader<'a, Malformed> {
     pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
         self.array().map(u16::from_le_bytes)
     }
@@ -63,32 +40,16 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    /// Bytes up to a NUL, which is consumed and not returned.
-    pub(crate) fn cstring(&mut self) -> Result<&'a [u8], Malformed> {
-        let end = self
-            .rest
-            .iter()
-            .position(|byte| *byte == 0)
-            .ok_or_else(|| self.malformed("a string has no end"))?;
-        let text = self.take(end)?;
-        self.take(1)?;
-        Ok(text)
-    }
-
-    /// As [`cstring`](Self::cstring), of a string that may end with the packet.
+    /// As `cstring`, of a string that may end with the packet.
     pub(crate) fn last_cstring(&mut self) -> &'a [u8] {
-        self.cstring().unwrap_or_else(|_| std::mem::take(&mut self.rest))
-    }
-
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.rest
+        let rest = self.rest();
+        self.cstring().unwrap_or_else(|_| {
+            *self = Self::new("", &[]);
+            rest
+        })
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    pub(crate) fn end(&self) -> Result<(), Malformed> {
-        if self.rest.is_empty() { Ok(()) } else { Err(self.malformed("bytes follow its end")) }
+        self.rest().is_empty()
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::limits::{STATEMENTS_MAX, VALUE_BYTES_MAX};
 use super::placeholders::{Backslash, placeholders};
 use super::statement::LimitExceeded;
-use super::values::{Layout, Types};
+use super::values::{Layout, LongData, Types};
 use crate::budget::{Budget, Charge};
 use crate::part::{Collector, Kept, Part};
 use crate::value::Encoding;
@@ -196,9 +196,13 @@ impl Statements {
             let text = entry.prepared.text.part();
             text.is_whole().then(|| placeholders(text.start, backslash))?
         };
+        let types = Arc::clone(&entry.types);
+        if entry.long.is_empty() {
+            return Some(Layout { count, types, long: LongData::default() });
+        }
         let long = std::mem::take(&mut entry.long);
         let long = long.into_iter().map(|(parameter, sent)| (parameter, sent.data.finish()));
-        Some(Layout { count, types: Arc::clone(&entry.types), long: long.collect() })
+        Some(Layout { count, types, long: long.collect() })
     }
 
     /// An execute gave types.

@@ -3,15 +3,29 @@
 #[cfg(test)]
 mod authentication;
 #[cfg(test)]
+mod backend;
+#[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod capabilities;
 #[cfg(test)]
+mod command;
+#[cfg(test)]
 mod error;
+#[cfg(test)]
+mod frontend;
 #[cfg(test)]
 mod greeting;
 #[cfg(test)]
 mod handshake;
 #[cfg(test)]
 mod packet;
+#[cfg(test)]
+mod session;
+#[cfg(test)]
+mod statement;
+#[cfg(test)]
+mod value;
 
 #[cfg(test)]
 /// Bytes from hexadecimal digits; spaces are for people.

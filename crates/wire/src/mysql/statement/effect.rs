@@ -47,8 +47,8 @@ fn of_text(text: &Part<'_>) -> Option<Effect> {
         let digits = run.iter().take_while(|byte| byte.is_ascii_digit()).count();
         run.get(digits..).unwrap_or_default().trim_ascii_start()
     });
-    let verb = start.get(..4)?.to_ascii_lowercase();
-    if start.len() > TEXT_BYTES_MAX || !matches!(verb.as_slice(), b"use " | b"use`" | b"set ") {
+    let verb = start.first_chunk::<4>()?.map(|byte| byte.to_ascii_lowercase());
+    if start.len() > TEXT_BYTES_MAX || !matches!(&verb, b"use " | b"use`" | b"set ") {
         return None;
     }
     let text = String::from_utf8_lossy(start);
