@@ -132,6 +132,7 @@ impl Log {
 
 fn unknown_outcome((session, number): (SessionId, u64)) -> EventBody {
     EventBody::StatementOutcome(Box::new(StatementOutcome {
+        mysql: None,
         session,
         number,
         tags: Vec::new(),

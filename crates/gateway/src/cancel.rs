@@ -20,6 +20,8 @@ use crate::listener::budget::Budgets;
 use crate::outcome::Client;
 use crate::session::Connection;
 
+pub(crate) mod threads;
+
 /// Wrong keys that one address may send in a minute.
 const WRONG_KEYS_MAX: u32 = 10;
 /// Ended sessions whose keys are still known as theirs.

@@ -2,19 +2,31 @@
 //! how a refusal, a notice and a cut are spelled. Everything else in this crate is the same for every protocol.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::cancel::Asked;
+use model::kind::server::{DatabaseServer, Engine};
+use model::{Document, Refusal};
+use runtime::Secret;
+use runtime::config::Protocol;
+use tokio::net::TcpStream;
+
+use crate::cancel::{Asked, Registered};
+use crate::listener::Accepted;
+use crate::observe;
+use crate::outcome::{Denied, Stop};
 use crate::session::Connection;
-use crate::tls::{Hello, Stream};
+use crate::tls::{Hello, Secured, Stream};
+use crate::upstream::Dialled;
 
+mod mysql;
 mod pg;
 
-pub(crate) use pg::cancel::{cancel_upstream, request_tls};
-pub(crate) use pg::credential::{ask_credential, credential_refused, newest};
-pub(crate) use pg::first::first;
-pub(crate) use pg::login::{Login, log_in};
-pub(crate) use pg::say::{notice, refusal};
-pub(crate) use pg::start::start;
+pub(crate) use mysql::greetings::Greetings;
+pub(crate) use mysql::login::greeting as mysql_greeting;
+pub(crate) use mysql::say::refusal as mysql_refusal;
+#[cfg(any(test, fuzzing))]
+pub(crate) use pg::login::log_in as pg_log_in;
+pub(crate) use pg::say::{notice, refusal as pg_refusal};
 
 /// What a connection is for, before TLS.
 #[derive(Debug)]
@@ -43,22 +55,258 @@ pub(crate) struct Started {
 pub(crate) struct Startup {
     /// As whom.
     pub user: String,
-    /// Which database.
+    /// Which database; with MySQL perhaps none.
     pub database: String,
     /// As the client names itself.
     pub application_name: Option<String>,
     /// Whether the replication protocol is asked for.
     pub replication: bool,
     /// As it was said.
-    pub packet: wire::pg::startup::Startup,
+    pub packet: Packet,
+}
+
+/// What a client said of what it wants.
+#[derive(Clone, Debug)]
+pub(crate) enum Packet {
+    /// A start-up message.
+    PostgreSql(wire::pg::startup::Startup),
+    /// A handshake response.
+    MySql(Box<mysql::start::Response>),
+}
+
+/// How far the opening of a connection has come, where a protocol must know.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// PostgreSQL does not.
+    PostgreSql,
+    /// MySQL counts packets, and says first what it offers.
+    MySql(mysql::Opening),
+}
+
+impl Opening {
+    /// Of a connection that has just come.
+    pub(crate) fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::PostgreSql => Self::PostgreSql,
+            Protocol::MySql => Self::MySql(mysql::Opening::default()),
+        }
+    }
+
+    /// The number of our next packet to the client.
+    pub(crate) fn sequence(&self) -> u8 {
+        match self {
+            Self::PostgreSql => 0,
+            Self::MySql(opening) => opening.sequence,
+        }
+    }
+}
+
+/// What is said to a server before TLS begins, and to be agreed on there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wish {
+    /// SSLRequest.
+    PostgreSql,
+    /// What the client has agreed on, of which the server must speak all.
+    MySql(mysql::login::Wish),
+}
+
+/// What a server said before TLS began.
+#[derive(Clone, Debug)]
+pub(crate) enum Greeted {
+    /// That it speaks TLS.
+    PostgreSql,
+    /// Its greeting.
+    MySql(Box<mysql::login::Greeted>),
+}
+
+/// What the server said while it let us in.
+#[derive(Debug)]
+pub(crate) enum Login {
+    /// PostgreSQL.
+    PostgreSql(pg::login::Login),
+    /// MySQL.
+    MySql(mysql::login::Login),
+}
+
+/// Reads until TLS begins or a cancel request is whole.
+pub(crate) async fn first(accepted: Accepted) -> Result<First, Stop> {
+    match accepted.connection.opening {
+        Opening::PostgreSql => pg::first::first(accepted).await,
+        Opening::MySql(_) => mysql::first::first(accepted).await,
+    }
+}
+
+/// Reads what the client wants, inside TLS, and refuses what may not be asked for.
+pub(crate) async fn start(secured: Secured) -> Result<Started, Stop> {
+    match secured.connection.opening {
+        Opening::PostgreSql => pg::start::start(secured).await,
+        Opening::MySql(_) => mysql::start::start(secured).await,
+    }
+}
+
+/// Asks for the credential and reads it.
+pub(crate) async fn ask_credential(
+    started: Started,
+    server: &Document<DatabaseServer>,
+) -> Result<(Started, Secret<Vec<u8>>), Stop> {
+    match &started.startup.packet {
+        Packet::PostgreSql(_) => pg::credential::ask_credential(started, server).await,
+        Packet::MySql(_) => mysql::credential::ask_credential(started).await,
+    }
+}
+
+/// What is told to a client whose credential does not hold.
+pub(crate) async fn credential_refused(started: &mut Started, denied: Denied) -> Denied {
+    match &started.startup.packet {
+        Packet::PostgreSql(_) => pg::credential::credential_refused(started, denied).await,
+        Packet::MySql(_) => denied,
+    }
+}
+
+/// How a client that has no session is told why.
+pub(crate) fn refusal(refusal: &Refusal, connection: &Connection) -> Vec<u8> {
+    match &connection.opening {
+        Opening::PostgreSql => pg_refusal(refusal, connection.id),
+        Opening::MySql(opening) => mysql_refusal(refusal, opening.sequence),
+    }
+}
+
+impl Wish {
+    /// Of someone who only wants to see who answers.
+    pub(crate) fn anything(server: &Document<DatabaseServer>) -> Self {
+        match server.spec.engine {
+            Engine::PostgreSql => Self::PostgreSql,
+            Engine::MySql => Self::MySql(mysql::login::Wish::anything()),
+        }
+    }
+
+    /// Of a client.
+    pub(crate) fn of(startup: &Startup) -> Self {
+        match &startup.packet {
+            Packet::PostgreSql(_) => Self::PostgreSql,
+            Packet::MySql(response) => Self::MySql(response.wish()),
+        }
+    }
+}
+
+/// Asks the server to cancel what a backend runs, from outside of its session.
+pub(crate) async fn cancel_upstream(
+    server: &Document<DatabaseServer>,
+    key: &CancelKey,
+) -> Result<(), Denied> {
+    match server.spec.engine {
+        Engine::PostgreSql => pg::cancel::cancel_upstream(server, key).await,
+        Engine::MySql => {
+            let message = "MySQL's protocol has no cancel requests";
+            Err(Denied::new(&model::code::UPSTREAM_REFUSED, message))
+        }
+    }
+}
+
+/// Asks the server for TLS; a refusal is never taken as leave to go on in plain text.
+pub(crate) async fn request_tls(stream: &mut TcpStream, wish: Wish) -> Result<Greeted, Denied> {
+    match wish {
+        Wish::PostgreSql => {
+            pg::cancel::request_tls(stream).await?;
+            Ok(Greeted::PostgreSql)
+        }
+        Wish::MySql(wish) => {
+            let greeted = mysql::login::request_tls(stream, wish).await?;
+            Ok(Greeted::MySql(Box::new(greeted)))
+        }
+    }
+}
+
+/// Logs in to the server as the person. Packets for the client begin with this number.
+pub(crate) async fn log_in(
+    dialled: &mut Dialled,
+    (startup, sequence): (&Startup, u8),
+    (server, user): (&Document<DatabaseServer>, &str),
+) -> Result<Login, Denied> {
+    match (&startup.packet, &dialled.greeted) {
+        (Packet::PostgreSql(packet), Greeted::PostgreSql) => {
+            let version = packet.effective(pg::credential::newest(server));
+            let packet = packet.upstream((user, &startup.database), version);
+            let packet = packet.map_err(|error| {
+                let message = "the start-up message cannot be passed on";
+                Denied::new(&model::code::PROTOCOL_VIOLATION, message).because(error)
+            })?;
+            pg::login::log_in(&mut dialled.stream, &packet).await.map(Login::PostgreSql)
+        }
+        (Packet::MySql(response), Greeted::MySql(greeted)) => {
+            let ours = (&**response, &**greeted, user);
+            mysql::login::log_in(&mut dialled.stream, ours, sequence).await.map(Login::MySql)
+        }
+        _ => {
+            let message = "the listener's protocol is not the server's";
+            Err(Denied::new(&model::code::SERVER_UNKNOWN, message)
+                .because(format_args!("`{}` is of another engine", server.name())))
+        }
+    }
+}
+
+impl Login {
+    /// How its backend is known.
+    pub(crate) fn key(&self) -> &CancelKey {
+        match self {
+            Self::PostgreSql(login) => &login.key,
+            Self::MySql(login) => &login.key,
+        }
+    }
+
+    /// What the client is told: its own cancel key, and something to read where the protocol has a place for it.
+    pub(crate) fn told(&self, key: Option<&Registered>, said: Option<&str>) -> Vec<u8> {
+        match self {
+            Self::PostgreSql(login) => login.told(key.map_or(&login.key, |key| &key.key), said),
+            Self::MySql(login) => login.told.clone(),
+        }
+    }
+
+    /// What the server said behind that already.
+    pub(crate) fn rest(self) -> Vec<u8> {
+        match self {
+            Self::PostgreSql(login) => login.rest,
+            Self::MySql(_) => Vec::new(),
+        }
+    }
+
+    /// What understands the session that begins.
+    pub(crate) fn protocol(
+        &self,
+        startup: &Startup,
+        connection: &Connection,
+        thread: crate::cancel::threads::Thread,
+    ) -> Option<observe::Protocol> {
+        match (self, &startup.packet) {
+            (Self::PostgreSql(login), Packet::PostgreSql(packet)) => {
+                // Refused at start-up when it could not be understood.
+                let replication = packet.replication().ok()?;
+                let protocol = observe::pg::Protocol::new(replication, &login.parameters);
+                Some(observe::Protocol::PostgreSql(Box::new(protocol)))
+            }
+            (Self::MySql(login), Packet::MySql(response)) => {
+                let Opening::MySql(opening) = &connection.opening else { return None };
+                let agreed = observe::mysql::Agreed {
+                    capabilities: login.capabilities,
+                    collation: response.collation,
+                    database: Some(startup.database.as_str()).filter(|name| !name.is_empty()),
+                };
+                let threads = &connection.gateway.threads;
+                let own = threads.register(opening.number, thread);
+                let protocol = observe::mysql::Protocol::new(agreed, own, Arc::clone(threads));
+                Some(observe::Protocol::MySql(Box::new(protocol)))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a client needs to cancel a statement: the backend's process id and a secret.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct CancelKey {
-    /// The backend.
+    /// The backend; with MySQL the number of its connection.
     pub pid: u32,
-    /// 4 bytes, or up to 256 from protocol 3.2 on.
+    /// 4 bytes, or up to 256 from protocol 3.2 on; none with MySQL.
     pub secret: Vec<u8>,
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn refuse(refused: Refused) {
             error!(session = %connection.id, %error, "a refusal could not be recorded");
         }
     }
-    let told = verbatim.unwrap_or_else(|| dialect::refusal(&refusal, connection.id));
+    let told = verbatim.unwrap_or_else(|| dialect::refusal(&refusal, &connection));
     client.tell_and_close(&told).await;
 }
 
@@ -177,8 +177,10 @@ fn ending(why: &Why, observer: &Observer) -> Ending {
         }
         Why::Itself(End::ClientUnobservable(error)) => {
             let code = match error {
-                Unobservable::Malformed(_) => &code::PROTOCOL_VIOLATION,
-                Unobservable::Limit(_) => &code::TOO_LARGE,
+                Unobservable::PostgreSql(_) | Unobservable::MySql(_) | Unobservable::Ahead(_) => {
+                    &code::PROTOCOL_VIOLATION
+                }
+                Unobservable::PostgreSqlLimit(_) | Unobservable::MySqlLimit(_) => &code::TOO_LARGE,
             };
             stopped("malformed", Refusal::new(code, error.to_string()))
         }
@@ -233,11 +235,11 @@ fn stop_backend(ended: &Ended) {
 /// Finishes the message that was begun, says why, closes. Not beyond a bound: a cut must not depend on the client's
 /// reading.
 async fn tell(ended: &mut Ended, refusal: Option<&Refusal>) -> bool {
-    let message = refusal.map(|refusal| dialect::refusal(refusal, ended.connection.id));
     let pump = &mut ended.pump;
     farewell::within(FINISH_WITHIN, async {
-        let at_boundary = message.is_none() || pump.finish_message(FINISH_BYTES_MAX).await;
-        at_boundary && farewell::say(&mut pump.client, &message.unwrap_or_default()).await
+        let at_boundary = refusal.is_none() || pump.finish_message(FINISH_BYTES_MAX).await;
+        let message = refusal.map(|refusal| pump.observer.refusal(refusal)).unwrap_or_default();
+        at_boundary && farewell::say(&mut pump.client, &message).await
     })
     .await
 }

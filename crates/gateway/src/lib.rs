@@ -124,6 +124,8 @@ pub(crate) struct Shared {
     pub admission: Arc<Admission>,
     pub seats: Arc<authorise::Seats>,
     pub cancel_keys: Arc<cancel::Keys>,
+    pub threads: Arc<cancel::threads::Threads>,
+    pub greetings: dialect::Greetings,
     pub refusals: Budgets,
     pub roll: Arc<Roll>,
     pub relays: Relays,
@@ -145,12 +147,15 @@ impl Gateway {
     /// Binds the listeners and begins to accept. Ends, sessions drained, when `shutdown` is requested.
     pub fn start(parts: Parts) -> Result<Self, StartError> {
         let certificate = parts.keyring.listener_certificate();
-        let mut tls =
-            Arc::unwrap_or_clone(runtime::tls::server_config(&certificate, &[tls::ALPN])?);
-        tls.enable_secret_extraction = true;
-        // Clients of databases do not resume TLS sessions: their connections are long.
-        tls.send_tls13_tickets = 0;
-        let tls = Arc::new(tls);
+        let tls = |protocols: &[&[u8]]| -> Result<_, runtime::tls::TlsError> {
+            let config = runtime::tls::server_config(&certificate, protocols)?;
+            let mut config = Arc::unwrap_or_clone(config);
+            config.enable_secret_extraction = true;
+            // Clients of databases do not resume TLS sessions: their connections are long.
+            config.send_tls13_tickets = 0;
+            Ok(Arc::new(config))
+        };
+        let (postgresql, mysql) = (tls(&[tls::ALPN])?, tls(&[])?);
         let configured = parts.config.listeners.clone();
         let name = parts.config.name.clone();
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -161,7 +166,7 @@ impl Gateway {
         let mut bound = Vec::new();
         for config::Listener {
             name,
-            protocol: config::Protocol::PostgreSql,
+            protocol,
             listen,
             authentication,
             proxy_protocol_from,
@@ -173,9 +178,13 @@ impl Gateway {
                 |cause| StartError::Bind { listener: name.clone(), address: listen, cause };
             let socket = listener::bind(listen).map_err(cannot)?;
             let address = socket.local_addr().map_err(cannot)?;
-            let (proxies, tls) = (proxy_protocol_from, Arc::clone(&tls));
+            let proxies = proxy_protocol_from;
+            let tls = Arc::clone(match protocol {
+                config::Protocol::PostgreSql => &postgresql,
+                config::Protocol::MySql => &mysql,
+            });
             let places = listener::places(connections_max);
-            let door = Door { name, authentication, proxies, cancel_from, tls, places };
+            let door = Door { name, protocol, authentication, proxies, cancel_from, tls, places };
             bound.push((socket, address, Arc::new(door)));
         }
         let acknowledger = shared.snapshots.register(&name);
@@ -260,6 +269,8 @@ impl Shared {
             admission: Admission::new(bounds),
             seats: Arc::default(),
             cancel_keys: Arc::default(),
+            threads: Arc::default(),
+            greetings: dialect::Greetings::default(),
             refusals: Budgets::new(end::REFUSALS_RECORDED_MAX),
             roll: Arc::default(),
             relays,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::SessionId;
-use runtime::config::{Authentication, CancelFrom, Network};
+use runtime::config::{Authentication, CancelFrom, Network, Protocol};
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncReadExt;
@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 use wire::proxy_protocol;
 
+use crate::dialect::Opening;
 use crate::outcome::{Denied, Stop};
 use crate::session::{Connection, Known, Waited};
 use crate::{Shared, session};
@@ -35,6 +36,8 @@ const PROXY_HEADER_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Door {
     /// What servers refer to.
     pub name: String,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// What it asks for.
     pub authentication: Authentication,
     /// Balancers whose PROXY header is believed and demanded.
@@ -117,6 +120,7 @@ fn take(stream: TcpStream, peer: SocketAddr, door: &Arc<Door>, gateway: &Arc<Sha
         gateway: Arc::clone(gateway),
         permit,
         known: Known::default(),
+        opening: Opening::of(door.protocol),
         accepted_at,
         deadline: accepted_at.plus(gateway.limits.startup_timeout),
         waited: Waited::default(),

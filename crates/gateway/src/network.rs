@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use model::kind::server::DatabaseServer;
 use model::{Document, Refusal, code};
+use runtime::config::Protocol;
 
 use crate::dialect::{self, First, Started};
 use crate::listener::{self, Accepted};
@@ -56,6 +57,10 @@ enum Cancels {
 /// far, shortly, and no further: nothing that they say is looked at.
 async fn turn_away(mut accepted: Accepted, refusal: Refusal, cancels: Cancels) -> Stop {
     let connection = &mut accepted.connection;
+    // MySQL's servers say such a thing in place of their greeting.
+    if connection.door.protocol == Protocol::MySql {
+        return Stop::refused_plain(accepted.connection, accepted.stream, refusal);
+    }
     connection.deadline = connection.gateway.clock.now().plus(TURN_AWAY_WITHIN);
     let hello = match dialect::first(accepted).await {
         Ok(First::Tls(hello)) => hello,

@@ -6,20 +6,19 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use control::{LiveSession, SessionState};
-use model::event::{
-    Actor, Parameter, Statement, StatementError, StatementEvent, StatementOutcome,
-    StatementProtocol,
-};
+use model::event::{Actor, Parameter, Statement, StatementEvent, StatementProtocol};
 use model::kind::server::AuditSettings;
-use model::{ServerName, SessionId, Timestamp};
-use wire::pg::backend::{self, TransactionStatus};
-use wire::pg::startup::Replication;
-use wire::pg::statement::{self, LimitExceeded, Relations, Tracker};
-use wire::pg::{Malformed, frontend};
+use model::{Refusal, ServerName, SessionId, Timestamp};
+use wire::Part;
+use wire::pg::statement::{self, Relations, Sql};
 use wire::sql::{self, Strings};
 
+use crate::dialect;
 use crate::record::Observed;
 use crate::relay::State;
+
+pub(crate) mod mysql;
+pub(crate) mod pg;
 
 /// Of a statement's text the log keeps so much; of the rest, length and SHA-256.
 const SQL_BYTES_MAX: usize = 64 * 1024;
@@ -35,12 +34,21 @@ const TOLD_MAX: usize = 1_000;
 /// Why a session cannot go on being observed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unobservable {
-    /// Not the protocol.
+    /// Not PostgreSQL's protocol.
     #[error(transparent)]
-    Malformed(#[from] Malformed),
+    PostgreSql(#[from] wire::pg::Malformed),
+    /// Not MySQL's protocol.
+    #[error(transparent)]
+    MySql(#[from] wire::mysql::Malformed),
+    /// A command that is not forwarded came ahead of answers that it would have to wait for.
+    #[error("{0} is not forwarded, and came ahead of answers to what was sent before")]
+    Ahead(&'static str),
     /// More prepared statements, portals or unanswered messages than a session may have.
     #[error(transparent)]
-    Limit(#[from] LimitExceeded),
+    PostgreSqlLimit(#[from] statement::LimitExceeded),
+    /// More prepared statements or unanswered commands than a session may have.
+    #[error(transparent)]
+    MySqlLimit(#[from] wire::mysql::statement::LimitExceeded),
 }
 
 /// What every event of one session says.
@@ -61,112 +69,91 @@ pub(crate) struct Subject {
 /// Observes one session.
 #[derive(Debug)]
 pub(crate) struct Observer {
+    common: Common,
+    protocol: Protocol,
+}
+
+/// What is observed alike whatever the protocol.
+#[derive(Debug)]
+struct Common {
     subject: Subject,
     live: Arc<LiveSession>,
     /// What the list of sessions says.
     shown: State,
-    client: frontend::Scanner,
-    server: backend::Scanner,
-    tracker: Tracker,
-    strings: Strings,
     /// Says what every record of a statement says; the rest is filled in for each.
     record: Statement,
     told: Told,
-    terminated: bool,
-    fatal: bool,
+}
+
+/// Understands the session's protocol.
+#[derive(Debug)]
+pub(crate) enum Protocol {
+    /// PostgreSQL.
+    PostgreSql(Box<pg::Protocol>),
+    /// MySQL and MariaDB.
+    MySql(Box<mysql::Protocol>),
+}
+
+/// What becomes of a client's bytes, once what was observed in them is recorded. Those behind want more behind them.
+#[derive(Debug, Default)]
+pub(crate) struct Understood {
+    /// So many are forwarded as they are.
+    pub forward: usize,
+    /// What becomes of those that follow; then the rest is looked at.
+    pub instead: Option<Instead>,
+}
+
+/// A message that is not forwarded as it is.
+#[derive(Debug)]
+pub(crate) struct Instead {
+    /// Its bytes.
+    pub skip: usize,
+    /// What takes its place.
+    pub with: With,
+}
+
+/// What takes a message's place.
+#[derive(Debug)]
+pub(crate) enum With {
+    /// The client is answered, and the server does not see it.
+    Answer(Vec<u8>),
+    /// The server gets this.
+    Request(Vec<u8>),
 }
 
 impl Observer {
     /// Nothing has passed yet.
-    pub(crate) fn new(subject: Subject, replication: Replication, live: Arc<LiveSession>) -> Self {
+    pub(crate) fn new(subject: Subject, protocol: Protocol, live: Arc<LiveSession>) -> Self {
         let record = subject.blank();
-        Self {
-            subject,
-            live,
-            shown: State::Quiet,
-            client: frontend::Scanner::new(),
-            server: backend::Scanner::new(),
-            tracker: Tracker::new(replication),
-            strings: Strings::default(),
-            record,
-            told: Told::default(),
-            terminated: false,
-            fatal: false,
-        }
+        let told = Told::default();
+        Self { common: Common { subject, live, shown: State::Quiet, record, told }, protocol }
     }
 
-    /// A setting that the server told while it let us in.
-    pub(crate) fn parameter(&mut self, name: &str, value: &str) {
-        let (name, value) = (name.as_bytes(), value.as_bytes());
-        self.tracker.server(&backend::Message::ParameterStatus { name, value }, 0);
-        note_strings(&mut self.strings, name, value);
-    }
-
-    /// Bytes from the client, behind those that were not taken; says how many may be forwarded once what was observed
-    /// is recorded. The rest wants more behind it.
+    /// Bytes from the client, behind those that were not taken.
     pub(crate) fn inbound(
         &mut self,
         bytes: &[u8],
         now: Timestamp,
         observed: &mut Observed,
-    ) -> Result<usize, Unobservable> {
-        let Self { subject, live, client, tracker, strings, record, terminated, .. } = self;
-        let mut done = 0;
-        loop {
-            match client.step(bytes.get(done..).unwrap_or_default())? {
-                frontend::Step::Need(_) => return Ok(done),
-                frontend::Step::Pass { length } => done += length,
-                frontend::Step::Message { length, message } => {
-                    *terminated |= message == frontend::Message::Terminate;
-                    if let Some(statement) = tracker.client(&message, mark(now))? {
-                        subject.fill(record, &statement, (tracker.encoding(), *strings));
-                        live.statement(&record.sql);
-                        self.shown = State::Running;
-                        observed.push(StatementEvent::Statement(record));
-                        // An idle session holds no text.
-                        (record.sql, record.parameters) = (String::new(), Vec::new());
-                    }
-                    done += length;
-                }
-            }
+    ) -> Result<Understood, Unobservable> {
+        let Self { common, protocol } = self;
+        match protocol {
+            Protocol::PostgreSql(protocol) => protocol.inbound(bytes, now, (common, observed)),
+            Protocol::MySql(protocol) => protocol.inbound(bytes, now, (common, observed)),
         }
     }
 
-    /// Bytes from the server, likewise.
+    /// Bytes from the server, likewise; says how many may be forwarded.
     pub(crate) fn outbound(
         &mut self,
         bytes: &[u8],
         now: Timestamp,
         observed: &mut Observed,
     ) -> Result<usize, Unobservable> {
-        let mut done = 0;
-        loop {
-            match self.server.step(bytes.get(done..).unwrap_or_default())? {
-                backend::Step::Need(_) => break,
-                backend::Step::Pass { length } => done += length,
-                backend::Step::Message { length, message, rows } => {
-                    match &message {
-                        backend::Message::ErrorResponse(fields) => self.fatal |= fields.is_fatal(),
-                        backend::Message::ParameterStatus { name, value } => {
-                            note_strings(&mut self.strings, name, value);
-                        }
-                        // A client that is asked again could give its token to a server that wants it.
-                        backend::Message::Authentication(_) => {
-                            return Err(login_again("Authentication"));
-                        }
-                        backend::Message::BackendKeyData { .. } => {
-                            return Err(login_again("BackendKeyData"));
-                        }
-                        backend::Message::NegotiateProtocolVersion => {
-                            return Err(login_again("NegotiateProtocolVersion"));
-                        }
-                        _ => {}
-                    }
-                    self.tracker.server(&message, rows);
-                    done += length;
-                }
-            }
-        }
+        let done = match &mut self.protocol {
+            Protocol::PostgreSql(protocol) => protocol.outbound(bytes)?,
+            Protocol::MySql(protocol) => protocol.outbound(bytes)?,
+        };
         self.collect_outcomes(now, observed);
         self.show();
         Ok(done)
@@ -174,9 +161,9 @@ impl Observer {
 
     fn show(&mut self) {
         let state = self.state();
-        if state != self.shown {
-            self.shown = state;
-            self.live.state(match state {
+        if state != self.common.shown {
+            self.common.shown = state;
+            self.common.live.state(match state {
                 State::Running => SessionState::Active,
                 State::InTransaction => SessionState::IdleInTransaction,
                 State::Quiet => SessionState::Idle,
@@ -186,66 +173,99 @@ impl Observer {
 
     /// The session is over: statements without an outcome get one that says so.
     pub(crate) fn finish(&mut self, now: Timestamp, observed: &mut Observed) {
-        self.tracker.finish();
+        match &mut self.protocol {
+            Protocol::PostgreSql(protocol) => protocol.finish(),
+            Protocol::MySql(protocol) => protocol.finish(),
+        }
         self.collect_outcomes(now, observed);
     }
 
     fn collect_outcomes(&mut self, now: Timestamp, observed: &mut Observed) {
-        while let Some(outcome) = self.tracker.next_outcome() {
-            if let Some(news) = self.told.news(&outcome.relations) {
-                self.live.relations(&news);
-            }
-            let outcome = self.subject.outcome(outcome, now);
-            observed.push(StatementEvent::StatementOutcome(&outcome));
+        match &mut self.protocol {
+            Protocol::PostgreSql(protocol) => protocol.outcomes(now, (&mut self.common, observed)),
+            Protocol::MySql(protocol) => protocol.outcomes(now, (&mut self.common, observed)),
         }
     }
 
     /// Whether the client may be read on.
     pub(crate) fn has_room(&self) -> bool {
-        self.tracker.has_room()
+        match &self.protocol {
+            Protocol::PostgreSql(protocol) => protocol.has_room(),
+            Protocol::MySql(protocol) => protocol.has_room(),
+        }
     }
 
     /// What is going on.
     pub(crate) fn state(&self) -> State {
-        let still =
-            self.tracker.is_idle() && self.server.at_boundary() && self.client.at_boundary();
-        match self.tracker.transaction() {
-            _ if !still => State::Running,
-            None | Some(TransactionStatus::Idle) => State::Quiet,
-            Some(TransactionStatus::InTransaction | TransactionStatus::Failed) => {
-                State::InTransaction
-            }
+        match &self.protocol {
+            Protocol::PostgreSql(protocol) => protocol.state(),
+            Protocol::MySql(protocol) => protocol.state(),
         }
     }
 
     /// Bytes to the end of the server's message that was begun.
     pub(crate) fn outbound_left(&self) -> usize {
-        self.server.left()
+        match &self.protocol {
+            Protocol::PostgreSql(protocol) => protocol.outbound_left(),
+            Protocol::MySql(protocol) => protocol.outbound_left(),
+        }
     }
 
     /// Whether the client said that it goes.
     pub(crate) fn is_terminated(&self) -> bool {
-        self.terminated
+        match &self.protocol {
+            Protocol::PostgreSql(protocol) => protocol.is_terminated(),
+            Protocol::MySql(protocol) => protocol.is_terminated(),
+        }
     }
 
     /// Whether the server itself told the client that the session is over.
     pub(crate) fn was_told(&self) -> bool {
-        self.fatal
+        match &self.protocol {
+            Protocol::PostgreSql(protocol) => protocol.was_told(),
+            Protocol::MySql(protocol) => protocol.was_told(),
+        }
     }
 
     /// Messages of the server that fitted nothing that the client had sent.
     pub(crate) fn mismatches(&self) -> u64 {
-        self.tracker.mismatches()
+        match &self.protocol {
+            Protocol::PostgreSql(protocol) => protocol.mismatches(),
+            Protocol::MySql(protocol) => protocol.mismatches(),
+        }
     }
 
     /// Statements so far.
     pub(crate) fn statements(&self) -> u64 {
-        self.tracker.statements()
+        match &self.protocol {
+            Protocol::PostgreSql(protocol) => protocol.statements(),
+            Protocol::MySql(protocol) => protocol.statements(),
+        }
+    }
+
+    /// How the client is told, at a message boundary, that its session ends.
+    pub(crate) fn refusal(&self, refusal: &Refusal) -> Vec<u8> {
+        match &self.protocol {
+            Protocol::PostgreSql(_) => dialect::pg_refusal(refusal, self.common.subject.session),
+            Protocol::MySql(protocol) => protocol.refusal(refusal),
+        }
     }
 
     /// Who and where.
     pub(crate) fn subject(&self) -> &Subject {
-        &self.subject
+        &self.common.subject
+    }
+}
+
+impl Common {
+    /// Writes the record that was filled in, before its statement is forwarded.
+    fn begins(&mut self, observed: &mut Observed) {
+        let Self { live, shown, record, .. } = self;
+        live.statement(&record.sql);
+        *shown = State::Running;
+        observed.push(StatementEvent::Statement(record));
+        // An idle session holds no text.
+        (record.sql, record.parameters) = (String::new(), Vec::new());
     }
 }
 
@@ -275,16 +295,6 @@ fn mark(now: Timestamp) -> u64 {
     u64::try_from(now.micros()).unwrap_or_default()
 }
 
-fn login_again(message: &'static str) -> Unobservable {
-    Malformed::Body { message, what: "it belongs to a login, which is over" }.into()
-}
-
-fn note_strings(strings: &mut Strings, name: &[u8], value: &[u8]) {
-    if name == b"standard_conforming_strings" {
-        *strings = if value == b"off" { Strings::Backslash } else { Strings::Standard };
-    }
-}
-
 impl Subject {
     /// A record of a statement, without the statement.
     fn blank(&self) -> Statement {
@@ -303,76 +313,48 @@ impl Subject {
         }
     }
 
-    fn fill(
-        &self,
-        record: &mut Statement,
-        statement: &statement::Statement<'_>,
-        (encoding, strings): (&statement::Encoding, Strings),
-    ) {
-        let statement::Sql { mut text, bytes, sha256, encoding: other } =
-            statement.sql(encoding, SQL_BYTES_MAX);
-        if self.audit.redact_literals {
-            text = sql::redact(&text, strings);
-        }
-        record.number = statement.number;
-        record.protocol = protocol(statement.protocol);
-        record.sql = text;
+    /// The text, as far as the server's rules let it be recorded.
+    fn take_sql(&self, record: &mut Statement, sql: Sql, strings: Strings) {
+        let Sql { text, bytes, sha256, encoding } = sql;
+        record.sql = if self.audit.redact_literals { sql::redact(&text, strings) } else { text };
         record.sql_bytes = bytes;
         record.sql_sha256 = sha256.map(|digest| hex(&digest));
-        record.encoding = other;
-        record.parameters = self.parameters(statement, encoding);
+        record.encoding = encoding;
     }
 
-    fn parameters(
-        &self,
-        statement: &statement::Statement<'_>,
-        encoding: &statement::Encoding,
-    ) -> Vec<Parameter> {
-        let (mut parameters, mut room) = (Vec::new(), VALUES_BYTES_MAX);
-        statement.for_each_value(|value| {
-            let Some(part) = value.value.bytes else {
-                parameters.push(Parameter::Null);
-                return;
-            };
-            if self.audit.redact_parameters {
-                parameters
-                    .push(Parameter::Redacted { bytes: part.length, sha256: hex(&part.digest()) });
-                return;
-            }
-            let bytes_max = VALUE_BYTES_MAX.min(room).max(VALUE_BYTES_MIN);
-            room = room.saturating_sub(part.start.len().min(bytes_max));
-            parameters.push(parameter(value.parameter(encoding, bytes_max)));
-        });
-        parameters
-    }
-
-    fn outcome(&self, outcome: statement::Outcome, now: Timestamp) -> StatementOutcome {
-        let statement::Outcome { number, mark, tags, rows, relations, error, note } = outcome;
-        // A message of the server can repeat a literal or a value.
+    /// A message of the server can repeat a literal or a value.
+    fn message(&self, message: String) -> String {
         let redacted = self.audit.redact_literals || self.audit.redact_parameters;
-        let error = error.map(|statement::ServerError { sqlstate, message }| StatementError {
-            sqlstate,
-            message: if redacted { "redacted".to_owned() } else { message },
-        });
-        StatementOutcome {
-            session: self.session,
-            number,
-            tags,
-            rows,
-            relations,
-            error,
-            duration_us: self::mark(now).saturating_sub(mark),
-            note: note.map(|note| note.as_str().to_owned()),
-        }
+        if redacted { "redacted".to_owned() } else { message }
     }
 }
 
-fn protocol(protocol: statement::StatementProtocol) -> StatementProtocol {
-    match protocol {
-        statement::StatementProtocol::Simple => StatementProtocol::Simple,
-        statement::StatementProtocol::Extended => StatementProtocol::Extended,
-        statement::StatementProtocol::Function => StatementProtocol::Function,
-        statement::StatementProtocol::Replication => StatementProtocol::Replication,
+/// Bind values of one statement, as far as they are recorded.
+struct Values<'a> {
+    audit: &'a AuditSettings,
+    room: usize,
+    kept: Vec<Parameter>,
+}
+
+impl<'a> Values<'a> {
+    fn new(audit: &'a AuditSettings) -> Self {
+        Self { audit, room: VALUES_BYTES_MAX, kept: Vec::new() }
+    }
+
+    /// Takes one; `show` gives at most so many bytes of it.
+    fn take(&mut self, part: Option<Part<'_>>, show: impl FnOnce(usize) -> statement::Parameter) {
+        let Some(part) = part else {
+            self.kept.push(Parameter::Null);
+            return;
+        };
+        if self.audit.redact_parameters {
+            let redacted = Parameter::Redacted { bytes: part.length, sha256: hex(&part.digest()) };
+            self.kept.push(redacted);
+            return;
+        }
+        let bytes_max = VALUE_BYTES_MAX.min(self.room).max(VALUE_BYTES_MIN);
+        self.room = self.room.saturating_sub(part.start.len().min(bytes_max));
+        self.kept.push(parameter(show(bytes_max)));
     }
 }
 

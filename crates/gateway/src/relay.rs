@@ -72,7 +72,7 @@ pub(crate) struct Context {
     /// What happens, for whoever watches.
     pub activity: Arc<Activity>,
     /// The client's cancel key.
-    pub key: Registered,
+    pub key: Option<Registered>,
     /// The server's cancel key.
     pub upstream_key: CancelKey,
     /// What the client is told first.
@@ -141,7 +141,7 @@ pub(crate) struct Relaying {
     pump: Pump<Box<Stream<Socket>>, Box<Stream<Socket>>>,
     watch: Watch,
     activity: Arc<Activity>,
-    key: Registered,
+    key: Option<Registered>,
     told: Vec<u8>,
     behind: Vec<u8>,
     connection: Connection,

@@ -9,7 +9,7 @@ use model::event::Actor;
 use model::{Principal, ServerName, SessionId, Timestamp, code};
 use tokio::sync::oneshot;
 
-use crate::dialect::First;
+use crate::dialect::{First, Opening};
 use crate::listener::admission::Permit;
 use crate::listener::{Accepted, Door};
 use crate::outcome::{Denied, Stop};
@@ -81,6 +81,8 @@ pub(crate) struct Connection {
     pub permit: Permit,
     /// What has been learned so far.
     pub known: Known,
+    /// How far its opening has come.
+    pub opening: Opening,
     /// When it came.
     pub accepted_at: Timestamp,
     /// It must be open by then.

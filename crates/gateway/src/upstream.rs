@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::kind::server::DatabaseServer;
+use model::kind::server::{DatabaseServer, Engine};
 use model::{Document, code};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::dialect;
+use crate::dialect::{self, Greeted, Wish};
 use crate::listener::tune;
 use crate::outcome::Denied;
 use crate::tls::{self, ALPN, Stream};
@@ -50,9 +50,10 @@ impl Contexts {
         &self,
         server: &Document<DatabaseServer>,
         identity: CertifiedKey,
-    ) -> Result<Stream, Denied> {
+        wish: Wish,
+    ) -> Result<Dialled, Denied> {
         let config = self.of(server)?;
-        Ok(within(server, runtime::tls::showing(&config, identity)).await?.0)
+        within(server, runtime::tls::showing(&config, identity), wish).await
     }
 
     fn of(&self, server: &Document<DatabaseServer>) -> Result<Arc<ClientConfig>, Denied> {
@@ -76,29 +77,55 @@ pub async fn dial(
     server: &Document<DatabaseServer>,
     identity: runtime::tls::Identity,
 ) -> Result<Stream, Denied> {
-    Ok(within(server, client_config(server, Some(identity))?).await?.0)
+    let config = client_config(server, Some(identity))?;
+    Ok(within(server, config, Wish::anything(server)).await?.stream)
 }
 
 /// Dials a server without showing who we are: cancel requests need nobody.
 pub(crate) async fn dial_anonymous(server: &Document<DatabaseServer>) -> Result<Stream, Denied> {
-    Ok(within(server, client_config(server, None)?).await?.0)
+    Ok(within(server, client_config(server, None)?, Wish::anything(server)).await?.stream)
 }
 
 /// The certificate that a server shows.
 pub(crate) async fn server_certificate(
     server: &Document<DatabaseServer>,
 ) -> Result<Option<CertificateDer<'static>>, Denied> {
-    Ok(within(server, client_config(server, None)?).await?.1)
+    Ok(within(server, client_config(server, None)?, Wish::anything(server)).await?.certificate)
 }
 
-/// A connection, and the certificate that the server showed.
-type Dialled = (Stream, Option<CertificateDer<'static>>);
+/// A connection inside TLS.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    /// It.
+    pub stream: Stream,
+    /// The certificate that the server showed.
+    pub certificate: Option<CertificateDer<'static>>,
+    /// What the server said before TLS.
+    pub greeted: Greeted,
+}
+
+/// What a MySQL server says before anything else.
+pub(crate) async fn greeting(
+    server: &Document<DatabaseServer>,
+) -> Result<wire::mysql::greeting::Greeting, Denied> {
+    let greeting = async {
+        let mut stream = connect_tcp(server).await?;
+        dialect::mysql_greeting(&mut stream).await
+    };
+    match tokio::time::timeout(DIAL_WITHIN, greeting).await {
+        Ok(greeting) => greeting,
+        Err(_) => {
+            Err(unreachable(server).because(format_args!("no answer within {DIAL_WITHIN:?}")))
+        }
+    }
+}
 
 async fn within(
     server: &Document<DatabaseServer>,
     config: Arc<ClientConfig>,
+    wish: Wish,
 ) -> Result<Dialled, Denied> {
-    match tokio::time::timeout(DIAL_WITHIN, connect(server, config)).await {
+    match tokio::time::timeout(DIAL_WITHIN, connect(server, config, wish)).await {
         Ok(outcome) => outcome,
         Err(_) => {
             Err(unreachable(server).because(format_args!("no answer within {DIAL_WITHIN:?}")))
@@ -109,13 +136,16 @@ async fn within(
 async fn connect(
     server: &Document<DatabaseServer>,
     config: Arc<ClientConfig>,
+    wish: Wish,
 ) -> Result<Dialled, Denied> {
     let spec = &server.spec;
     let name = spec.server_name.as_ref().unwrap_or(&spec.host).clone();
     let name = ServerName::try_from(name).map_err(|error| unusable(&error))?;
     let mut stream = connect_tcp(server).await?;
-    dialect::request_tls(&mut stream).await?;
-    tls::handshake::connect(config, name, stream).await.map_err(|error| handshake(server, &error))
+    let greeted = dialect::request_tls(&mut stream, wish).await?;
+    let connected = tls::handshake::connect(config, name, stream).await;
+    let (stream, certificate) = connected.map_err(|error| handshake(server, &error))?;
+    Ok(Dialled { stream, certificate, greeted })
 }
 
 fn client_config(
@@ -124,7 +154,10 @@ fn client_config(
 ) -> Result<Arc<ClientConfig>, Denied> {
     let config = runtime::tls::client_config(&server.spec.ca, identity);
     let mut config = Arc::unwrap_or_clone(config.map_err(|error| unusable(&error))?);
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = match server.spec.engine {
+        Engine::PostgreSql => vec![ALPN.to_vec()],
+        Engine::MySql => Vec::new(),
+    };
     config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }

@@ -287,7 +287,7 @@ pub struct SessionEnded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StatementProtocol {
-    /// Query.
+    /// PostgreSQL's Query.
     Simple,
     /// Execute of a portal.
     Extended,
@@ -295,6 +295,16 @@ pub enum StatementProtocol {
     Function,
     /// A command of a replication connection.
     Replication,
+    /// COM_QUERY.
+    Query,
+    /// COM_STMT_EXECUTE.
+    Execute,
+    /// COM_STMT_BULK_EXECUTE.
+    BulkExecute,
+    /// COM_STMT_FETCH: more rows of a statement that was executed with a cursor.
+    Fetch,
+    /// Another command of MySQL's protocol, as the statement that says the same.
+    Command,
 }
 
 /// A statement was received.
@@ -370,8 +380,11 @@ pub struct StatementOutcome {
     /// Command tags, one for each statement of a Query, as the server sent them (`INSERT 0 5`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Rows that the tags speak of, all together.
+    /// Rows that the tags speak of, all together; with MySQL the rows that were sent.
     pub rows: u64,
+    /// What MySQL says besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mysql: Option<MySqlOutcome>,
     /// Oids of the tables that its rows come from, as the server described them; a list of 64 may have been longer.
     /// `relationNamed` says what they are called.
     #[serde(default, skip_serializing_if = "<[u32]>::is_empty")]
@@ -384,6 +397,20 @@ pub struct StatementOutcome {
     /// `unknown` after a crash, `suspended` for a portal that was not read to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// What MySQL and MariaDB say of a statement besides its rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MySqlOutcome {
+    /// Results that ended well: more than one of several statements, or of a procedure.
+    pub results: u64,
+    /// Rows affected, of all results together; with CLIENT_FOUND_ROWS those found.
+    pub affected: u64,
+    /// The last AUTO_INCREMENT value; 0 when there was none.
+    pub last_insert_id: u64,
+    /// Warnings of the last result.
+    pub warnings: u16,
 }
 
 /// What a table is called.
@@ -431,6 +458,9 @@ pub struct Relation {
 pub struct StatementError {
     /// SQLSTATE.
     pub sqlstate: String,
+    /// MySQL's number of the error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u16>,
     /// Primary message.
     pub message: String,
 }

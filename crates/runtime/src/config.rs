@@ -173,6 +173,9 @@ pub enum Protocol {
     #[default]
     #[serde(rename = "postgresql")]
     PostgreSql,
+    /// MySQL and MariaDB, client/server protocol 10.
+    #[serde(rename = "mysql")]
+    MySql,
 }
 
 /// What a listener asks for.

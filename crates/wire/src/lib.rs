@@ -19,3 +19,5 @@ pub mod proxy_protocol;
 mod reader;
 pub mod sql;
 mod value;
+
+pub use part::Part;

@@ -32,6 +32,11 @@ impl Texts {
             _ if statement.sql.starts_with("/* runs ") => Some("its text is not known"),
             _ if statement.sql.starts_with("\\x") => Some("its text could not be read"),
             StatementProtocol::Simple | StatementProtocol::Extended => None,
+            StatementProtocol::Query
+            | StatementProtocol::Execute
+            | StatementProtocol::BulkExecute
+            | StatementProtocol::Fetch
+            | StatementProtocol::Command => Some("MySQL's statements are not looked into"),
         };
         if let Some(why) = unknown {
             let mut analysis = Analysis::default();

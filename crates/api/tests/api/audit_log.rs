@@ -54,6 +54,7 @@ async fn a_statement_brings_its_outcome_although_that_names_nobody() {
     };
     let outcome = |number| {
         EventBody::StatementOutcome(Box::new(StatementOutcome {
+            mysql: None,
             session,
             number,
             tags: vec!["SELECT 1".to_owned()],
@@ -198,6 +199,7 @@ async fn tables() -> (Installation, SessionId) {
             parameters: Vec::new(),
         })));
         events.push(EventBody::StatementOutcome(Box::new(StatementOutcome {
+            mysql: None,
             session,
             number,
             tags: Vec::new(),

@@ -138,6 +138,7 @@ pub(crate) fn statement(number: u64) -> EventBody {
 
 pub(crate) fn outcome(number: u64) -> EventBody {
     EventBody::StatementOutcome(Box::new(StatementOutcome {
+        mysql: None,
         session: session(),
         number,
         tags: vec!["SELECT 1".to_owned()],

@@ -12,13 +12,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use model::Timestamp;
 use runtime::{Clock, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wire::pg::limits::HOLD_BYTES_MAX;
 
 use super::activity::{Activity, State};
 use super::outbox::Outbox;
-use crate::observe::{Observer, Unobservable};
+use crate::observe::{Instead, Observer, Understood, Unobservable, With};
 use crate::record::{Observed, Recorder};
 
 /// Read at a time.
@@ -222,22 +223,38 @@ where
         context: &mut Context<'_>,
     ) -> Result<(), End> {
         let now = self.clock.now();
-        let before = self.observer.statements();
-        let understood = self.observer.inbound(bytes, now, observed);
-        self.recorder.record(observed).map_err(End::Audit)?;
-        self.activity.recorded(self.observer.statements() - before);
-        let done = understood.map_err(End::ClientUnobservable)?;
-        self.activity.heard(now, self.observer.state());
-        let (ready, rest) = bytes.split_at_checked(done).unwrap_or((bytes, &[]));
-        self.inbound.carry = rest.to_vec();
+        let mut rest = bytes;
+        loop {
+            let before = self.observer.statements();
+            let understood = self.observer.inbound(rest, now, observed);
+            self.recorder.record(observed).map_err(End::Audit)?;
+            self.activity.recorded(self.observer.statements() - before);
+            let Understood { forward, instead } = understood.map_err(End::ClientUnobservable)?;
+            let (ready, behind) = rest.split_at_checked(forward).unwrap_or((rest, &[]));
+            self.forward(ready, now, context);
+            let Some(Instead { skip, with }) = instead else {
+                self.activity.heard(now, self.observer.state());
+                self.inbound.carry = behind.to_vec();
+                return Ok(());
+            };
+            match with {
+                // Delivered by the other direction, which comes next.
+                With::Answer(answer) => self.outbound.out.push(&answer),
+                With::Request(request) => self.forward(&request, now, context),
+            }
+            rest = behind.get(skip..).unwrap_or_default();
+        }
+    }
+
+    /// To the server, unless a record must be on disk first.
+    fn forward(&mut self, bytes: &[u8], now: Timestamp, context: &mut Context<'_>) {
         if self.recorder.is_holding() {
-            self.inbound.out.push(ready);
-            return Ok(());
+            self.inbound.out.push(bytes);
+            return;
         }
         let forwarded = |bytes| self.activity.forwarded(now, bytes);
-        let offered = self.inbound.out.poll_offer(ready, &mut self.upstream, context, forwarded);
+        let offered = self.inbound.out.poll_offer(bytes, &mut self.upstream, context, forwarded);
         self.unwritable = matches!(offered, Poll::Ready(Err(_)));
-        Ok(())
     }
 
     /// Server to client: as it comes, unless a record must be on disk first.

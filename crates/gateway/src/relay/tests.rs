@@ -23,7 +23,7 @@ use wire::pg::startup::Replication;
 use super::{Activity, End, Pump, Surroundings};
 use crate::end::LastRecord;
 use crate::metrics::Relayed;
-use crate::observe::{Observer, Subject};
+use crate::observe::{self, Observer, Subject};
 use crate::record::Recorder;
 
 /// A session whose two ends are the test's.
@@ -61,7 +61,9 @@ fn bench(audit: AuditSettings, buffer_bytes: usize) -> Bench {
         database: "orders".to_owned(),
         audit,
     };
-    let observer = Observer::new(subject, Replication::No, registered);
+    let protocol = observe::pg::Protocol::new(Replication::No, &[]);
+    let protocol = observe::Protocol::PostgreSql(Box::new(protocol));
+    let observer = Observer::new(subject, protocol, registered);
     let (client, client_side) = tokio::io::duplex(buffer_bytes);
     let (server, server_side) = tokio::io::duplex(buffer_bytes);
     let around = Surroundings {
@@ -405,7 +407,7 @@ async fn a_statement_longer_than_the_log_keeps_is_cut_with_length_and_digest_of_
     let [EventBody::Statement(statement)] = events.as_slice() else { panic!("{}", events.len()) };
     assert_eq!((statement.sql.len(), statement.sql_bytes), (64 * 1024, Some(3_000_009)));
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sql.as_bytes());
-    let hex = crate::observe::hex(digest.as_ref());
+    let hex = observe::hex(digest.as_ref());
     assert_eq!(statement.sql_sha256, Some(hex));
 }
 

@@ -9,12 +9,12 @@ use control::{LiveSession, SessionInfo, SessionState};
 use model::event::{Actor, EventBody, SessionOpened};
 use model::kind::server::{AuditMode, DatabaseServer};
 use model::{Document, PrincipalKind, Timestamp, code};
-use wire::pg::startup::Replication;
 
 use super::certificate;
 use crate::authorise::Authorised;
+use crate::cancel::threads::Thread;
 use crate::cancel::{Registered, Target};
-use crate::dialect::{self, Login};
+use crate::dialect::{self, CancelKey, Greeted, Login, Wish};
 use crate::end::LastRecord;
 use crate::observe::{Observer, Subject};
 use crate::outcome::{Denied, Stop};
@@ -41,7 +41,7 @@ struct Opened {
     login: Login,
     live: Arc<LiveSession>,
     watch: Watch,
-    key: Registered,
+    key: Option<Registered>,
     at: Timestamp,
 }
 
@@ -56,26 +56,30 @@ async fn opened(authorised: &mut Authorised) -> Result<Opened, Denied> {
     let watch = Watch::begin(connection, request, opened_with, live.orders())
         .map_err(|cause| cause.refusal)?;
     live.until(watch.until());
-    let key = register(connection, &authorised.server, &login)?;
+    let key = match &login {
+        Login::PostgreSql(login) => Some(register(connection, &authorised.server, &login.key)?),
+        // Its clients ask with a statement.
+        Login::MySql(_) => None,
+    };
     record(authorised, &login).await?;
     Ok(Opened { upstream, login, live, watch, key, at })
 }
 
 async fn log_in(authorised: &mut Authorised) -> Result<(Box<Stream>, Login), Denied> {
-    let Authorised { started, server, request, grant, .. } = authorised;
+    let Authorised { started, server, grant, .. } = authorised;
     let gateway = Arc::clone(&started.connection.gateway);
-    let (session, packet) = (started.connection.id, &started.startup.packet);
+    let (session, startup) = (started.connection.id, &started.startup);
+    let sequence = started.connection.opening.sequence();
     let upstream = async {
         let user = gateway.provisioner.prepare(server, grant).await?;
         let identity = certificate::mint(&gateway, server, &user, session).await?;
-        let mut stream = Box::new(gateway.contexts.dial(server, identity).await?);
-        let version = packet.effective(dialect::newest(server));
-        let startup = packet.upstream((&user, &request.database), version).map_err(|error| {
-            Denied::new(&code::PROTOCOL_VIOLATION, "the start-up message cannot be passed on")
-                .because(error)
-        })?;
-        let login = dialect::log_in(&mut stream, &startup).await?;
-        Ok((stream, login))
+        let mut dialled = gateway.contexts.dial(server, identity, Wish::of(startup)).await?;
+        if let Greeted::MySql(greeted) = &dialled.greeted {
+            gateway.greetings.learn(server.name(), &greeted.greeting);
+        }
+        let login =
+            dialect::log_in(&mut dialled, (startup, sequence), (server, user.as_str())).await?;
+        Ok((Box::new(dialled.stream), login))
     };
     started.connection.server(upstream).await?
 }
@@ -96,7 +100,7 @@ async fn record(authorised: &Authorised, login: &Login) -> Result<(), Denied> {
         token: request.credential.token,
         until: grant.until,
         application_name: started.startup.application_name.clone(),
-        backend_pid: login.key.pid,
+        backend_pid: login.key().pid,
         tls: tls::describe(&started.client),
     };
     let log = &connection.gateway.log;
@@ -113,7 +117,14 @@ async fn record(authorised: &Authorised, login: &Login) -> Result<(), Denied> {
 
 fn relayable(authorised: Authorised, opened: Opened) -> Result<Open, Stop> {
     let Opened { upstream, login, live, watch, key, at } = opened;
-    let observer = observer(&authorised, &login, Arc::clone(&live));
+    let Some(observer) = observer(&authorised, &login, Arc::clone(&live)) else {
+        let message = "the session's protocol is not its server's";
+        return Err(Stop::refused(
+            authorised.started.connection,
+            authorised.started.client,
+            Denied::new(&code::INTERNAL, message),
+        ));
+    };
     let Authorised { started, server, request: _, grant, seat } = authorised;
     let dialect::Started { connection, client, server_name: _, startup: _ } = started;
     let (gateway, session) = (Arc::clone(&connection.gateway), connection.id);
@@ -127,9 +138,9 @@ fn relayable(authorised: Authorised, opened: Opened) -> Result<Open, Stop> {
         recorder: Recorder::new(gateway.log.clone(), server.spec.audit.mode),
         last_record: LastRecord::of(connection.id, actor, &activity, gateway.log.clone()),
         held: Held { _seat: seat, _gauge: gateway.metrics.opened(latency, connection.waited) },
-        told: login.told(&key.key, said),
-        upstream_key: login.key,
-        behind: login.rest,
+        told: login.told(key.as_ref(), said),
+        upstream_key: login.key().clone(),
+        behind: login.rest(),
         connection,
         server,
         watch,
@@ -166,7 +177,7 @@ fn list(authorised: &Authorised) -> LiveSession {
     })
 }
 
-fn observer(authorised: &Authorised, login: &Login, live: Arc<LiveSession>) -> Observer {
+fn observer(authorised: &Authorised, login: &Login, live: Arc<LiveSession>) -> Option<Observer> {
     let Authorised { started, server, request, grant, .. } = authorised;
     let subject = Subject {
         session: started.connection.id,
@@ -175,27 +186,27 @@ fn observer(authorised: &Authorised, login: &Login, live: Arc<LiveSession>) -> O
         database: request.database.clone(),
         audit: server.spec.audit.clone(),
     };
-    // Refused at start-up when it could not be understood.
-    let replication = started.startup.packet.replication().unwrap_or(Replication::No);
-    let mut observer = Observer::new(subject, replication, live);
-    for (name, value) in &login.parameters {
-        observer.parameter(name, value);
-    }
-    observer
+    let thread = Thread {
+        principal: grant.principal.id,
+        server: request.server.clone(),
+        number: login.key().pid,
+    };
+    let protocol = login.protocol(&started.startup, &started.connection, thread)?;
+    Some(Observer::new(subject, protocol, live))
 }
 
 /// The client's own cancel key, as long as the server's.
 fn register(
     connection: &Connection,
     server: &Arc<Document<DatabaseServer>>,
-    login: &Login,
+    key: &CancelKey,
 ) -> Result<Registered, Denied> {
     let target = Target {
         session: connection.id,
         source: connection.source,
         cancel_from: connection.door.cancel_from,
         server: Arc::clone(server),
-        upstream: login.key.clone(),
+        upstream: key.clone(),
     };
     connection.gateway.cancel_keys.register(target).map_err(|error| {
         Denied::new(&code::INTERNAL, "no cancel key could be made for the session").because(error)

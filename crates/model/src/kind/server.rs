@@ -66,6 +66,9 @@ pub enum Engine {
     /// PostgreSQL, frontend/backend protocol 3.
     #[serde(rename = "postgresql")]
     PostgreSql,
+    /// MySQL and MariaDB, client/server protocol 10; the server's version says which.
+    #[serde(rename = "mysql")]
+    MySql,
 }
 
 /// Which databases of a server are reachable.

@@ -222,6 +222,12 @@ impl Tracker {
         Ok(statement)
     }
 
+    /// The number of a command that is refused: it is recorded, and not told of otherwise.
+    pub fn refused(&mut self) -> u64 {
+        self.last_number = self.last_number.saturating_add(1);
+        self.last_number
+    }
+
     /// The server goes on behind the last packet of the file.
     fn file_ends(&mut self, sequence: u8) {
         match self.pending.front_mut() {

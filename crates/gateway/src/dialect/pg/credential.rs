@@ -17,7 +17,7 @@ use wire::pg::startup::Version;
 use zeroize::Zeroizing;
 
 use super::say::failed_authentication;
-use crate::dialect::Started;
+use crate::dialect::{Packet, Started};
 use crate::outcome::{Denied, Stop};
 use crate::tls::Stream;
 
@@ -39,7 +39,10 @@ pub(crate) async fn ask_credential(
     mut started: Started,
     server: &Document<DatabaseServer>,
 ) -> Result<(Started, Secret<Vec<u8>>), Stop> {
-    let negotiation = started.startup.packet.negotiation(newest(server));
+    let negotiation = match &started.startup.packet {
+        Packet::PostgreSql(packet) => packet.negotiation(newest(server)),
+        Packet::MySql(_) => None,
+    };
     let before = negotiation.map(|negotiation| negotiation.encode()).unwrap_or_default();
     let connection = &mut started.connection;
     let issuer = connection.gateway.issuer.clone();

@@ -1,11 +1,11 @@
 //! The start-up message, inside TLS.
 
 use model::code;
-use wire::pg::startup::{Packet, Replication, Step};
+use wire::pg::startup::{Packet as FirstPacket, Replication, Step};
 
 use super::{Unread, read_first, refusal_of};
 use crate::cancel::Asked;
-use crate::dialect::{CancelKey, Started, Startup};
+use crate::dialect::{CancelKey, Packet, Started, Startup};
 use crate::outcome::{Client, Denied, Stop};
 use crate::tls::Secured;
 
@@ -24,13 +24,13 @@ pub(crate) async fn start(secured: Secured) -> Result<Started, Stop> {
         Err(denied) => return Err(Stop::refused(connection, client, denied)),
     };
     let packet = match step {
-        Step::Packet { packet: Packet::Startup(packet), .. } => packet,
-        Step::Packet { packet: Packet::CancelRequest(asked), .. } => {
+        Step::Packet { packet: FirstPacket::Startup(packet), .. } => packet,
+        Step::Packet { packet: FirstPacket::CancelRequest(asked), .. } => {
             let key = CancelKey { pid: asked.pid, secret: asked.key };
             let client = Client::Secured(client);
             return Err(Stop::Cancel(Box::new(Asked { connection, client, key })));
         }
-        Step::Packet { packet: Packet::SslRequest | Packet::GssEncRequest, .. }
+        Step::Packet { packet: FirstPacket::SslRequest | FirstPacket::GssEncRequest, .. }
         | Step::DirectTls
         | Step::Need(_) => {
             let denied =
@@ -58,5 +58,6 @@ fn understood(packet: wire::pg::startup::Startup) -> Result<Startup, Denied> {
         .denied()
         .map_err(|denied| Denied::new(&code::STARTUP_OPTION_DENIED, denied.to_string()))?;
     let application_name = packet.parameter("application_name").map(str::to_owned);
+    let packet = Packet::PostgreSql(packet);
     Ok(Startup { user, database, application_name, replication, packet })
 }

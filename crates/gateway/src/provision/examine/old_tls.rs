@@ -35,7 +35,7 @@ pub(super) async fn is_accepted(server: &Document<DatabaseServer>) -> bool {
 async fn asked(server: &Document<DatabaseServer>) -> Option<()> {
     let address = (server.spec.host.as_str(), server.spec.port);
     let mut stream = TcpStream::connect(address).await.ok()?;
-    dialect::request_tls(&mut stream).await.ok()?;
+    dialect::request_tls(&mut stream, dialect::Wish::anything(server)).await.ok()?;
     stream.write_all(CLIENT_HELLO).await.ok()?;
     (stream.read_u8().await.ok()? == HANDSHAKE).then_some(())
 }

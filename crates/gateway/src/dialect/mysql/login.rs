@@ -1,0 +1,240 @@
+//! Logging in to the server as the person, up to its OK packet. The server is hostile input too: what it may say is
+//! bounded, and what does not belong here is refused.
+
+use std::io;
+
+use model::code;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use wire::mysql::authentication::{NATIVE_PASSWORD, Reply, reply};
+use wire::mysql::capabilities::{self, Database};
+use wire::mysql::error::server_error;
+use wire::mysql::greeting::Greeting;
+use wire::mysql::handshake::{Attributes, HandshakeResponse};
+use wire::mysql::limits::GREETING_BYTES_MAX;
+use wire::mysql::{Capabilities, packet};
+
+use super::start::Response;
+use super::{Unread, read_packet};
+use crate::dialect::CancelKey;
+use crate::outcome::Denied;
+use crate::tls::Broken;
+
+/// What a server asks of us before it lets us in is little.
+const REPLIES_MAX: u8 = 4;
+/// utf8mb4_general_ci, of whoever wishes for nothing.
+const COLLATION: u8 = 45;
+const PACKET_BYTES_MAX: u32 = 1 << 24;
+
+/// What is to be agreed on with the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    /// What client and gateway have agreed on.
+    pub agreed: Capabilities,
+    /// `max_allowed_packet` of the client.
+    pub packet_bytes_max: u32,
+    /// The collation that the session begins with.
+    pub collation: u8,
+    /// Whether a database will be named.
+    pub database: Database,
+}
+
+impl Wish {
+    /// What every server speaks.
+    pub(crate) fn anything() -> Self {
+        let agreed = Capabilities::PROTOCOL_41
+            .with(Capabilities::PLUGIN_AUTH)
+            .with(Capabilities::LONG_PASSWORD)
+            .with(Capabilities::TRANSACTIONS)
+            .with(Capabilities::DEPRECATE_EOF);
+        let (packet_bytes_max, collation) = (PACKET_BYTES_MAX, COLLATION);
+        Self { agreed, packet_bytes_max, collation, database: Database::None }
+    }
+
+    fn response(self, capabilities: Capabilities) -> HandshakeResponse<'static> {
+        HandshakeResponse {
+            capabilities,
+            packet_bytes_max: self.packet_bytes_max,
+            collation: self.collation,
+            user: b"",
+            authentication: b"",
+            database: None,
+            plugin: Some(NATIVE_PASSWORD.as_bytes()),
+            attributes: Attributes::default(),
+            zstd_level: None,
+        }
+    }
+}
+
+/// What the server said first, and what we answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Greeted {
+    /// What it says of itself.
+    pub greeting: Greeting,
+    /// What holds between gateway and server.
+    pub capabilities: Capabilities,
+}
+
+/// What the server said while it let us in.
+#[derive(Debug)]
+pub(crate) struct Login {
+    /// The number of its connection.
+    pub key: CancelKey,
+    /// What holds on both sides.
+    pub capabilities: Capabilities,
+    /// Its OK packet, with the number that it has for the client.
+    pub told: Vec<u8>,
+}
+
+/// Reads the greeting alone.
+pub(crate) async fn greeting(stream: &mut TcpStream) -> Result<Greeting, Denied> {
+    let payload =
+        read_packet(stream, 0, GREETING_BYTES_MAX).await.map_err(|error| match error {
+            Unread::Gone(error) => Denied::new(
+                &code::UPSTREAM_UNREACHABLE,
+                "the database server closed the connection",
+            )
+            .because(error),
+            Unread::Malformed(error) => malformed(&error),
+        })?;
+    if payload.first() == Some(&0xff) {
+        return Err(refused(&payload, 0));
+    }
+    Greeting::parse(&payload).map_err(|error| malformed(&error))
+}
+
+/// Reads the greeting and begins TLS. A server without TLS is refused; nothing that came before TLS counts after it but
+/// what it says of itself.
+pub(crate) async fn request_tls(stream: &mut TcpStream, wish: Wish) -> Result<Greeted, Denied> {
+    let greeting = greeting(stream).await?;
+    if !greeting.capabilities.contains(Capabilities::SSL) {
+        return Err(Denied::new(
+            &code::UPSTREAM_UNTRUSTED,
+            "the database server does not speak TLS, and is not spoken to without it",
+        ));
+    }
+    let capabilities = capabilities::upstream(wish.agreed, greeting.capabilities, wish.database)
+        .map_err(|missing| {
+            let message = "the database server offers less than the client was told";
+            Denied::new(&code::UPSTREAM_REFUSED, message)
+                .because(format_args!("missing: {missing:?}; greeted as {greeting:?}"))
+        })?;
+    let request = packet::encode(1, &wish.response(capabilities).ssl_request());
+    stream.write_all(&request).await.map_err(|error| lost(&error))?;
+    Ok(Greeted { greeting, capabilities })
+}
+
+/// Sends the handshake response and answers until the server lets us in. The certificate is the credential: an account
+/// that wants anything else is not ours.
+pub(crate) async fn log_in<S>(
+    stream: &mut S,
+    (response, greeted, user): (&Response, &Greeted, &str),
+    client: u8,
+) -> Result<Login, Denied>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let ours = HandshakeResponse {
+        user: user.as_bytes(),
+        database: response.database.as_deref().map(str::as_bytes),
+        attributes: response.attributes.attributes(),
+        ..response.wish().response(greeted.capabilities)
+    };
+    let payload = ours.encode().ok_or_else(|| malformed(&"it cannot be sent an empty password"))?;
+    let payload = enter(stream, payload, client).await?;
+    Ok(Login {
+        key: CancelKey { pid: greeted.greeting.connection_id, secret: Vec::new() },
+        capabilities: greeted.capabilities,
+        told: packet::encode(client, &payload),
+    })
+}
+
+/// Says who we are, shows the certificate and nothing else, and returns the payload of the OK packet. Errors for the
+/// client have this number.
+pub(crate) async fn enter<S>(
+    stream: &mut S,
+    response: Vec<u8>,
+    client: u8,
+) -> Result<Vec<u8>, Denied>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut answer, mut sequence) = (response, 2_u8);
+    for _ in 0..REPLIES_MAX {
+        let sent = packet::encode(sequence, &answer);
+        stream.write_all(&sent).await.map_err(|error| lost(&error))?;
+        stream.flush().await.map_err(|error| lost(&error))?;
+        sequence = sequence.wrapping_add(1);
+        let payload = read_packet(stream, sequence, GREETING_BYTES_MAX).await;
+        let payload = payload.map_err(|error| match error {
+            Unread::Gone(error) => lost(&error),
+            Unread::Malformed(error) => malformed(&error),
+        })?;
+        sequence = sequence.wrapping_add(1);
+        match reply(&payload).map_err(|error| malformed(&error))? {
+            Reply::Ok => return Ok(payload.to_vec()),
+            Reply::Err => return Err(refused(&payload, client)),
+            // The plugin of an account without a password: the answer is as empty as that.
+            Reply::Switch { plugin, .. } if plugin == NATIVE_PASSWORD.as_bytes() => {
+                answer = Vec::new();
+            }
+            Reply::Switch { plugin, .. } => {
+                return Err(unenrolled().because(format_args!(
+                    "it asked for `{}` instead of taking the certificate",
+                    plugin.escape_ascii()
+                )));
+            }
+            Reply::More(_) => {
+                return Err(malformed(&"more authentication data than were asked for"));
+            }
+        }
+    }
+    Err(malformed(&"its login does not end"))
+}
+
+/// The server's own reasons go to the client as they are. What it says about our credential does not: it is our
+/// affair, and it would name a user and a host that are none of the client's.
+fn refused(payload: &[u8], client: u8) -> Denied {
+    let said = server_error(payload);
+    let (number, message) = (said.code, said.message());
+    let code = match number {
+        // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL, MariaDB)
+        1045 | 1698 | 3118 | 4151 => {
+            return unenrolled().because(format_args!("{number}: {message}"));
+        }
+        // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED
+        1040 | 1203 | 1226 => &code::TOO_MANY_CONNECTIONS,
+        // ER_DBACCESS_DENIED_ERROR, ER_BAD_DB_ERROR
+        1044 | 1049 => &code::DATABASE_UNKNOWN,
+        _ => &code::UPSTREAM_REFUSED,
+    };
+    let mut denied = Denied::new(code, format!("the database server said: {message}"))
+        .because(format_args!("{number}: {message}"));
+    denied.verbatim = Some(packet::encode(client, payload));
+    denied
+}
+
+fn unenrolled() -> Denied {
+    Denied::new(
+        &code::UPSTREAM_REFUSED,
+        "the database server does not take the gateway's certificate",
+    )
+}
+
+fn malformed(what: &dyn std::fmt::Display) -> Denied {
+    Denied::new(&code::UPSTREAM_MALFORMED, "the database server does not speak its protocol")
+        .because(what)
+}
+
+/// A server that does not like our certificate may say so only now (TLS 1.3).
+fn lost(error: &io::Error) -> Denied {
+    let alert = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Broken>())
+        .is_some_and(|inner| matches!(inner, Broken::Alert(_)));
+    if alert {
+        return unenrolled().because(error);
+    }
+    Denied::new(&code::UPSTREAM_LOST, "the database server closed the connection during login")
+        .because(error)
+}
