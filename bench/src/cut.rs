@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use e2e::raw::Client;
 use model::Timestamp;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -19,6 +19,8 @@ use crate::stacks;
 use crate::statistics::{Spread, percentile, sorted};
 
 const GROUP: &str = "orders-readers";
+/// A person may ask sixty times an hour.
+const REQUESTS_MAX: usize = 50;
 const WITHIN: Duration = Duration::from_secs(30);
 const EVENTS_AT_ONCE: usize = 64;
 
@@ -49,38 +51,53 @@ connection is closed when its socket reads as closed. Half of the single session
 }
 
 fn one_by_one(facts: &Facts, count: usize) -> Result<()> {
-    let person = facts.newcomer("single@example.com", &[GROUP])?;
-    let mut closed = Vec::new();
-    for number in 0..count {
-        let activation = facts.activate(&person, GROUP, "10m")?;
-        let mut client = Door::person(&person)?.open()?;
-        if number % 2 == 1 {
-            client.query("select pg_sleep(600)")?;
+    let mut all = Vec::with_capacity(count);
+    while all.len() < count {
+        let person = facts.newcomer(&format!("single{}@example.com", all.len()), &[GROUP])?;
+        let mut closed = Vec::new();
+        for number in 0..REQUESTS_MAX.min(count - all.len()) {
+            closed.push(one(facts, &person, number % 2 == 1)?);
         }
-        let mut socket = client.tcp().try_clone()?;
-        let watching = std::thread::spawn(move || until_closed(&mut socket));
-        revoke(facts, &activation)?;
-        closed.push(watching.join().map_err(|_| anyhow::anyhow!("the watcher panicked"))??);
+        all.extend(recorded(facts, &person, closed)?);
     }
-    let cuts = cuts(facts, &person, count)?;
-    let since_commit = |moments: &dyn Fn(usize, &Value) -> Option<Timestamp>| {
-        let each = cuts.iter().enumerate().filter_map(|(number, cut)| {
-            Some(milliseconds(instant(cut, "/causeAt").ok()?, moments(number, cut)?))
-        });
+    let (cut, ended): (Vec<_>, Vec<_>) =
+        all.iter().partition(|(event, _)| event.get("causeAt").is_some());
+    let since_commit = |moment: &dyn Fn(&(Value, Timestamp)) -> Option<Timestamp>| {
+        let each = cut
+            .iter()
+            .filter_map(|cut| Some(milliseconds(instant(&cut.0, "/causeAt").ok()?, moment(cut)?)));
         sorted(each.collect())
     };
     println!("{count} sessions, cut one by one, ms after the commit:");
     println!("{:<44}{:>8}{:>8}{:>8}{:>8}", "", "n", "p50", "p99", "most");
-    let recorded = |pointer| move |_: usize, cut: &Value| instant(cut, pointer).ok();
     for (what, times) in [
-        ("(a) forwarding stopped", since_commit(&recorded("/stoppedAt"))),
-        ("(b) the client's connection closed", since_commit(&|at, _| closed.get(at).copied())),
-        ("(c) backend gone, as the cut's record has it", since_commit(&recorded("/backendGoneAt"))),
+        ("(a) forwarding stopped", since_commit(&|cut| instant(&cut.0, "/stoppedAt").ok())),
+        ("(b) the client's connection closed", since_commit(&|cut| Some(cut.1))),
+        (
+            "(c) backend gone, as the cut's record has it",
+            since_commit(&|cut| instant(&cut.0, "/backendGoneAt").ok()),
+        ),
     ] {
         let at = |hundredths| percentile(&times, hundredths);
         println!("{what:<44}{:>8}{:>8.1}{:>8.1}{:>8.1}", times.len(), at(50), at(99), at(100));
     }
+    for (event, _) in ended {
+        println!("One has no record of a cut, so that it cannot be timed. It ended so: {event}");
+    }
     Ok(())
+}
+
+/// Access given, used and taken back; when the client found its connection closed.
+fn one(facts: &Facts, person: &Person, running: bool) -> Result<Timestamp> {
+    let activation = facts.activate(person, GROUP, "10m")?;
+    let mut client = Door::person(person)?.open()?;
+    if running {
+        client.query("select pg_sleep(600)")?;
+    }
+    let mut socket = client.tcp().try_clone()?;
+    let watching = std::thread::spawn(move || until_closed(&mut socket));
+    revoke(facts, &activation)?;
+    watching.join().map_err(|_| anyhow!("the watcher panicked"))?
 }
 
 struct Crowd {
@@ -97,7 +114,7 @@ fn all_at_once(facts: &Facts, person: &Person, count: usize) -> Result<Crowd> {
     let closed = std::thread::scope(|scope| {
         let watching = scope.spawn(|| all_closed(&clients));
         revoke(facts, &activation)?;
-        watching.join().map_err(|_| anyhow::anyhow!("the watcher panicked"))?
+        watching.join().map_err(|_| anyhow!("the watcher panicked"))?
     })?;
     let cuts = wait::try_until(WITHIN, || {
         let cuts = facts.audit(&["--type", "sessionCut", "--text", &person.user]).ok()?;
@@ -180,13 +197,27 @@ fn is_closed(mut socket: &TcpStream) -> Result<bool> {
     }
 }
 
-/// The records of this person's cuts, oldest first.
-fn cuts(facts: &Facts, person: &Person, count: usize) -> Result<Vec<Value>> {
-    let recorded = wait::try_until(WITHIN, || {
-        let cuts = facts.audit(&["--type", "sessionCut", "--text", &person.user]).ok()?;
-        (cuts.len() == count).then_some(cuts)
+/// The record of each session's cut, or else of its end, with the moment at which its client saw it.
+fn recorded(
+    facts: &Facts,
+    person: &Person,
+    closed: Vec<Timestamp>,
+) -> Result<Vec<(Value, Timestamp)>> {
+    let events = |kind| facts.audit(&["--type", kind, "--text", &person.user]);
+    let ended = wait::try_until(WITHIN, || {
+        let ended = events("sessionEnded").ok()?;
+        (ended.len() == closed.len()).then_some(ended)
     });
-    recorded.context("not every cut is recorded")
+    let ended = ended.context("not every session's end is recorded")?;
+    let (opened, cuts) = (events("sessionOpened")?, events("sessionCut")?);
+    ensure!(opened.len() == closed.len(), "{} sessions of {}", opened.len(), closed.len());
+    let of = |session: Option<&Value>| {
+        let same = |event: &&Value| event.get("session") == session;
+        cuts.iter().find(same).or_else(|| ended.iter().find(same)).cloned()
+    };
+    let each = opened.iter().zip(closed);
+    each.map(|(opened, closed)| Ok((of(opened.get("session")).context("no end")?, closed)))
+        .collect()
 }
 
 fn instant(value: &Value, pointer: &str) -> Result<Timestamp> {

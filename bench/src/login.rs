@@ -14,6 +14,7 @@ use crate::statistics::{Spread, in_turns};
 use crate::workload::{Measured, Workload};
 
 const SESSIONS: usize = 50;
+const CLIENTS: [u32; 2] = [1, 8];
 /// There are few logins in a second, and the kernel counts in hundredths of one.
 const SECONDS_TIMES: u32 = 3;
 /// From the order to read its rules anew until the server has.
@@ -27,29 +28,39 @@ pub(crate) fn run(extent: Extent) -> Result<()> {
     let [passwords, verifiers] = bouncers.each_ref().map(|each| Route::pgbouncer(&stack, each));
     let routes = [passwords, verifiers, Route::portcullis(&mut stack)?];
     routes.iter().try_for_each(let_in)?;
-    let [passwords, verifiers, portcullis] = in_turns(extent.rounds, &routes, |route| {
-        Workload::Connect.run(route, extent.seconds * SECONDS_TIMES)
-    })?;
-    let cost = Measured::cost;
-    let say = |name: &str, route: &[Measured]| {
-        println!(
-            "{name:<42}{:>32}{:>34}",
-            Spread::of(route.iter().map(|it| cost(it) / 1000.0)).in_units(" ms of processor", 2),
-            Spread::of(route.iter().map(|it| it.rate)).in_units(" logins a second", 0),
-        );
-    };
-    say("pgbouncer, SCRAM, passwords in its file", &passwords);
-    say("pgbouncer, SCRAM, verifiers in its file", &verifiers);
-    say("Portcullis, token and certificate", &portcullis);
-    for (name, pgbouncer) in [("passwords", &passwords), ("verifiers", &verifiers)] {
-        let ratio = Spread::of_ratios((&portcullis, pgbouncer), cost);
-        println!("Portcullis/pgbouncer with {name}: {ratio}");
+    for clients in CLIENTS {
+        compare(clients, &routes, extent)?;
     }
     println!(
         "
-One client that connects for each transaction, through TLS on both sides. pgbouncer: SCRAM with the client and with the
+Clients that connect for each transaction, through TLS on both sides. pgbouncer: SCRAM with the client and with the
 server, session mode, `server_lifetime = 0`: no server connection is used twice, as in Portcullis."
     );
+    Ok(())
+}
+
+fn compare(clients: u32, routes: &[Route; 3], extent: Extent) -> Result<()> {
+    let workload = Workload::Connect { clients };
+    let [passwords, verifiers, portcullis] = in_turns(extent.rounds, routes, |route| {
+        workload.run(route, extent.seconds * SECONDS_TIMES)
+    })?;
+    let cost = Measured::cost;
+    println!("{workload}:");
+    for (name, route) in [
+        ("pgbouncer, SCRAM, passwords in its file", &passwords),
+        ("pgbouncer, SCRAM, verifiers in its file", &verifiers),
+        ("Portcullis, token and certificate", &portcullis),
+    ] {
+        println!(
+            "  {name:<42}{:>34}{:>36}",
+            Spread::of(route.iter().map(|it| cost(it) / 1000.0)).in_units(" ms of processor", 2),
+            Spread::of(route.iter().map(|it| it.rate)).in_units(" logins a second", 0),
+        );
+    }
+    for (name, pgbouncer) in [("passwords", &passwords), ("verifiers", &verifiers)] {
+        let ratio = Spread::of_ratios((&portcullis, pgbouncer), cost);
+        println!("  Portcullis over pgbouncer with {name}: {ratio}");
+    }
     Ok(())
 }
 

@@ -12,15 +12,15 @@ impl Extent {
     fn workloads(self) -> Vec<Workload> {
         let select = |clients| Protocol::ALL.map(|protocol| Workload::Select { protocol, clients });
         let selects = self.clients.iter().copied().flat_map(select);
-        selects.chain([Workload::Connect, Workload::Stream]).collect()
+        selects.chain([Workload::Connect { clients: 1 }, Workload::Stream]).collect()
     }
 }
 
 pub(crate) fn run(extent: Extent) -> Result<()> {
     let ways = Ways::start()?;
-    println!("{:<24}{:>13}{:^41}{:^43}", "", "naked", "throughput", "processor, µs a unit");
+    println!("{:<30}{:>13}{:^41}{:^43}", "", "naked", "throughput", "processor, µs a unit");
     println!(
-        "{:<24}{:>13}{:>10}{:>11}{:>20}{:>11}{:>11}{:>21}",
+        "{:<30}{:>13}{:>10}{:>11}{:>20}{:>11}{:>11}{:>21}",
         "", "", "pgbouncer", "Portcullis", "P/b", "pgbouncer", "Portcullis", "P/b"
     );
     for workload in extent.workloads() {
@@ -45,7 +45,7 @@ fn compare(workload: Workload, routes: &[Route; 3], extent: Extent) -> Result<()
         |route: &[Measured]| format!("{:.2}×", Spread::of_ratios((route, &naked), rate).median);
     let costs = |route: &[Measured]| Spread::of(route.iter().map(cost)).median;
     println!(
-        "{:<24}{absolute:>13}{:>10}{:>11}{:>20}{:>11.1}{:>11.1}{:>21}",
+        "{:<30}{absolute:>13}{:>10}{:>11}{:>20}{:>11.1}{:>11.1}{:>21}",
         workload.to_string(),
         times_naked(&pgbouncer),
         times_naked(&portcullis),

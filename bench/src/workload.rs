@@ -56,7 +56,7 @@ pub(crate) enum Workload {
     /// `pgbench -S`.
     Select { protocol: Protocol, clients: u32 },
     /// The same with a new connection for every transaction (`-C`).
-    Connect,
+    Connect { clients: u32 },
     /// `COPY` of a million rows to the client.
     Stream,
 }
@@ -67,7 +67,7 @@ impl fmt::Display for Workload {
             Self::Select { protocol, clients } => {
                 write!(f, "-S, {}, {clients} at once", protocol.name())
             }
-            Self::Connect => f.write_str("-S, a connection each"),
+            Self::Connect { clients } => write!(f, "a connection each, {clients} at once"),
             Self::Stream => f.write_str("COPY of 1,000,000 rows"),
         }
     }
@@ -76,7 +76,7 @@ impl fmt::Display for Workload {
 impl Workload {
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::Select { .. } | Self::Connect => "tps",
+            Self::Select { .. } | Self::Connect { .. } => "tps",
             Self::Stream => "MB/s",
         }
     }
@@ -85,11 +85,9 @@ impl Workload {
     pub(crate) fn run(self, route: &Route, seconds: u32) -> Result<Measured> {
         match self {
             Self::Select { protocol, clients } => {
-                let (clients, threads) = (clients.to_string(), clients.min(2).to_string());
-                let options = ["-M", protocol.name(), "-c", &clients, "-j", &threads];
-                pgbench(route, &options, seconds)
+                pgbench((route, clients), &["-M", protocol.name()], seconds)
             }
-            Self::Connect => pgbench(route, &["-C", "-c", "1"], seconds),
+            Self::Connect { clients } => pgbench((route, clients), &["-C"], seconds),
             Self::Stream => stream(route),
         }
         .with_context(|| format!("{self}, {}", route.name))
@@ -105,9 +103,10 @@ pub(crate) fn prepare(route: &Route) -> Result<()> {
 }
 
 /// Counts from pgbench's first report to its last: what it takes to connect is in neither rate nor processor time.
-fn pgbench(route: &Route, options: &[&str], seconds: u32) -> Result<Measured> {
+fn pgbench((route, clients): (&Route, u32), options: &[&str], seconds: u32) -> Result<Measured> {
     let mut command = route.client("pgbench");
     command.args(["-n", "-S", "-P", "1", "-T", &(seconds + 1).to_string()]).args(options);
+    command.args(["-c", &clients.to_string(), "-j", &clients.min(2).to_string()]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let stderr = child.stderr.take().context("no output of pgbench's")?;
     let (mut said, mut window) = (String::new(), Window::default());
