@@ -148,6 +148,22 @@ impl Control {
     }
 }
 
+impl Control {
+    /// Makes one token no longer count, because someone else may have it: it was sent where everyone could read it.
+    pub async fn revoke_exposed(&self, token: TokenId, reason: String) -> Result<(), Refusal> {
+        let work = move |writing: &mut Writing<'_, '_>| {
+            let keep_until = writing.now().plus(TOKEN_LIFETIME_MAX);
+            let tokens = RevokedTokens::Token(token);
+            let revocation = Revocation { tokens, keep_until, reason: Some(reason) };
+            writing.put(Document::new(Uuid::new_v4().to_string(), revocation))?;
+            Ok(())
+        };
+        let committed = self.system(Verb::RevokeTokens, format!("Token/{token}"), work).await?;
+        self.acknowledged(committed).await;
+        Ok(())
+    }
+}
+
 /// A new pass for a person: what is shown, and when it dies.
 pub(crate) fn pass_for(
     writing: &mut Writing<'_, '_>,

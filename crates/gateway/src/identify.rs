@@ -42,7 +42,8 @@ pub(crate) async fn from_credential(routed: Routed) -> Result<Identified, Stop> 
     }
 }
 
-fn verify(password: &Secret<Vec<u8>>, gateway: &Shared) -> Result<Credential, Denied> {
+/// Whom a credential is of, if it holds.
+pub(crate) fn verify(password: &Secret<Vec<u8>>, gateway: &Shared) -> Result<Credential, Denied> {
     let (snapshot, now) = (gateway.snapshots.load(), gateway.clock.now());
     let text = std::str::from_utf8(password.expose())
         .map_err(|_| Denied::new(&code::CREDENTIAL_MALFORMED, "the password is not text"))?

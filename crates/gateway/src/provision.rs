@@ -115,6 +115,11 @@ impl Provisioner {
         pg::user::terminate_one(&connection, user, pid).await.map_err(Trouble::refusal)
     }
 
+    /// The control plane that it works for.
+    pub(crate) fn control(&self) -> &Control {
+        &self.shared.control
+    }
+
     async fn standing(
         &self,
         server: &ServerName,

@@ -13,6 +13,8 @@ pub(crate) mod greetings;
 pub(crate) mod login;
 pub(crate) mod say;
 pub(crate) mod start;
+#[cfg(test)]
+mod tests;
 
 /// How far the opening has come.
 #[derive(Debug, Default)]

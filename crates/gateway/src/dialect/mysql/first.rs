@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use model::code;
+use runtime::Secret;
 use tokio::io::AsyncWriteExt;
 use wire::mysql::authentication::NATIVE_PASSWORD;
 use wire::mysql::capabilities::LocalFiles;
 use wire::mysql::greeting::{self, Greeting};
-use wire::mysql::handshake::{self, First as Answer};
+use wire::mysql::handshake::{self, First as Answer, HandshakeResponse};
 use wire::mysql::limits::HANDSHAKE_RESPONSE_BYTES_MAX;
 use wire::mysql::{capabilities, packet};
 
 use super::{Opening, Unread, read_packet};
 use crate::dialect::{self, First};
+use crate::identify;
 use crate::listener::Accepted;
 use crate::outcome::{Denied, Stop};
 use crate::session::Connection;
@@ -53,10 +55,13 @@ pub(crate) async fn first(accepted: Accepted) -> Result<First, Stop> {
         Ok(Answer::Response(response)) => {
             let user = String::from_utf8_lossy(response.user).into_owned();
             connection.known.user = Some(user);
-            Denied::new(
-                &code::TLS_REQUIRED,
-                "the connection is not encrypted, and this gateway takes no credential without TLS",
-            )
+            let message =
+                "the connection is not encrypted, and this gateway takes no credential without TLS";
+            let denied = Denied::new(&code::TLS_REQUIRED, message);
+            match exposed(&response, &connection).await {
+                Some(said) => Denied { refusal: denied.refusal.hint(said), ..denied },
+                None => denied,
+            }
         }
         Ok(Answer::Old) => Denied::new(
             &code::PROTOCOL_UNSUPPORTED,
@@ -65,6 +70,26 @@ pub(crate) async fn first(accepted: Accepted) -> Result<First, Stop> {
         Err(error) => Denied::new(&code::PROTOCOL_VIOLATION, error.to_string()),
     };
     Err(Stop::refused_plain(connection, stream, denied))
+}
+
+/// Whoever listens has read what such a client sent. A token that it sent is revoked, and the client is told.
+async fn exposed(
+    response: &HandshakeResponse<'_>,
+    connection: &Connection,
+) -> Option<&'static str> {
+    let text = response.authentication;
+    let token = Secret::new(text.strip_suffix(&[0]).unwrap_or(text).to_vec());
+    let credential = identify::verify(&token, &connection.gateway).ok()?;
+    let reason = format!("it was sent without TLS from {}", connection.source);
+    let control = connection.gateway.provisioner.control();
+    match control.revoke_exposed(credential.token, reason).await {
+        Ok(()) => Some("the token that was sent is revoked: it could be read on its way"),
+        Err(error) => {
+            let (token, source) = (credential.token, connection.source);
+            tracing::error!(%token, %source, %error, "a token that was sent without TLS could not be revoked");
+            Some("the token that was sent could be read on its way: revoke it")
+        }
+    }
 }
 
 /// What the servers behind the listener say of themselves, with a number and a challenge of ours.
