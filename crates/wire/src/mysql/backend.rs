@@ -21,7 +21,7 @@ mod answering;
 mod view;
 
 use answering::Answering;
-pub use view::{Change, Done, Prepared, status};
+pub use view::{Change, Done, Prepared, done, status};
 
 /// What the next bytes are.
 #[derive(Debug)]

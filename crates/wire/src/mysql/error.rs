@@ -1,7 +1,6 @@
 //! Packets that end things: OK and ERR, to either side. Payloads; [`packet::encode`](super::packet::encode) numbers
 //! them.
 
-use super::capabilities::Capabilities;
 use super::limits::SERVER_TEXT_BYTES_MAX;
 use super::packet::put_lenenc;
 use super::reader::Reader;
@@ -95,14 +94,4 @@ pub fn ok(status: u16) -> Vec<u8> {
     payload.extend_from_slice(&status.to_le_bytes());
     payload.extend_from_slice(&[0, 0]);
     payload
-}
-
-/// An EOF packet of ours, or the OK packet that takes its place.
-pub fn eof(capabilities: Capabilities, status: u16) -> Vec<u8> {
-    let [low, high] = status.to_le_bytes();
-    if capabilities.contains(Capabilities::DEPRECATE_EOF) {
-        vec![0xfe, 0, 0, low, high, 0, 0]
-    } else {
-        vec![0xfe, 0, 0, low, high]
-    }
 }

@@ -61,7 +61,9 @@ impl Greeting {
         }
         // At least 12 bytes and a NUL, whatever the length says.
         let rest = reader.take(length.saturating_sub(FIRST_BYTES).max(13))?;
-        scramble.extend_from_slice(rest.strip_suffix(&[0]).unwrap_or(rest));
+        let rest =
+            rest.strip_suffix(&[0]).ok_or_else(|| reader.malformed("a scramble has no end"))?;
+        scramble.extend_from_slice(rest);
         let plugin = text(reader.last_cstring(), &reader)?;
         let version = text(version, &reader)?;
         Ok(Self { version, connection_id, scramble, capabilities, collation, status, plugin })

@@ -19,7 +19,8 @@
 //! whatever it holds, and so is a bulk execute. Preparing is not recorded: it runs nothing.
 //!
 //! **Prepared statements.** [`Statements`] maps the server's numbers to texts, types and data sent ahead. A text may be
-//! missing from the record, but never wrong.
+//! missing from the record, but never wrong. What SQL's own `EXECUTE` and a procedure run is not seen: the record has the
+//! text that was sent.
 //!
 //! **Outcomes.** Answers come in the order of the commands, each to its end, so the oldest command without an answer is
 //! the one that is answered. Commands that have no answer (close, data sent ahead) never wait. Every statement has
@@ -236,6 +237,31 @@ impl Tracker {
         }
     }
 
+    /// Takes note of what an OK packet says of the session: to be told of the one that ends the login
+    /// ([`backend::done`]).
+    pub fn login(&mut self, done: &Done<'_>) {
+        self.note(done);
+        self.character_set_told = false;
+    }
+
+    fn note(&mut self, done: &Done<'_>) {
+        self.status = Some(done.status);
+        self.statements.backslash = match done.status & status::NO_BACKSLASH_ESCAPES {
+            0 => Backslash::Escapes,
+            _ => Backslash::Plain,
+        };
+        for change in done.changes() {
+            match change {
+                Change::Variable { name: b"character_set_client", value } => {
+                    self.character_set_told = true;
+                    self.character_set(&String::from_utf8_lossy(value));
+                }
+                Change::Database(name) => self.database_is(name),
+                Change::Variable { .. } | Change::Other(_) => {}
+            }
+        }
+    }
+
     /// Takes note of a server's message. `rows` are the rows so far, as the scanner counts them.
     pub fn server(&mut self, message: &backend::Message<'_>, rows: u64) {
         match message {
@@ -259,22 +285,8 @@ impl Tracker {
     }
 
     fn done(&mut self, done: &Done<'_>, rows: u64) {
-        self.status = Some(done.status);
-        self.statements.backslash = match done.status & status::NO_BACKSLASH_ESCAPES {
-            0 => Backslash::Escapes,
-            _ => Backslash::Plain,
-        };
+        self.note(done);
         self.progress.add(done, rows.saturating_sub(self.rows_before));
-        for change in done.changes() {
-            match change {
-                Change::Variable { name: b"character_set_client", value } => {
-                    self.character_set_told = true;
-                    self.character_set(&String::from_utf8_lossy(value));
-                }
-                Change::Database(name) => self.database_is(name),
-                Change::Variable { .. } | Change::Other(_) => {}
-            }
-        }
         if done.has_more_results() {
             return;
         }

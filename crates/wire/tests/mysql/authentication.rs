@@ -53,6 +53,9 @@ fn passwords_are_proved_as_the_servers_expect() {
     assert_eq!(native_answer(b"secret", scramble), native);
     let sha2 = hex("1a2da2573c2faa367e2afddb54cdfd11a95ed22eef0167151196a6fc8e3d3813");
     assert_eq!(caching_sha2_answer(b"secret", scramble), sha2);
+    // As clients answer a greeting.
+    let sent = hex("6004d7f5df98bb86ce1710cdbc965873718db7ba");
+    assert_eq!(native_answer(b"pw", b">Cr9die=Bs@!#+M%o~PR"), sent);
     assert!(
         native_answer(b"", scramble).is_empty() && caching_sha2_answer(b"", scramble).is_empty()
     );

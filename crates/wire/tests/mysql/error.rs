@@ -1,5 +1,4 @@
-use wire::mysql::Capabilities;
-use wire::mysql::error::{Report, TEXT_BYTES_MAX, eof, ok, server_error};
+use wire::mysql::error::{Report, TEXT_BYTES_MAX, ok, server_error};
 
 #[test]
 fn an_error_of_ours_reads_as_it_was_written() {
@@ -34,8 +33,6 @@ fn an_error_from_before_the_handshake_has_no_sqlstate() {
 }
 
 #[test]
-fn ends_of_ours_have_the_form_that_was_agreed() {
+fn an_ok_of_ours_has_the_status_and_nothing_else() {
     assert_eq!(ok(2), b"\0\0\0\x02\0\0\0");
-    assert_eq!(eof(Capabilities::default(), 2), b"\xfe\0\0\x02\0");
-    assert_eq!(eof(Capabilities::DEPRECATE_EOF, 2), b"\xfe\0\0\x02\0\0\0");
 }

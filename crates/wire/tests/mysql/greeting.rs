@@ -56,6 +56,9 @@ fn a_greeting_of_another_version_without_plugins_or_cut_is_refused() {
     let high = 1 + 33 + 4 + 8 + 1 + 2 + 1 + 2;
     plain[high] &= !0x08;
     assert_eq!(refused(&plain), "the server knows no authentication plugins");
+    let mut endless = good.clone();
+    endless[good.len() - 23] = b'x';
+    assert_eq!(refused(&endless), "a scramble has no end");
     for end in 1..good.len() - 22 {
         assert!(Greeting::parse(&good[..end]).is_err(), "{end}");
     }

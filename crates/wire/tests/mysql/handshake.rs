@@ -1,5 +1,5 @@
 use wire::mysql::handshake::{First, HandshakeResponse, OwnAttributes, first, response};
-use wire::mysql::{Capabilities, Malformed};
+use wire::mysql::{Capabilities, Malformed, capabilities};
 
 use crate::hex;
 
@@ -86,4 +86,52 @@ fn thirty_two_bytes_without_the_tls_flag_are_a_response_that_ends_early() {
     payload[..4].copy_from_slice(&[0, 2, 0, 0]);
     let (message, what) = ("handshake response", "it ends early");
     assert_eq!(first(&payload), Err(Malformed::Body { message, what }));
+}
+
+#[test]
+fn what_clients_send_is_understood() {
+    let clients = [
+        (
+            "libmariadb",
+            "8ca2bf000000100021000000000000000000000000000000000000001d00000061646100146004d7f5df98bb86
+             ce1710cdbc965873718db7ba6f7264657273006d7973716c5f6e61746976655f70617373776f7264007e035f6f
+             73054c696e75780c5f636c69656e745f6e616d650a6c69626d617269616462045f70696404323934380f5f636c
+             69656e745f76657273696f6e06332e332e3230095f706c6174666f726d067838365f36340c70726f6772616d5f
+             6e616d65056d7973716c0c5f7365727665725f686f7374093132372e302e302e31",
+        ),
+        (
+            "pymysql",
+            "0da23a00ffffff002d000000000000000000000000000000000000000000000061646100146004d7f5df98bb86
+             ce1710cdbc965873718db7ba6f7264657273006d7973716c5f6e61746976655f70617373776f726400350c5f63
+             6c69656e745f6e616d650770796d7973716c0f5f636c69656e745f76657273696f6e05312e322e34045f706964
+             0432393439",
+        ),
+        (
+            "Node-MySQL-2",
+            "cef3ba0800000000e0000000000000000000000000000000000000000800000061646100146004d7f5df98bb86
+             ce1710cdbc965873718db7ba6f7264657273006d7973716c5f6e61746976655f70617373776f726400310c5f63
+             6c69656e745f6e616d650c4e6f64652d4d7953514c2d320f5f636c69656e745f76657273696f6e06332e32342e
+             36",
+        ),
+        (
+            "MariaDB connector/Node",
+            "0aa3be0100000040e0000000000000000000000000000000000000001c00000061646100146004d7f5df98bb86
+             ce1710cdbc965873718db7ba6f7264657273006d7973716c5f6e61746976655f70617373776f726400fc6a000c
+             5f636c69656e745f6e616d65164d61726961444220636f6e6e6563746f722f4e6f64650f5f636c69656e745f76
+             657273696f6e05332e352e34035f6f73056c696e75780c5f636c69656e745f686f737402766d0d5f6e6f64655f
+             76657273696f6e0732302e32302e32",
+        ),
+    ];
+    let password = hex("6004d7f5df98bb86ce1710cdbc965873718db7ba");
+    for (name, payload) in clients {
+        let payload = hex(payload);
+        let read = response(&payload).unwrap();
+        assert_eq!(read.attributes.get("_client_name"), Some(name.as_bytes()));
+        assert_eq!((read.user, read.database), (b"ada".as_slice(), Some(b"orders".as_slice())));
+        assert_eq!(read.plugin, Some(b"mysql_native_password".as_slice()), "{name}");
+        assert_eq!(read.authentication, password, "{name}");
+        let agreed = capabilities::agreed(Capabilities::from_bits(u64::MAX), read.capabilities);
+        let extended = agreed.unwrap().contains(Capabilities::STMT_BULK_OPERATIONS);
+        assert_eq!(extended, name.to_lowercase().contains("mariadb"), "{name}");
+    }
 }

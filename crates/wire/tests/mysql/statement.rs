@@ -201,6 +201,20 @@ fn texts_are_in_the_character_set_that_was_set() {
 }
 
 #[test]
+fn what_the_login_ended_with_counts() {
+    use wire::mysql::backend::done;
+    let mut session = session();
+    assert_eq!(session.tracker.transaction(), None);
+    let ok = b"\0\0\0\x02\x40\0\0\0\x1e\x00\x1c\x14character_set_client\x06latin1";
+    session.tracker.login(&done(ok, Capabilities::SESSION_TRACK).unwrap());
+    assert_eq!(session.tracker.transaction(), Some(TransactionStatus::Idle));
+    assert_eq!(session.tracker.encoding().name(), Some("latin1"));
+    session.client(&[query("set names utf8mb4")]);
+    session.server(&[OK]);
+    assert_eq!(session.tracker.encoding().name(), None);
+}
+
+#[test]
 fn the_server_knows_better_than_the_text() {
     let mut session = Session::new(Capabilities::SESSION_TRACK);
     session.client(&[query("set names default"), query("call moves()")]);

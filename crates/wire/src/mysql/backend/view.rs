@@ -76,8 +76,9 @@ impl<'a> Done<'a> {
     }
 }
 
-/// Reads an OK or EOF packet. What is missing behind the warnings is not an error.
-pub(super) fn done(payload: &[u8], capabilities: Capabilities) -> Result<Done<'_>, Malformed> {
+/// Reads the payload of an OK or EOF packet; of the one that ends a login too. What is missing behind the warnings is
+/// not an error.
+pub fn done(payload: &[u8], capabilities: Capabilities) -> Result<Done<'_>, Malformed> {
     let mut reader = Reader::new("OK", payload);
     let is_end = reader.u8()? == 0xfe;
     if is_end && payload.len() <= 5 {
