@@ -26,6 +26,8 @@ use crate::metrics::Relayed;
 use crate::observe::{self, Observer, Subject};
 use crate::record::Recorder;
 
+mod mysql;
+
 /// A session whose two ends are the test's.
 struct Bench {
     client: DuplexStream,
@@ -38,6 +40,11 @@ struct Bench {
 }
 
 fn bench(audit: AuditSettings, buffer_bytes: usize) -> Bench {
+    let protocol = observe::pg::Protocol::new(Replication::No, &[]);
+    bench_of(observe::Protocol::PostgreSql(Box::new(protocol)), audit, buffer_bytes)
+}
+
+fn bench_of(protocol: observe::Protocol, audit: AuditSettings, buffer_bytes: usize) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let clock = Clock::system();
     let options = Options {
@@ -61,8 +68,6 @@ fn bench(audit: AuditSettings, buffer_bytes: usize) -> Bench {
         database: "orders".to_owned(),
         audit,
     };
-    let protocol = observe::pg::Protocol::new(Replication::No, &[]);
-    let protocol = observe::Protocol::PostgreSql(Box::new(protocol));
     let observer = Observer::new(subject, protocol, registered);
     let (client, client_side) = tokio::io::duplex(buffer_bytes);
     let (server, server_side) = tokio::io::duplex(buffer_bytes);
