@@ -50,6 +50,9 @@ connection is closed when its socket reads as closed. Half of the single session
     Ok(())
 }
 
+/// The record of a session's end, and when its client found the connection closed.
+type Seen = (Value, Timestamp);
+
 fn one_by_one(facts: &Facts, count: usize) -> Result<()> {
     let mut all = Vec::with_capacity(count);
     while all.len() < count {
@@ -62,7 +65,7 @@ fn one_by_one(facts: &Facts, count: usize) -> Result<()> {
     }
     let (cut, ended): (Vec<_>, Vec<_>) =
         all.iter().partition(|(event, _)| event.get("causeAt").is_some());
-    let since_commit = |moment: &dyn Fn(&(Value, Timestamp)) -> Option<Timestamp>| {
+    let since_commit = |moment: fn(&Seen) -> Option<Timestamp>| {
         let each = cut
             .iter()
             .filter_map(|cut| Some(milliseconds(instant(&cut.0, "/causeAt").ok()?, moment(cut)?)));
@@ -71,11 +74,11 @@ fn one_by_one(facts: &Facts, count: usize) -> Result<()> {
     println!("{count} sessions, cut one by one, ms after the commit:");
     println!("{:<44}{:>8}{:>8}{:>8}{:>8}", "", "n", "p50", "p99", "most");
     for (what, times) in [
-        ("(a) forwarding stopped", since_commit(&|cut| instant(&cut.0, "/stoppedAt").ok())),
-        ("(b) the client's connection closed", since_commit(&|cut| Some(cut.1))),
+        ("(a) forwarding stopped", since_commit(|cut| instant(&cut.0, "/stoppedAt").ok())),
+        ("(b) the client's connection closed", since_commit(|cut| Some(cut.1))),
         (
             "(c) backend gone, as the cut's record has it",
-            since_commit(&|cut| instant(&cut.0, "/backendGoneAt").ok()),
+            since_commit(|cut| instant(&cut.0, "/backendGoneAt").ok()),
         ),
     ] {
         let at = |hundredths| percentile(&times, hundredths);
@@ -198,11 +201,7 @@ fn is_closed(mut socket: &TcpStream) -> Result<bool> {
 }
 
 /// The record of each session's cut, or else of its end, with the moment at which its client saw it.
-fn recorded(
-    facts: &Facts,
-    person: &Person,
-    closed: Vec<Timestamp>,
-) -> Result<Vec<(Value, Timestamp)>> {
+fn recorded(facts: &Facts, person: &Person, closed: Vec<Timestamp>) -> Result<Vec<Seen>> {
     let events = |kind| facts.audit(&["--type", kind, "--text", &person.user]);
     let ended = wait::try_until(WITHIN, || {
         let ended = events("sessionEnded").ok()?;
