@@ -57,7 +57,7 @@ impl PgBouncer {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode))?;
 
         // It refuses to run as root, and must be able to read the server's key.
-        let account = Account::for_servers()?;
+        let account = Account::of_package("postgres")?;
         let mut command = account.command(&program()?);
         let log = folder.path().join("pgbouncer.log");
         let process = Running::start(command.arg(&configuration), &log)?;

@@ -5,9 +5,11 @@
 
 pub mod damage;
 pub mod disk;
+pub mod mariadb;
 pub mod postgres;
 pub mod process;
 pub mod program;
+pub mod server;
 pub mod slot;
 pub mod stack;
 pub mod statement_log;

@@ -3,47 +3,27 @@
 //! It runs as an operating system user that cannot read the gateway's files, speaks TLS under a throw-away authority and
 //! lets nobody in but that user, over the unix socket, until a test enrols it.
 
-mod account;
-mod leftovers;
 mod template;
-mod tls;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::Identity;
-use crate::wait;
+use crate::server::{START_TRIES_MAX, complain, free_port, leftovers, tls};
+use crate::{program, wait};
 
-pub use account::Account;
-pub use tls::Direct;
+pub use crate::server::{Account, Direct, DirectAccess, DirectLogin, Fsync};
 
-/// A free port can be taken by someone else between the moment it was found and the moment the server binds it.
-const START_TRIES_MAX: u32 = 5;
+/// How the directories of throw-away servers begin.
+const PREFIX: &str = "portcullis-pg-";
+/// What the distribution's package calls the server's user, and the server its superuser.
+const SUPERUSER: &str = "postgres";
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
-
-/// Whether the server waits for the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fsync {
-    /// As in production: figures mean something.
-    On,
-    /// Faster; a power cut would lose the throw-away data.
-    Off,
-}
-
-/// Whether a superuser can come in around the gateway, with a certificate of an authority made for that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DirectAccess {
-    /// Only through the gateway, and over the unix socket as the server's own account.
-    None,
-    /// [`Postgres::direct`] has the certificate; its authority belongs into `ssl_ca_file` beside the gateway's. For
-    /// comparison on test stacks only.
-    Superuser,
-}
 
 /// How the server is made.
 #[derive(Clone, Debug)]
@@ -81,23 +61,16 @@ impl Postgres {
 
     /// Starts one.
     pub fn start_with(options: &Options) -> Result<Self> {
-        leftovers::sweep();
-        let account = Account::for_servers()?;
-        // Below /tmp whatever TMPDIR says: a unix socket's path has at most 107 bytes.
-        let directory = tempfile::Builder::new()
-            .prefix(leftovers::PREFIX)
-            .tempdir_in("/tmp")
-            .context("no directory for the server")?
-            .keep();
+        leftovers::sweep(PREFIX, stop);
+        let account = Account::of_package(SUPERUSER)?;
         let mut server = Self {
-            directory,
+            directory: leftovers::directory(PREFIX)?,
             port: 0,
             account,
             server_ca: String::new(),
             direct: None,
             detached: false,
         };
-        leftovers::mark(&server.directory)?;
         server.lay_out(options)?;
         server.launch()?;
         Ok(server)
@@ -111,7 +84,7 @@ impl Postgres {
         Ok(Self {
             directory: directory.to_owned(),
             port: port.context("postmaster.pid names no port")?,
-            account: Account::for_servers()?,
+            account: Account::of_package(SUPERUSER)?,
             server_ca: fs::read_to_string(directory.join("server-ca.pem"))?,
             direct: Direct::open(directory)?,
             detached: true,
@@ -177,7 +150,7 @@ impl Postgres {
 
     /// Runs SQL as the superuser over the unix socket. The answer is unaligned, without headings.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
-        self.psql_as("postgres", database, sql)
+        self.psql_as(SUPERUSER, database, sql)
     }
 
     /// The same as another user, where `pg_hba.conf` lets that one in.
@@ -188,12 +161,12 @@ impl Postgres {
             .arg("-h")
             .arg(self.socket_directory())
             .args(["-p", &self.port.to_string(), "-d", database, "-f", "-"]);
-        feed(command, sql)
+        program::feed(&mut command, sql)?.expect_success()
     }
 
     /// Runs SQL over TCP and TLS, around the gateway, with a client certificate (paths of PEM files).
     pub fn psql_directly(&self, login: &DirectLogin<'_>, sql: &str) -> Result<String> {
-        feed(self.psql_directly_command(login)?, sql)
+        program::feed(&mut self.psql_directly_command(login)?, sql)?.expect_success()
     }
 
     /// The command that [`Postgres::psql_directly`] runs, reading SQL from its standard input.
@@ -251,9 +224,8 @@ impl Postgres {
 
     /// Its first process.
     pub fn postmaster(&self) -> Result<Identity> {
-        let text = fs::read_to_string(self.data_directory().join("postmaster.pid"))?;
-        let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
-        pid.and_then(Identity::of).context("the database server does not run")
+        let pid_file = self.data_directory().join("postmaster.pid");
+        leftovers::named_in(&pid_file).context("the database server does not run")
     }
 
     fn lay_out(&mut self, options: &Options) -> Result<()> {
@@ -266,12 +238,12 @@ impl Postgres {
         fs::write(self.server_ca_file(), &identity.authority)?;
         self.server_ca = identity.authority;
         fs::write(data.join("pg_hba.conf"), hba(&self.account))?;
-        fs::write(data.join("pg_ident.conf"), self.account.ident())?;
+        fs::write(data.join("pg_ident.conf"), ident(&self.account))?;
         fs::write(data.join("postgresql.conf"), self.configuration(options))?;
         fs::write(data.join("port.conf"), "")?;
         self.account.own(&self.directory)?;
         if options.direct_access == DirectAccess::Superuser {
-            self.direct = Some(Direct::create(&self.directory)?);
+            self.direct = Some(Direct::create(&self.directory, SUPERUSER)?);
         }
         Ok(())
     }
@@ -337,19 +309,6 @@ impl Drop for Postgres {
     }
 }
 
-/// Who comes in around the gateway.
-#[derive(Clone, Copy, Debug)]
-pub struct DirectLogin<'a> {
-    /// Login user.
-    pub user: &'a str,
-    /// Database.
-    pub database: &'a str,
-    /// PEM file with the client certificate.
-    pub certificate: &'a Path,
-    /// PEM file with its key, 0600.
-    pub key: &'a Path,
-}
-
 /// The folder of the server's programs.
 pub fn programs() -> Result<PathBuf> {
     let server = template::binary("postgres")?;
@@ -364,8 +323,13 @@ pub fn stop(directory: &Path) -> Result<()> {
     let data = directory.join("data");
     if data.join("postmaster.pid").try_exists()? {
         // A pid file without a process is what a crash of the whole machine leaves; pg_ctl says so and that is fine.
-        if let Err(error) = pg_ctl(&Account::for_servers()?, &data, &["stop", "-m", "immediate"]) {
-            ensure!(!leftovers::runs(&data), "the server does not stop: {error}");
+        if let Err(error) =
+            pg_ctl(&Account::of_package(SUPERUSER)?, &data, &["stop", "-m", "immediate"])
+        {
+            ensure!(
+                leftovers::named_in(&data.join("postmaster.pid")).is_none(),
+                "the server does not stop: {error}"
+            );
         }
     }
     fs::remove_dir_all(directory).with_context(|| format!("{} stays", directory.display()))
@@ -375,69 +339,28 @@ fn pg_ctl(account: &Account, data: &Path, arguments: &[&str]) -> Result<()> {
     let mut command = account.command(&template::binary("pg_ctl")?);
     // Not inherited: the server would hold the caller's pipes open for as long as it runs.
     command.arg("-D").arg(data).arg("-s").args(arguments).stdout(Stdio::null());
-    run(command).map(|_| ())
+    let output = command.stdin(Stdio::null()).output().context("cannot run pg_ctl")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+    Ok(())
 }
 
 fn hba(account: &Account) -> String {
-    format!("local all postgres peer{}\n", account.map_option())
+    // `peer` compares the two names; where they differ, a map says that this account is the superuser.
+    let map = if account.name == SUPERUSER { "" } else { " map=superuser" };
+    format!("local all {SUPERUSER} peer{map}\n")
+}
+
+fn ident(account: &Account) -> String {
+    format!("superuser {} {SUPERUSER}\n", account.name)
 }
 
 fn line(name: &str, value: &str) -> String {
     format!("{name} = '{}'\n", value.replace('\'', "''"))
 }
 
-fn free_port() -> Result<u16> {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    Ok(probe.local_addr()?.port())
-}
-
 fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path that is not UTF-8")
-}
-
-/// Runs a command that reads nothing; its standard output.
-fn run(mut command: Command) -> Result<String> {
-    let name = format!("{command:?}");
-    let output = command.stdin(Stdio::null()).output().with_context(|| name.clone())?;
-    judge(&name, &output)
-}
-
-/// Runs a command that reads this text; its standard output.
-fn feed(mut command: Command, input: &str) -> Result<String> {
-    use std::io::Write;
-
-    let name = format!("{command:?}");
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| name.clone())?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A command that has already failed closes the pipe; what it said is the better message.
-        match stdin.write_all(input.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                return Err(error.into());
-            }
-            _ => {}
-        }
-    }
-    judge(&name, &child.wait_with_output()?)
-}
-
-fn judge(name: &str, output: &Output) -> Result<String> {
-    ensure!(
-        output.status.success(),
-        "{name}: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
-}
-
-#[expect(clippy::print_stderr, reason = "a test that leaves something behind says so")]
-fn complain(error: &anyhow::Error) {
-    eprintln!("testkit: {error:#}");
 }
 
 #[cfg(test)]
@@ -478,7 +401,7 @@ mod tests {
         let again = Postgres::attach(&directory).unwrap();
         assert_eq!(again.psql("postgres", "select 1").unwrap(), "1");
         drop(again);
-        assert!(leftovers::runs(&directory.join("data")));
+        assert!(leftovers::named_in(&directory.join("data/postmaster.pid")).is_some());
         stop(&directory).unwrap();
         assert!(!directory.try_exists().unwrap());
         stop(&directory).unwrap();

@@ -87,22 +87,27 @@ fn shown(command: &Command) -> String {
 }
 
 /// Variables that would lead a program elsewhere than to the stack under test.
-const FOREIGN: &[&str] = &["AZURE_", "PORTCULLIS_", "PG", "SSL_CERT_FILE"];
+const FOREIGN: &[&str] = &["AZURE_", "PORTCULLIS_", "PG", "MYSQL_", "MARIADB_", "SSL_CERT_FILE"];
 
 /// A command without what the caller's environment would tell it about other installations.
 pub fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        if FOREIGN.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
-            command.env_remove(name);
-        }
-    }
+    forget_others(&mut command);
     command
         .env("NO_COLOR", "1")
         .env("COLUMNS", "100")
         .env_remove("LANGUAGE")
         .env("LC_ALL", "C.UTF-8");
     command
+}
+
+/// Takes away what the caller's environment would tell about other installations.
+pub fn forget_others(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if FOREIGN.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// The binary under test: the one that was built for this run, never one that merely lies around.

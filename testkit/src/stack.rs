@@ -3,6 +3,7 @@
 
 mod certificate;
 mod configuration;
+mod databases;
 pub mod detached;
 mod people;
 
@@ -21,9 +22,11 @@ use serde_json::Value;
 pub use certificate::create as certificate;
 pub use people::{Credential, Person, Reach, Workload};
 
-use crate::postgres::{self, DirectAccess, Fsync, Postgres};
+use crate::mariadb::MariaDb;
+use crate::postgres::Postgres;
 use crate::process::{Identity, Reaper, Running};
 use crate::program::{self, Said};
+use crate::server::Fsync;
 use crate::slot::{Kind, Slot, slot};
 use crate::wait;
 use configuration::Ports;
@@ -38,7 +41,6 @@ pub const OWNER: &str = "orders-owner";
 
 const START_WITHIN: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
-const ORDERS: &str = include_str!("stack/orders.sql");
 
 /// Whether a superuser exists among the workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +60,19 @@ pub enum Enrolment {
     Left,
 }
 
+/// Whether MariaDB runs beside PostgreSQL, with the same database. Most tests need not wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    Nothing,
+    MariaDb,
+}
+
 /// How a stack is made.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub privileges: Privileges,
     pub fsync: Fsync,
+    pub beside: Beside,
     /// More settings of the database server's.
     pub postgres: Vec<(String, String)>,
     pub enrolment: Enrolment,
@@ -83,6 +93,7 @@ impl Default for Options {
         Self {
             privileges: Privileges::Ordinary,
             fsync: Fsync::Off,
+            beside: Beside::Nothing,
             postgres: Vec::new(),
             enrolment: Enrolment::Applied,
             audit_mode: "bounded",
@@ -107,6 +118,8 @@ pub struct Facts {
     pub api: Workload,
     pub owner: Option<Workload>,
     pub postgres: PathBuf,
+    #[serde(default)]
+    pub mariadb: Option<PathBuf>,
 }
 
 impl Facts {
@@ -194,6 +207,7 @@ pub struct Took {
 pub struct Stack {
     pub facts: Facts,
     pub postgres: Postgres,
+    pub mariadb: Option<MariaDb>,
     pub took: Vec<Took>,
     server: Running,
     options: Options,
@@ -220,9 +234,13 @@ impl Stack {
         let mut reaper = Reaper::start()?;
         reaper.folder(folder)?;
         let mut parts = Parts::new(folder, options);
-        let postgres = parts.postgres(created)?;
+        let (postgres, mariadb) = parts.databases(created)?;
         reaper.process(&postgres.postmaster()?)?;
         reaper.folder(postgres.directory())?;
+        if let Some(mariadb) = &mariadb {
+            reaper.process(&mariadb.process()?)?;
+            reaper.folder(mariadb.directory())?;
+        }
         let ports = Ports::find()?;
         let pass = parts.installation(&postgres, ports)?;
         let (server, reach) = parts.server(ports, created)?;
@@ -239,11 +257,13 @@ impl Stack {
             api,
             owner,
             postgres: postgres.directory().to_owned(),
+            mariadb: mariadb.as_ref().map(|mariadb| mariadb.directory().to_owned()),
         };
         let (took, options) = (parts.took, options.clone());
         Ok(Self {
             facts,
             postgres,
+            mariadb,
             took,
             server,
             options,
@@ -295,6 +315,9 @@ impl Stack {
         self.left_running = true;
         self.reaper.dismiss();
         self.postgres.detach()?;
+        if let Some(mariadb) = &mut self.mariadb {
+            mariadb.detach()?;
+        }
         Ok(self.facts.clone())
     }
 }
@@ -317,6 +340,7 @@ impl Drop for Stack {
 #[derive(Debug)]
 pub enum Created<'a> {
     Postgres(&'a Path),
+    MariaDb(&'a Path),
     Server(&'a Identity),
 }
 
@@ -346,37 +370,6 @@ impl<'a> Parts<'a> {
         let made = make().with_context(|| part.to_owned())?;
         self.took.push(Took { part, length: started.elapsed() });
         Ok(made)
-    }
-
-    fn postgres(
-        &mut self,
-        created: &mut dyn FnMut(&Created<'_>) -> Result<()>,
-    ) -> Result<Postgres> {
-        let direct_access = match self.options.privileges {
-            Privileges::Ordinary => DirectAccess::None,
-            Privileges::TestStack => DirectAccess::Superuser,
-        };
-        let options = postgres::Options {
-            fsync: self.options.fsync,
-            direct_access,
-            settings: self.options.postgres.clone(),
-        };
-        let postgres = self.timed("PostgreSQL", || {
-            let postgres = Postgres::start_with(&options)?;
-            created(&Created::Postgres(postgres.directory()))?;
-            Ok(postgres)
-        })?;
-        self.timed("orders database", || {
-            postgres.psql(
-                "postgres",
-                "create role orders_owner; create database orders owner orders_owner;",
-            )?;
-            postgres.psql(
-                "orders",
-                &format!("begin; set local role orders_owner;\n{ORDERS}\ncommit; analyze;"),
-            )
-        })?;
-        Ok(postgres)
     }
 
     /// The owner's Temporary Access Pass.

@@ -35,6 +35,8 @@ const NEEDS: &[Need] = &[
         files: &["/usr/bin/pgbench", "/usr/lib/postgresql/*/bin/pgbench"],
         by: EVERYONE,
     },
+    Need { package: "mariadb-server", files: &["/usr/sbin/mariadbd"], by: EVERYONE },
+    Need { package: "mariadb-client", files: &["/usr/bin/mariadb"], by: EVERYONE },
     Need { package: "openssl", files: &["/usr/bin/openssl"], by: EVERYONE },
     Need {
         package: "python3-venv",

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Created, Facts, Options, Privileges, Stack, Workload};
-use crate::postgres::{self, Fsync, Postgres};
+use super::{Beside, Created, Facts, Options, Privileges, Stack, Workload};
+use crate::mariadb::{self, MariaDb};
+use crate::postgres::{self, Postgres};
 use crate::process::{self, Identity};
+use crate::server::Fsync;
 use crate::{program, wait};
 
 /// What runs and must be ended, one a line; written before anything else learns of it.
@@ -39,6 +41,7 @@ fn start(folder: &Path, options: &Options) -> Result<Stack> {
     let mut created = |created: &Created<'_>| -> Result<()> {
         match created {
             Created::Postgres(folder) => writeln!(ledger, "postgres {}", folder.display())?,
+            Created::MariaDb(folder) => writeln!(ledger, "mariadb {}", folder.display())?,
             Created::Server(Identity { pid, started }) => {
                 writeln!(ledger, "server {pid} {started}")?;
             }
@@ -62,7 +65,7 @@ fn finish(mut stack: Stack, kept: &Path) -> Result<Stack> {
     }
     let mut facts = process::private_file(&folder.join(FACTS))?;
     facts.write_all(serde_json::to_string_pretty(&stack.facts)?.as_bytes())?;
-    let environment = environment(&stack.facts, &stack.postgres)?;
+    let environment = environment(&stack)?;
     process::private_file(&folder.join(ENVIRONMENT))?.write_all(environment.as_bytes())?;
     Ok(stack)
 }
@@ -92,6 +95,7 @@ pub fn down(folder: &Path) -> Result<()> {
                 Identity { pid, started: (*started).to_owned() }.stop(STOP_WITHIN);
             }
             ["postgres", directory] => postgres::stop(Path::new(directory))?,
+            ["mariadb", directory] => mariadb::stop(Path::new(directory))?,
             _ => bail!("the ledger is damaged: `{line}`"),
         }
     }
@@ -127,8 +131,10 @@ fn first_logins(facts: &Facts) -> Result<()> {
 }
 
 /// Where a shell finds everything. Values without quotes: none of them holds a character that a shell would read.
-fn environment(facts: &Facts, postgres: &Postgres) -> Result<String> {
-    let mut pairs = addresses(facts, postgres);
+fn environment(stack: &Stack) -> Result<String> {
+    let facts = &stack.facts;
+    let mut pairs = addresses(facts, &stack.postgres);
+    pairs.extend(stack.mariadb.iter().flat_map(beside));
     let people = [
         ("DEV", &facts.dev),
         ("APPROVER", &facts.approver),
@@ -197,6 +203,23 @@ fn addresses(facts: &Facts, postgres: &Postgres) -> Vec<(String, String)> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+fn beside(mariadb: &MariaDb) -> Vec<(String, String)> {
+    let mut pairs = vec![
+        ("MYSQL_DB", "orders".to_owned()),
+        ("MYSQL_DIRECT_HOST", "127.0.0.1".to_owned()),
+        ("MYSQL_DIRECT_PORT", mariadb.port().to_string()),
+        ("MYSQL_DIRECT_CA", path(&mariadb.server_ca_file())),
+        ("MYSQL_DATA_DIRECTORY", path(&mariadb.data_directory())),
+        ("MYSQL_LOG", path(&mariadb.log())),
+    ];
+    if let Some(direct) = mariadb.direct() {
+        pairs.push(("MYSQL_DIRECT_USER", mariadb::SUPERUSER.to_owned()));
+        pairs.push(("MYSQL_DIRECT_CERT", path(&direct.certificate)));
+        pairs.push(("MYSQL_DIRECT_KEY", path(&direct.key)));
+    }
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 fn credentials(prefix: &str, workload: &Workload) -> Vec<(String, String)> {
     let mut pairs = vec![
         ("CLIENT_ID", workload.client_id.clone()),
@@ -224,5 +247,5 @@ fn path(path: &Path) -> String {
 
 /// What `up` starts.
 pub fn options(privileges: Privileges, fsync: Fsync) -> Options {
-    Options { privileges, fsync, ..Options::default() }
+    Options { privileges, fsync, beside: Beside::MariaDb, ..Options::default() }
 }

@@ -6,7 +6,7 @@ mod cut;
 use anyhow::Result;
 use testkit::damage::{self, Damage};
 use testkit::program;
-use testkit::stack::{self, Enrolment, Options, Stack, detached};
+use testkit::stack::{self, Beside, Enrolment, Options, Stack, detached};
 use testkit::wait;
 
 use crate::stage::Stage;
@@ -25,7 +25,8 @@ pub(crate) enum Afterwards {
 pub(crate) fn run(afterwards: Afterwards) -> Result<()> {
     let started = wait::now();
     let folder = stack::private_folder("portcullis-demo-")?;
-    let options = Options { enrolment: Enrolment::Left, ..Options::default() };
+    let options =
+        Options { enrolment: Enrolment::Left, beside: Beside::MariaDb, ..Options::default() };
     let stack = detached::up(&folder, &options)?;
     let mut stage = Stage::new();
     let cast = Cast::of(&stack)?;

@@ -7,8 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// What the distribution's packages call it. It cannot read root's files, and so not the gateway's.
-const SERVER_USER: &str = "postgres";
+use crate::program;
 
 /// An operating system user.
 #[derive(Clone, Debug)]
@@ -26,13 +25,15 @@ struct Ids {
 }
 
 impl Account {
-    /// `postgres` when we are root (PostgreSQL refuses to run as root), ourselves otherwise.
-    pub fn for_servers() -> Result<Self> {
+    /// The user that the distribution's package made for its server when we are root, ourselves otherwise. Such a user
+    /// cannot read root's files, and so not the gateway's.
+    pub fn of_package(user: &str) -> Result<Self> {
         let uid = rustix::process::geteuid();
         let users = fs::read_to_string("/etc/passwd").context("/etc/passwd")?;
         if uid.is_root() {
-            let entry = find(&users, |entry| entry.first() == Some(&SERVER_USER));
-            let (name, ids) = entry.context("no user `postgres`; install the package")?;
+            let entry = find(&users, |entry| entry.first() == Some(&user));
+            let (name, ids) =
+                entry.with_context(|| format!("no user `{user}`; install the package"))?;
             return Ok(Self { name, change_to: Some(ids) });
         }
         let wanted = uid.as_raw().to_string();
@@ -56,14 +57,12 @@ impl Account {
             None => Command::new(program),
         };
         command.current_dir("/").env("LC_ALL", "C");
-        for inherited in ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSSLMODE", "PGSSLCERT"] {
-            command.env_remove(inherited);
-        }
+        program::forget_others(&mut command);
         command
     }
 
     /// Makes a directory and all below it this user's, closed to others.
-    pub(super) fn own(&self, path: &Path) -> Result<()> {
+    pub(crate) fn own(&self, path: &Path) -> Result<()> {
         let about = fs::symlink_metadata(path)?;
         if let Some(Ids { uid, gid }) = self.change_to {
             chown(path, Some(uid), Some(gid))?;
@@ -76,15 +75,6 @@ impl Account {
             }
         }
         Ok(())
-    }
-
-    /// `peer` compares the two names; where they differ, a map says that this account is the superuser.
-    pub(super) fn map_option(&self) -> &'static str {
-        if self.name == SERVER_USER { "" } else { " map=superuser" }
-    }
-
-    pub(super) fn ident(&self) -> String {
-        format!("superuser {} postgres\n", self.name)
     }
 }
 

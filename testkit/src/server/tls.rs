@@ -12,17 +12,17 @@ use rcgen::{
 };
 
 /// What a throw-away server shows its clients.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// PEM of its certificate.
-    pub(super) chain: String,
+    pub(crate) chain: String,
     /// PEM of its key.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// PEM of the authority that signed it.
-    pub(super) authority: String,
+    pub(crate) authority: String,
 }
 
 impl Identity {
-    pub(super) fn create() -> Result<Self> {
+    pub(crate) fn create() -> Result<Self> {
         let (authority, issuer) = authority("throw-away server authority")?;
         let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
         let mut leaf = CertificateParams::new(names)?;
@@ -37,34 +37,40 @@ impl Identity {
 /// The superuser's way around the gateway: files in the server's directory.
 #[derive(Clone, Debug)]
 pub struct Direct {
-    /// PEM of the authority: belongs into `ssl_ca_file` beside the gateway's.
+    /// PEM of the authority: belongs into the server's file of client authorities beside the gateway's.
     pub authority: String,
-    /// PEM file with a client certificate whose CN is `postgres`.
+    /// PEM file with a client certificate whose CN is the superuser's name.
     pub certificate: PathBuf,
     /// PEM file with its key.
     pub key: PathBuf,
 }
 
 /// Whose authority it is.
-const DIRECT_AUTHORITY: &str = "throw-away direct access";
+pub(crate) const DIRECT_AUTHORITY: &str = "throw-away direct access";
 
 impl Direct {
-    pub(super) fn create(directory: &Path) -> Result<Self> {
+    /// Files in this directory, with a certificate for this user.
+    pub(crate) fn create(directory: &Path, superuser: &str) -> Result<Self> {
         let params = authority_params(DIRECT_AUTHORITY)?;
         let key = KeyPair::generate()?;
         let direct = Self::at(directory, params.self_signed(&key)?.pem());
-        fs::write(directory.join("direct-ca.pem"), &direct.authority)?;
+        fs::write(direct.authority_file(), &direct.authority)?;
         write_private(&directory.join("direct-ca.key"), &key.serialize_pem())?;
-        direct.certify("postgres", &direct.certificate, &direct.key)?;
+        direct.certify(superuser, &direct.certificate, &direct.key)?;
         Ok(direct)
     }
 
-    pub(super) fn open(directory: &Path) -> Result<Option<Self>> {
+    pub(crate) fn open(directory: &Path) -> Result<Option<Self>> {
         match fs::read_to_string(directory.join("direct-ca.pem")) {
             Ok(authority) => Ok(Some(Self::at(directory, authority))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The file with its authority.
+    pub fn authority_file(&self) -> PathBuf {
+        self.key.with_file_name("direct-ca.pem")
     }
 
     /// The same way for another user of the server's, whose files do not exist.
