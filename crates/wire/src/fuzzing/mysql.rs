@@ -202,7 +202,7 @@ fn asking(choice: u8) -> frontend::Message<'static> {
         0x16 => frontend::Body::Prepare(text),
         0x17 => frontend::Body::Execute(frontend::Execute {
             statement: LAST,
-            flags: 0,
+            flags: u16::from(choice >> 7),
             values: NOTHING,
         }),
         0x02 => frontend::Body::Database(b"orders"),

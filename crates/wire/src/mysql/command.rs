@@ -35,6 +35,8 @@ pub enum Answer {
     Status,
     /// OK, results one after the other, or the wish for a file.
     Results,
+    /// As `Results`, of an execute that wants a cursor; a result that has one has no rows.
+    Cursor,
     /// A prepared statement with its parameters and columns.
     Prepared,
     /// Columns, without their number.

@@ -25,7 +25,7 @@
 use super::Malformed;
 use super::capabilities::Capabilities;
 use super::capture::{Capture, Captured, Long};
-use super::command::{Command, command};
+use super::command::{Answer, Command, command};
 use super::head;
 use super::limits::HOLD_BYTES_MAX;
 use super::packet::{HEADER_BYTES, Header};
@@ -129,6 +129,23 @@ pub struct Execute<'a> {
     pub flags: u16,
     /// The values, and query attributes.
     pub values: Values<'a>,
+}
+
+/// `CURSOR_TYPE_READ_ONLY`, `CURSOR_TYPE_FOR_UPDATE` and `CURSOR_TYPE_SCROLLABLE`.
+const CURSOR_FLAGS: u16 = 1 | 2 | 4;
+
+impl Request<'_> {
+    /// What the server sends for it.
+    pub(crate) fn answer(&self) -> Answer {
+        match &self.body {
+            Body::Execute(execute)
+                if self.command.code == 0x17 && execute.flags & CURSOR_FLAGS != 0 =>
+            {
+                Answer::Cursor
+            }
+            _ => self.command.answer,
+        }
+    }
 }
 
 /// COM_STMT_SEND_LONG_DATA.

@@ -213,7 +213,7 @@ impl Tracker {
             Run { number: self.last_number, mark }
         });
         let statement = run.map(|run| Statement::new(run.number, request, &self.statements));
-        let answer = request.command.answer;
+        let answer = request.answer();
         if answer == Answer::Nothing {
             return Ok(statement);
         }
@@ -290,8 +290,11 @@ impl Tracker {
         if done.has_more_results() {
             return;
         }
-        let suspended =
-            done.status & status::CURSOR_EXISTS != 0 && done.status & status::LAST_ROW_SENT == 0;
+        // A statement that has no cursor may carry the flag of one that a procedure opened.
+        let fetched = self.pending.front().map(|front| front.answer);
+        let suspended = matches!(fetched, Some(Answer::Cursor | Answer::Rows))
+            && done.has_cursor()
+            && done.status & status::LAST_ROW_SENT == 0;
         self.answered(suspended.then_some(Note::Suspended));
     }
 }

@@ -95,10 +95,24 @@ fn several_results_are_told_of_one_by_one() {
 
 #[test]
 fn a_result_with_a_cursor_has_no_rows() {
+    let kind = Answer::Cursor;
     let cursor = b"\xfe\0\0\x42\0".as_slice();
-    assert_eq!(read(OLD, Answer::Results, &[b"\x01", COLUMN, cursor]), ["done 0, 0 rows"]);
+    assert_eq!(read(OLD, kind, &[b"\x01", COLUMN, cursor]), ["done 0, 0 rows"]);
+    // No cursor could be opened.
+    assert_eq!(read(OLD, kind, &[b"\x01", COLUMN, EOF, b"\0\0a", EOF]), ["done 0, 1 rows"]);
     let cursor = b"\xfe\0\0\x42\0\0\0".as_slice();
-    assert_eq!(read(NEW, Answer::Results, &[b"\x01", COLUMN, cursor]), ["done 0, 0 rows"]);
+    assert_eq!(read(NEW, kind, &[b"\x01", COLUMN, cursor]), ["done 0, 0 rows"]);
+}
+
+#[test]
+fn a_cursor_that_a_procedure_opened_is_not_the_results() {
+    // As MariaDB answers `FOR r IN (SELECT …) DO SELECT r.a; END FOR`.
+    let stale = b"\xfe\0\0\x6a\x40".as_slice();
+    let last = b"\0\0\0\x62\x40\0\0".as_slice();
+    let packets = [b"\x01".as_slice(), COLUMN, stale, b"\x01a", stale, last];
+    for kind in [Answer::Results, Answer::Cursor] {
+        assert_eq!(read(OLD, kind, &packets), ["more, 1 rows", "done 0, 1 rows"]);
+    }
 }
 
 #[test]

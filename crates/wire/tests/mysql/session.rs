@@ -121,6 +121,11 @@ pub(crate) fn execute(statement: u32, parameters: &[u8]) -> Vec<u8> {
     command(0x17, &[statement.to_le_bytes().as_slice(), &[0, 1, 0, 0, 0], parameters].concat())
 }
 
+/// An execute without parameters that wants a cursor.
+pub(crate) fn cursor(statement: u32) -> Vec<u8> {
+    command(0x17, &[statement.to_le_bytes().as_slice(), &[1, 1, 0, 0, 0]].concat())
+}
+
 pub(crate) fn long_data(statement: u32, parameter: u16, data: &[u8]) -> Vec<u8> {
     let (statement, parameter) = (statement.to_le_bytes(), parameter.to_le_bytes());
     command(0x18, &[statement.as_slice(), &parameter, data].concat())

@@ -113,7 +113,7 @@ fn a_connection_that_is_reset_forgets_what_was_prepared() {
 fn a_cursor_suspends_and_each_fetch_is_a_statement() {
     let mut session = session();
     session.prepared(5, "select a from t", 0);
-    session.client(&[execute(5, b"")]);
+    session.client(&[crate::session::cursor(5)]);
     let cursor = b"\xfe\0\0\x42\0".as_slice();
     let suspended = |outcome| noted(Note::Suspended, Outcome { status: 0x42, ..outcome });
     assert_eq!(session.server(&[b"\x01", COLUMN, cursor]), [suspended(ended(1, 0))]);
@@ -123,6 +123,9 @@ fn a_cursor_suspends_and_each_fetch_is_a_statement() {
     session.client(&[fetch]);
     let last = Outcome { status: 0x82, ..ended(3, 1) };
     assert_eq!(session.server(&[b"\0\0c", b"\xfe\0\0\x82\0"]), [last]);
+    session.client(&[query("call opens_one()")]);
+    let not_its_own = Outcome { status: 0x42, ..ended(4, 0) };
+    assert_eq!(session.server(&[b"\0\0\0\x42\0\0\0"]), [not_its_own]);
 }
 
 #[test]

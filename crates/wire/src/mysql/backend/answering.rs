@@ -1,6 +1,6 @@
 //! Where in an answer the server is, and what its next packet means there.
 
-use super::view::{Done, done, prepared, status};
+use super::view::{Done, done, prepared};
 use super::{Expected, Message};
 use crate::mysql::Malformed;
 use crate::mysql::capabilities::Capabilities;
@@ -40,6 +40,8 @@ pub(super) struct Answering {
     /// The number of the last packet.
     pub(super) sequence: u8,
     pub(super) rows: u64,
+    /// The result that has begun may have a cursor.
+    cursor: bool,
 }
 
 const ERROR: u8 = 0xff;
@@ -49,8 +51,8 @@ const OK: u8 = 0x00;
 
 impl Answering {
     pub(super) fn new(capabilities: Capabilities) -> Self {
-        let (left, continued, sequence, rows) = (0, false, 0, 0);
-        Self { capabilities, state: State::Start, left, continued, sequence, rows }
+        let (left, continued, sequence, rows, cursor) = (0, false, 0, 0, false);
+        Self { capabilities, state: State::Start, left, continued, sequence, rows, cursor }
     }
 
     fn has(&self, flag: Capabilities) -> bool {
@@ -183,8 +185,9 @@ impl Answering {
             (State::Again(answer), _) => self.answer(answer, *first, payload),
             (State::ColumnsEnd, _) => {
                 let done = done(payload, self.capabilities)?;
-                // A cursor's rows are fetched; none follow.
-                if done.status & status::CURSOR_EXISTS != 0 {
+                // A cursor's rows are fetched; none follow. Where none was wanted the flag is that of one which a
+                // procedure opened, and so it may be where more results follow.
+                if self.cursor && done.has_cursor() && !done.has_more_results() {
                     return Ok(Some(self.done(done)));
                 }
                 self.state = State::Rows;
@@ -231,6 +234,8 @@ impl Answering {
         first: u8,
         payload: &'a [u8],
     ) -> Result<Option<Message<'a>>, Malformed> {
+        self.cursor = answer == Answer::Cursor;
+        let answer = if self.cursor { Answer::Results } else { answer };
         match (answer, first) {
             (Answer::Status | Answer::Results | Answer::Rows | Answer::Fields, END)
             | (Answer::Status | Answer::Results, OK) => {
@@ -260,7 +265,10 @@ impl Answering {
                 Ok(Some(Message::Text))
             }
             (Answer::Nothing, _) => Err(Malformed::Unasked),
-            (Answer::Status | Answer::Prepared | Answer::Rows | Answer::Fields, _) => {
+            (
+                Answer::Status | Answer::Cursor | Answer::Prepared | Answer::Rows | Answer::Fields,
+                _,
+            ) => {
                 let (message, what) = ("answer", "it begins as the answer to another command does");
                 Err(Malformed::Body { message, what })
             }

@@ -58,6 +58,11 @@ impl<'a> Done<'a> {
         self.status & status::MORE_RESULTS_EXISTS != 0
     }
 
+    /// Whether a cursor is open, be it this statement's or one that a procedure opened.
+    pub(crate) fn has_cursor(&self) -> bool {
+        self.status & status::CURSOR_EXISTS != 0
+    }
+
     /// What changed of the session's state, until the end or the first that is broken.
     pub fn changes(&self) -> impl Iterator<Item = Change<'a>> + use<'a> {
         let mut reader = Reader::new("session state", self.changes);
