@@ -5,5 +5,6 @@ pub mod hostile;
 pub mod https;
 pub mod jwt;
 pub mod load;
+pub mod mysql;
 pub mod raw;
 mod tls;

@@ -21,6 +21,7 @@ mod fidelity;
 mod hostile_clients;
 mod hostile_servers;
 mod installation;
+mod mariadb;
 mod oauth_bearer;
 mod operate;
 mod operator;

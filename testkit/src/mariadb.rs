@@ -111,6 +111,11 @@ impl MariaDb {
         &self.directory
     }
 
+    /// Gives what a test wrote to the server's own account.
+    pub fn own(&self, path: &Path) -> Result<()> {
+        self.account.own(path)
+    }
+
     /// `datadir`.
     pub fn data_directory(&self) -> PathBuf {
         self.directory.join("data")

@@ -5,6 +5,7 @@ mod certificate;
 mod configuration;
 mod databases;
 pub mod detached;
+mod mariadb;
 mod people;
 
 use std::fs;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use certificate::create as certificate;
+pub use mariadb::MARIADB_SERVER;
 pub use people::{Credential, Person, Reach, Workload};
 
 use crate::mariadb::MariaDb;
@@ -242,10 +244,10 @@ impl Stack {
             reaper.folder(mariadb.directory())?;
         }
         let ports = Ports::find()?;
-        let pass = parts.installation(&postgres, ports)?;
+        let pass = parts.installation((&postgres, mariadb.as_ref()), ports)?;
         let (server, reach) = parts.server(ports, created)?;
         reaper.process(server.identity())?;
-        let people = parts.people(&reach, &pass, &postgres)?;
+        let people = parts.people(&reach, &pass, (&postgres, mariadb.as_ref()))?;
         let Enrolled { admin, dev, approver, auditor, api, owner } = people;
         let facts = Facts {
             folder: folder.to_owned(),
@@ -373,11 +375,15 @@ impl<'a> Parts<'a> {
     }
 
     /// The owner's Temporary Access Pass.
-    fn installation(&mut self, postgres: &Postgres, ports: Ports) -> Result<String> {
+    fn installation(
+        &mut self,
+        databases: (&Postgres, Option<&MariaDb>),
+        ports: Ports,
+    ) -> Result<String> {
         let (folder, options) = (self.folder, self.options);
         self.timed("installation", || {
             let certificate = certificate::create(&folder.join("orders-api.pem"))?;
-            configuration::seed(folder, postgres, &certificate, options)?;
+            configuration::seed(folder, databases, &certificate, options)?;
             let file = configuration::write(folder, ports, options)?;
             let mut init = program::clean(program::binary()?);
             init.args(["init", "--tenant", "Example", "--domain", "example.com"]);
@@ -408,13 +414,22 @@ impl<'a> Parts<'a> {
             tenant: String::new(),
             port: ports.postgresql,
             oauth_port: ports.oauth,
+            mysql_port: match options.beside {
+                Beside::Nothing => 0,
+                Beside::MariaDb => ports.mysql,
+            },
             database: "orders".to_owned(),
             environment: Vec::new(),
         };
         Ok((server, reach))
     }
 
-    fn people(&mut self, reach: &Reach, pass: &str, postgres: &Postgres) -> Result<Enrolled> {
+    fn people(
+        &mut self,
+        reach: &Reach,
+        pass: &str,
+        (postgres, beside): (&Postgres, Option<&MariaDb>),
+    ) -> Result<Enrolled> {
         let folder = self.folder.join("people");
         let mut reach = reach.clone();
         let owner_of_all = self.timed("first owner", || {
@@ -427,6 +442,9 @@ impl<'a> Parts<'a> {
         let admin = Person { reach: reach.clone(), ..owner_of_all };
         if self.options.enrolment == Enrolment::Applied {
             self.timed("enrolment of the server", || enroll(&admin, postgres))?;
+            if let Some(mariadb) = beside {
+                self.timed("enrolment of MariaDB", || mariadb::enroll(&admin, mariadb))?;
+            }
         }
         let (dev, approver, auditor) = self.timed("people", || {
             let enrolled = |user| enrolled(&admin, user, &folder);

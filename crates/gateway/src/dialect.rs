@@ -245,6 +245,17 @@ pub(crate) async fn log_in(
     }
 }
 
+/// Logs in to a MySQL server under this name for ourselves, without a database.
+pub(crate) async fn enter_mysql(dialled: &mut Dialled, user: &str) -> Result<(), Denied> {
+    match &dialled.greeted {
+        Greeted::MySql(greeted) => mysql::login::enter_as(&mut dialled.stream, greeted, user).await,
+        Greeted::PostgreSql => {
+            let message = "the server is not of the engine that its document names";
+            Err(Denied::new(&model::code::UPSTREAM_MALFORMED, message))
+        }
+    }
+}
+
 impl Login {
     /// How its backend is known.
     pub(crate) fn key(&self) -> &CancelKey {

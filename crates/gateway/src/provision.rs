@@ -7,6 +7,7 @@
 mod adopt;
 mod drift;
 pub(crate) mod examine;
+pub(crate) mod mysql;
 mod names;
 pub(crate) mod pg;
 mod plan;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use access::Grant;
 use control::{Control, Keyring};
 use model::kind::database_user::{DatabaseUser, DatabaseUserState};
-use model::kind::server::DatabaseServer;
+use model::kind::server::{DatabaseServer, Engine};
 use model::{
     DatabaseRoleName, Document, PrincipalId, Refusal, Revision, ServerName, Snapshot, Timestamp,
     code,
@@ -110,6 +111,13 @@ impl Provisioner {
         user: &str,
         pid: u32,
     ) -> Result<bool, Refusal> {
+        let known = self.server(server);
+        let document = known.document(&self.shared.control.snapshots().load());
+        let document = document.map_err(Trouble::refusal)?;
+        if document.spec.engine == Engine::MySql {
+            let ended = known.terminate_mysql(&document, (user, pid)).await;
+            return ended.map_err(Trouble::refusal);
+        }
         let connection = self.standing(server).await?;
         let pid = i32::try_from(pid).unwrap_or_default();
         pg::user::terminate_one(&connection, user, pid).await.map_err(Trouble::refusal)

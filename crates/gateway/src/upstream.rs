@@ -81,6 +81,14 @@ pub async fn dial(
     Ok(within(server, config, Wish::anything(server)).await?.stream)
 }
 
+/// The same, with what the server said before TLS.
+pub(crate) async fn dial_greeted(
+    server: &Document<DatabaseServer>,
+    identity: runtime::tls::Identity,
+) -> Result<Dialled, Denied> {
+    within(server, client_config(server, Some(identity))?, Wish::anything(server)).await
+}
+
 /// Dials a server without showing who we are: cancel requests need nobody.
 pub(crate) async fn dial_anonymous(server: &Document<DatabaseServer>) -> Result<Stream, Denied> {
     Ok(within(server, client_config(server, None)?, Wish::anything(server)).await?.stream)

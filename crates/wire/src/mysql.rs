@@ -22,6 +22,7 @@ mod malformed;
 pub mod packet;
 mod placeholders;
 mod reader;
+pub mod rows;
 pub mod statement;
 pub mod statements;
 mod streamed;

@@ -25,6 +25,7 @@ impl Default for Options {
 /// As small as it goes: many run at once, and none lives long.
 const FIXED: &[(&str, &str)] = &[
     ("bind_address", "127.0.0.1"),
+    ("skip_name_resolve", "ON"),
     ("require_secure_transport", "ON"),
     ("max_connections", "200"),
     ("character_set_server", "utf8mb4"),

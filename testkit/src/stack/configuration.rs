@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Options, Privileges};
+use super::mariadb::{self, LISTENER};
+use super::{Beside, Options, Privileges};
+use crate::mariadb::MariaDb;
 use crate::postgres::Postgres;
 
 /// Ports that were free a moment ago.
@@ -15,16 +17,18 @@ pub(super) struct Ports {
     pub(super) https: u16,
     pub(super) postgresql: u16,
     pub(super) oauth: u16,
+    pub(super) mysql: u16,
 }
 
 impl Ports {
     pub(super) fn find() -> Result<Self> {
         // All held at once, so that they differ.
         let probe = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port");
-        let probes = [probe()?, probe()?, probe()?];
+        let probes = [probe()?, probe()?, probe()?, probe()?];
         let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
-        let [https, postgresql, oauth] = &probes;
-        Ok(Self { https: port(https)?, postgresql: port(postgresql)?, oauth: port(oauth)? })
+        let [https, postgresql, oauth, mysql] = &probes;
+        let (https, postgresql) = (port(https)?, port(postgresql)?);
+        Ok(Self { https, postgresql, oauth: port(oauth)?, mysql: port(mysql)? })
     }
 
     pub(super) fn origin(self) -> String {
@@ -34,10 +38,16 @@ impl Ports {
 
 /// `portcullis.yaml`; its path.
 pub(super) fn write(folder: &Path, ports: Ports, options: &Options) -> Result<PathBuf> {
-    let Ports { https, postgresql, oauth } = ports;
+    let Ports { https, postgresql, oauth, mysql } = ports;
     let path = folder.join("portcullis.yaml");
     let Options { limits, configuration, .. } = options;
     let log = if configuration.contains("log:") { "" } else { "log: { format: text }" };
+    let beside = match options.beside {
+        Beside::Nothing => String::new(),
+        Beside::MariaDb => format!(
+            "    - {{ name: {LISTENER}, protocol: mysql, listen: \"127.0.0.1:{mysql}\" }}\n"
+        ),
+    };
     let text = format!(
         "dataDirectory: data
 origin: {origin}
@@ -53,7 +63,7 @@ gateway:
   listeners:
     - {{ name: postgresql, listen: \"127.0.0.1:{postgresql}\" }}
     - {{ name: postgresql-oauth, listen: \"127.0.0.1:{oauth}\", authentication: oauthbearer }}
-",
+{beside}",
         origin = ports.origin()
     );
     fs::write(&path, text)?;
@@ -63,7 +73,7 @@ gateway:
 /// `examples/orders`, with the address and authority of the stack's own server, and its workload's certificate.
 pub(super) fn seed(
     folder: &Path,
-    postgres: &Postgres,
+    (postgres, beside): (&Postgres, Option<&MariaDb>),
     certificate: &str,
     options: &Options,
 ) -> Result<()> {
@@ -79,6 +89,10 @@ pub(super) fn seed(
             _ => text,
         };
         fs::write(seed.join(name), text)?;
+    }
+    if let Some(mariadb) = beside {
+        let documents = mariadb::documents(mariadb, options.audit_mode);
+        fs::write(seed.join("6-mariadb.yaml"), documents)?;
     }
     if options.privileges == Privileges::TestStack {
         fs::write(seed.join("5-test-stack.yaml"), TEST_STACK)?;
@@ -149,7 +163,7 @@ fn replaced(text: &str, old: &str, new: &str) -> Result<String> {
     Ok(text.replacen(old, new, 1))
 }
 
-fn indented(text: &str, spaces: usize) -> String {
+pub(super) fn indented(text: &str, spaces: usize) -> String {
     let indent = " ".repeat(spaces);
     text.lines().map(|line| format!("{indent}{line}")).collect::<Vec<_>>().join("\n")
 }

@@ -19,6 +19,9 @@ pub struct Reach {
     pub tenant: String,
     pub port: u16,
     pub oauth_port: u16,
+    /// 0 when nothing is spoken there.
+    #[serde(default)]
+    pub mysql_port: u16,
     pub database: String,
     /// More environment for every client.
     #[serde(default)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use control::{Verb, Writing};
 use model::event::EventBody;
 use model::kind::database_user::{DatabaseUser, DatabaseUserState};
-use model::kind::server::DatabaseServer;
+use model::kind::server::{DatabaseServer, Engine};
 use model::{Document, Refusal, Snapshot};
 
 use super::names;
@@ -22,6 +22,14 @@ impl Server {
         let server = self.document(snapshot)?;
         let mut findings = Vec::new();
         let mut seen = (server.status.version_number, server.status.connections_max);
+        if server.spec.engine == Engine::MySql {
+            match self.look_at_mysql(snapshot).await {
+                Ok(found) => findings.extend(found),
+                Err(trouble) => findings.push(format!("{UNSEEN}: {trouble}")),
+            }
+            findings.extend(self.pending());
+            return self.report(findings, seen).await;
+        }
         match self.look_inside(&server, snapshot).await {
             Ok((found, version, connections_max)) => {
                 findings.extend(found);

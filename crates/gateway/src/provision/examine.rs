@@ -131,9 +131,10 @@ fn outside(name: &ServerName, trouble: &Trouble) -> Finding {
             &finding::SERVER_UNTRUSTED
         }
         Trouble::Dial { .. } | Trouble::Late(_) => &finding::SERVER_UNREACHABLE,
-        Trouble::Sql { .. } | Trouble::Answer { .. } | Trouble::Refused(_) => {
-            &finding::GATEWAY_REFUSED
-        }
+        Trouble::Sql { .. }
+        | Trouble::MySql { .. }
+        | Trouble::Answer { .. }
+        | Trouble::Refused(_) => &finding::GATEWAY_REFUSED,
     };
     check.found(name.as_str(), trouble.to_string())
 }

@@ -9,6 +9,7 @@ use model::{DatabaseRoleName, Document, Refusal, Revision, ServerName, Snapshot,
 use runtime::Shutdown;
 use tokio::sync::Notify;
 
+use super::mysql;
 use super::pg::connection::{Connection, Dialler, Trouble};
 
 /// One protected server.
@@ -20,6 +21,7 @@ pub(crate) struct Server {
     /// The document as last seen: a deleted server's users are withdrawn with it.
     document: Mutex<Option<Arc<Document<DatabaseServer>>>>,
     standing: tokio::sync::Mutex<Option<Standing>>,
+    standing_mysql: tokio::sync::Mutex<Option<StandingMySql>>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// The revision of each database role that the server is known to have taken on.
     pub(super) roles: tokio::sync::Mutex<BTreeMap<DatabaseRoleName, Revision>>,
@@ -42,6 +44,13 @@ struct Standing {
     to: DatabaseServer,
 }
 
+/// The same on a MySQL server.
+#[derive(Debug)]
+struct StandingMySql {
+    connection: Arc<mysql::connection::Connection>,
+    to: DatabaseServer,
+}
+
 impl Server {
     pub(crate) fn new(name: ServerName, control: Control, dialler: Dialler) -> Self {
         Self {
@@ -50,6 +59,7 @@ impl Server {
             dialler,
             document: Mutex::new(None),
             standing: tokio::sync::Mutex::new(None),
+            standing_mysql: tokio::sync::Mutex::new(None),
             turns: Mutex::new(HashMap::new()),
             roles: tokio::sync::Mutex::new(BTreeMap::new()),
             busy: Mutex::new(BTreeSet::new()),
@@ -94,6 +104,24 @@ impl Server {
         let opened = self.dialler.connect(server, &server.spec.maintenance_database).await?;
         let connection = Arc::new(opened);
         *standing = Some(Standing { connection: Arc::clone(&connection), to: server.spec.clone() });
+        Ok(connection)
+    }
+
+    /// The standing connection to a MySQL server, likewise.
+    pub(crate) async fn standing_mysql(
+        &self,
+        server: &Document<DatabaseServer>,
+    ) -> Result<Arc<mysql::connection::Connection>, Trouble> {
+        let mut standing = self.standing_mysql.lock().await;
+        if let Some(StandingMySql { connection, to }) = standing.as_ref()
+            && connection.is_open()
+            && *to == server.spec
+        {
+            return Ok(Arc::clone(connection));
+        }
+        let connection = Arc::new(self.dialler.connect_mysql(server).await?);
+        let kept = Arc::clone(&connection);
+        *standing = Some(StandingMySql { connection: kept, to: server.spec.clone() });
         Ok(connection)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use access::Grant;
 use model::kind::database_user::{DatabaseUser, DatabaseUserState};
-use model::kind::server::DatabaseServer;
+use model::kind::server::{DatabaseServer, Engine};
 use model::{DatabaseRoleName, Document, Refusal, Snapshot, Timestamp, code};
 
 use super::names;
@@ -50,6 +50,9 @@ impl Server {
         server: &Document<DatabaseServer>,
         grant: &Grant,
     ) -> Result<(), Trouble> {
+        if server.spec.engine == Engine::MySql {
+            return self.prepare_account(server, grant).await;
+        }
         let name = names::document(&self.name, &grant.database_user);
         let turn = self.turn(&grant.database_user);
         let _turn = turn.lock().await;
@@ -128,6 +131,9 @@ impl Server {
         let snapshot = self.control.snapshots().load();
         let Some(known) = snapshot.database_users.get(name) else { return Ok(()) };
         let server = self.document(&snapshot)?;
+        if server.spec.engine == Engine::MySql {
+            return self.settle_account(&server, (known, &snapshot)).await;
+        }
         match plan::user_step(known, &snapshot, self.dialler.clock.now()) {
             UserStep::Nothing => Ok(()),
             UserStep::Withdraw => self.withdraw(&server, known).await,

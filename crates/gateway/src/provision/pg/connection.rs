@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls};
 
+use crate::outcome::Denied;
 use crate::upstream;
 
 /// From the first packet to the first answer.
@@ -62,6 +63,16 @@ pub(crate) enum Trouble {
         /// Why.
         source: serde_json::Error,
     },
+    /// A MySQL server refused a statement, or did not answer it.
+    #[error("the server refused to {attempt}: {message} ({number})")]
+    MySql {
+        /// What was tried.
+        attempt: &'static str,
+        /// The error's number; 0 when it is none of the server's.
+        number: u16,
+        /// What it said.
+        message: String,
+    },
     /// Something took too long.
     #[error("the server did not {0} in time")]
     Late(&'static str),
@@ -75,12 +86,18 @@ fn describe(error: &tokio_postgres::Error) -> String {
     }
 }
 
+impl From<Denied> for Trouble {
+    fn from(denied: Denied) -> Self {
+        Self::Dial { refusal: denied.refusal, cause: denied.cause }
+    }
+}
+
 impl Trouble {
     /// What whoever waits for it is told.
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::Refused(refusal) | Self::Dial { refusal, .. } => refusal,
-            Self::Sql { .. } | Self::Answer { .. } | Self::Late(_) => {
+            Self::Sql { .. } | Self::MySql { .. } | Self::Answer { .. } | Self::Late(_) => {
                 Refusal::new(&code::PROVISIONING_FAILED, "your database user could not be prepared")
             }
         }
@@ -148,9 +165,7 @@ impl Dialler {
         let leaf = ClientLeaf { user: PROVISIONER, session: SessionId::random() };
         let identity =
             authority.issue_client(&leaf, self.clock.now()).map_err(|error| unusable(&error))?;
-        let stream = upstream::dial(server, identity)
-            .await
-            .map_err(|denied| Trouble::Dial { refusal: denied.refusal, cause: denied.cause })?;
+        let stream = upstream::dial(server, identity).await?;
         let mut config = Config::new();
         config.user(PROVISIONER).dbname(database).application_name("portcullis");
         let (client, connection) = config

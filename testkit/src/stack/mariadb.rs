@@ -1,0 +1,136 @@
+//! MariaDB behind the gateway: its documents, and what an administrator does on its host.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Person;
+use super::configuration::indented;
+use crate::mariadb::MariaDb;
+use crate::{program, wait};
+
+/// What the server is called, beside [`super::SERVER`].
+pub const MARIADB_SERVER: &str = "orders-mariadb";
+/// The listener's name.
+pub(super) const LISTENER: &str = "mysql";
+
+const PROVISIONER: &str = "portcullis_provisioner";
+const AUTHORITY_WITHIN: Duration = Duration::from_secs(20);
+
+/// The server and its roles, held by whom PostgreSQL's are held.
+pub(super) fn documents(mariadb: &MariaDb, audit_mode: &str) -> String {
+    let (port, ca) = (mariadb.port(), indented(mariadb.server_ca().trim_end(), 4));
+    let mut text = format!(
+        "apiVersion: portcullis.dev/v1
+kind: DatabaseServer
+metadata: {{ name: {MARIADB_SERVER} }}
+spec:
+  engine: mysql
+  host: 127.0.0.1
+  port: {port}
+  listeners: [{LISTENER}]
+  databases: {{ only: [orders] }}
+  publicNetworkAccess: disabled
+  audit: {{ mode: {audit_mode} }}
+  ca: |
+{ca}
+"
+    );
+    let mut add = |document: std::fmt::Arguments<'_>| {
+        // Writing into a String never fails.
+        let _written = write!(text, "---\napiVersion: portcullis.dev/v1\n{document}\n");
+    };
+    for privileges in ["reader", "writer", "admin"] {
+        add(format_args!(
+            "kind: DatabaseRole
+metadata: {{ name: {MARIADB_SERVER}.{privileges} }}
+spec: {{ server: {MARIADB_SERVER}, privileges: {privileges}, databases: [orders] }}"
+        ));
+    }
+    for (privileges, kind, who) in [
+        ("reader", "group", "orders-readers"),
+        ("writer", "group", "orders-writers"),
+        ("admin", "group", "orders-admins"),
+        ("reader", "application", super::API),
+    ] {
+        add(format_args!(
+            "kind: RoleAssignment
+metadata: {{ name: {MARIADB_SERVER}-{who} }}
+spec: {{ principal: {{ {kind}: {who} }}, role: {MARIADB_SERVER}.{privileges} }}"
+        ));
+    }
+    text
+}
+
+/// Lets the gateway in: its authority among those that the server trusts, and an account for the provisioner that only
+/// its certificate opens.
+pub(super) fn enroll(admin: &Person, mariadb: &MariaDb) -> Result<()> {
+    let authority = wait::try_until(AUTHORITY_WITHIN, || {
+        let said = admin.run(&["get", "databaseservers", MARIADB_SERVER, "-o", "json"]).ok()?;
+        let document = said.json().ok()?;
+        let authority = document.pointer("/status/clientAuthority")?.as_str()?;
+        Some(authority.to_owned())
+    });
+    let authority = authority.context("the server's client authority was not made")?;
+    let trusted = match mariadb.direct() {
+        Some(direct) => format!("{}{authority}", direct.authority),
+        None => authority.clone(),
+    };
+    let file = mariadb.directory().join("client-authorities.pem");
+    fs::write(&file, trusted)?;
+    let configuration = format!("[mariadbd]\nssl_ca = {}\n", file.display());
+    let folder = mariadb.configuration_directory();
+    fs::write(folder.join("portcullis.cnf"), configuration)?;
+    mariadb.own(&folder)?;
+    mariadb.own(&file)?;
+    mariadb.restart()?;
+    let account = format!("'{PROVISIONER}'@'127.0.0.1'");
+    let sql = format!(
+        "create user {account} require subject '/CN={PROVISIONER}' and issuer '{issuer}';
+grant create user, process, connection admin on *.* to {account};
+grant select, update on mysql.* to {account};
+grant all privileges on `orders`.* to {account} with grant option;
+",
+        issuer = issuer(&authority)?
+    );
+    mariadb.sql("mysql", &sql).map(drop)
+}
+
+/// The authority's name as the server compares it.
+fn issuer(authority: &str) -> Result<String> {
+    let mut command = Command::new("openssl");
+    command.args(["x509", "-noout", "-subject", "-nameopt", "multiline"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    child.stdin.take().context("no input")?.write_all(authority.as_bytes())?;
+    let said = child.wait_with_output()?;
+    ensure!(said.status.success(), "the authority's certificate cannot be read");
+    let said = String::from_utf8(said.stdout)?;
+    let name = said.lines().find_map(|line| line.trim().strip_prefix("commonName"));
+    let name = name.and_then(|rest| rest.split_once("= ")).context("it has no common name")?.1;
+    Ok(format!("/CN={name}"))
+}
+
+impl super::Facts {
+    /// What the distribution's client says to a statement, under this name with this token.
+    pub fn mariadb(&self, user: &str, token: &str, sql: &str) -> Result<program::Said> {
+        let mut command = self.mariadb_command(user);
+        command.args(["-e", sql]).env("MYSQL_PWD", token);
+        program::run(&mut command)
+    }
+
+    /// The distribution's client, which takes the token from `MYSQL_PWD`.
+    pub fn mariadb_command(&self, user: &str) -> Command {
+        let mut command = program::clean("mariadb");
+        command
+            .args(["--no-defaults", "-N", "-B", "--protocol=tcp", "-h", "127.0.0.1"])
+            .args(["-P", &self.reach.mysql_port.to_string(), "-u", user, "-D", "orders"])
+            .args(["--ssl", "--ssl-verify-server-cert"])
+            .arg("--ssl-ca")
+            .arg(&self.reach.ca);
+        command
+    }
+}
