@@ -42,6 +42,16 @@ impl Server {
         postgres: &Postgres,
         script: impl Fn(&mut Session) -> Result<()> + Send + Sync + 'static,
     ) -> Result<Self> {
+        Self::impatient_in_place_of(postgres, &[], script)
+    }
+
+    /// The same, with these bytes in one TLS record with the login's end.
+    pub fn impatient_in_place_of(
+        postgres: &Postgres,
+        behind: &[u8],
+        script: impl Fn(&mut Session) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let behind: Arc<[u8]> = behind.into();
         let data = postgres.data_directory();
         let chain = CertificateDer::pem_file_iter(data.join("server.crt"))?
             .collect::<std::result::Result<Vec<_>, _>>()?;
@@ -63,8 +73,9 @@ impl Server {
                 }
                 let (config, script, stop) =
                     (Arc::clone(&config), Arc::clone(&script), Arc::clone(&stop));
+                let behind = Arc::clone(&behind);
                 // What it does to a gateway is what is looked at; its own errors are of no interest.
-                std::thread::spawn(move || serve(stream, config, &*script, stop).ok());
+                std::thread::spawn(move || serve(stream, config, (&behind, &*script), stop).ok());
             }
         });
         Ok(Self { port: postgres.port(), ended, accepting: Some(accepting) })
@@ -91,7 +102,7 @@ impl std::fmt::Debug for Server {
 fn serve(
     mut stream: TcpStream,
     config: Arc<ServerConfig>,
-    script: &Script,
+    (behind, script): (&[u8], &Script),
     ended: Arc<AtomicBool>,
 ) -> Result<()> {
     stream.set_read_timeout(Some(QUIET_MAX))?;
@@ -107,7 +118,7 @@ fn serve(
     session.message(b'R', &[0; 4])?;
     session.message(b'S', b"server_version\x0015.18\0")?;
     session.message(b'K', &[0, 0, 0x12, 0x67, 1, 2, 3, 4])?;
-    session.message(b'Z', b"I")?;
+    session.write(&[b"Z\0\0\0\x05I", behind].concat())?;
     script(&mut session)
 }
 

@@ -174,6 +174,12 @@ impl Client {
     }
 
     /// The TCP connection beneath.
+    /// New keys for what is sent from now on, and a request for the same in return (TLS 1.3's key update).
+    pub fn refresh_keys(&mut self) -> Result<()> {
+        self.stream.conn.refresh_traffic_keys()?;
+        Ok(self.stream.flush()?)
+    }
+
     pub fn tcp(&self) -> &TcpStream {
         &self.stream.sock
     }

@@ -1,6 +1,10 @@
 //! A compromised database server: it has the right certificate and does what it likes. It ends its own sessions at most,
 //! it gets nothing that it was not given, and what its sessions did is recorded to the end.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -225,15 +229,60 @@ fn a_server_that_stalls_in_the_middle_of_a_message_does_not_hold_up_the_cut() {
 }
 
 #[test]
+fn cve_2021_23222_what_a_server_sends_before_tls_is_not_taken_for_what_it_says_inside() {
+    let stack = own();
+    let facts = &stack.facts;
+    let token = orphaned(&stack);
+    let port = stack.postgres.port();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let impatient = std::thread::spawn({
+        let over = Arc::clone(&over);
+        move || {
+            for mut stream in listener.incoming().flatten() {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
+                // In one segment; whoever is gone by then does not matter.
+                let answer = [b"S", &b"R\0\0\0\x08\0\0\0\0"[..]].concat();
+                drop(stream.read_exact(&mut [0; 8]).and_then(|()| stream.write_all(&answer)));
+            }
+        }
+    });
+    let refused = Client::open(&facts.reach, "orders-api", &token).unwrap_err();
+    assert_says(&format!("{refused:#}"), &["FATAL", "PC1302", "unencrypted bytes"]);
+    over.store(true, Ordering::SeqCst);
+    drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
+    impatient.join().unwrap();
+}
+
+#[test]
+fn what_a_server_sends_in_one_record_with_the_logins_end_is_relayed_and_watched() {
+    let stack = own();
+    let facts = &stack.facts;
+    let token = orphaned(&stack);
+    let notice = b"N\0\0\0\x25SNOTICE\0VNOTICE\0C00000\0Mat once\0\0";
+    let server = Server::impatient_in_place_of(&stack.postgres, notice, Session::stall).unwrap();
+    let mut client = Client::open(&facts.reach, "orders-api", &token).unwrap();
+    assert_says(&client.read().unwrap().text(), &["at once"]);
+    drop((client, server));
+
+    let asks_again = b"R\0\0\0\x08\0\0\0\x03";
+    let server =
+        Server::impatient_in_place_of(&stack.postgres, asks_again, Session::stall).unwrap();
+    let mut client = Client::open(&facts.reach, "orders-api", &token).unwrap();
+    assert_says(&client.until_closed().unwrap(), &["FATAL", "PC1307"]);
+    drop(server);
+}
+
+#[test]
 fn a_server_that_lets_nobody_in_and_says_nothing_costs_each_login_its_time_and_no_more() {
     let options = Options { limits: "startupTimeout: 3s", ..Options::default() };
     let stack = own_with(&options);
     let facts = &stack.facts;
     facts.api.psql("select 1").unwrap().expect_success().unwrap();
     stack.postgres.crash().unwrap();
-    let silent =
-        std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, stack.postgres.port()))
-            .unwrap();
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, stack.postgres.port())).unwrap();
     let refused = facts.api.psql("select 1").unwrap().expect_failure(2).unwrap();
     assert_says(&refused.stderr, &["FATAL:", "PC1301"]);
     drop(silent);
@@ -248,8 +297,8 @@ fn nothing_but_what_it_must_know_reaches_a_server() {
     let stack = own();
     let token = orphaned(&stack);
     let facts = &stack.facts;
-    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let hearing = std::sync::Arc::clone(&heard);
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hearing = Arc::clone(&heard);
     let server = Server::in_place_of(&stack.postgres, move |session| {
         let (_, query) = session.read()?;
         hearing.lock().unwrap().extend([session.startup.clone(), query].concat());

@@ -26,7 +26,7 @@ pub(crate) use mysql::login::greeting as mysql_greeting;
 pub(crate) use mysql::say::refusal as mysql_refusal;
 #[cfg(any(test, fuzzing))]
 pub(crate) use pg::login::log_in as pg_log_in;
-pub(crate) use pg::say::{notice, refusal as pg_refusal};
+pub(crate) use pg::say::{ends_soon as pg_ends_soon, notice, refusal as pg_refusal};
 
 /// What a connection is for, before TLS.
 #[derive(Debug)]

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use model::code;
 use tokio::net::TcpStream;
 
-use crate::outcome::{Denied, Stop};
+use crate::outcome::{Client, Stop};
 use crate::session::Connection;
 
 pub(crate) mod handshake;
-mod record;
+pub(crate) mod record;
 mod stream;
 
 pub(crate) use stream::Broken;
@@ -63,8 +62,9 @@ pub(crate) async fn accept(hello: Hello) -> Result<Secured, Stop> {
     };
     let server_name = greeted.server_name;
     if begun == Begun::Direct && greeted.protocol.as_deref() != Some(ALPN) {
-        let denied = Denied::new(&code::TLS_REFUSED, "direct TLS came without ALPN `postgresql`");
-        return Err(Stop::refused(connection, client, denied));
+        // As PostgreSQL: whoever names no protocol may be speaking another one, and is told nothing.
+        Client::Secured(client).close().await;
+        return Err(Stop::Silent("direct TLS came without ALPN `postgresql`"));
     }
     Ok(Secured { connection, client, server_name })
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use access::{Decision, OpenedWith, Request};
 use control::Cut;
-use model::{Lifetime, Refusal, Revision, Snapshot, Timestamp, code};
+use model::kind::server::Engine;
+use model::{Lifetime, PrincipalKind, Refusal, Revision, Snapshot, Timestamp, code};
 use tokio::sync::watch;
 
 use crate::Shared;
@@ -14,6 +15,9 @@ use crate::relay::Activity;
 use crate::session::Connection;
 
 pub(crate) mod roll;
+
+/// So long before access ends its session says so. One that is opened later than that said so when it was opened.
+const WARNED_BEFORE: Duration = Duration::from_mins(5);
 
 use roll::Entry;
 
@@ -59,6 +63,8 @@ pub(crate) struct Watch {
     /// The revision of the last decision, and until when it holds.
     decided: Option<Revision>,
     until: Option<Timestamp>,
+    /// When the client is to be told of that end; absent once it has been, and for applications.
+    warn_at: Option<Timestamp>,
     idle_max: Option<Lifetime>,
     statement_max: Option<Lifetime>,
 }
@@ -80,6 +86,7 @@ impl Watch {
             audit: gateway.log.failed(),
             decided: None,
             until: None,
+            warn_at: None,
             idle_max: None,
             statement_max: None,
             gateway: Arc::clone(gateway),
@@ -107,6 +114,7 @@ impl Watch {
             if let Some(cause) = self.due(activity, drain_until, now) {
                 return cause;
             }
+            self.warn(activity, now);
             let wake = self.next(activity, drain_until);
             // Every arm is cancel-safe: each only waits, and what it waited for is read again above.
             tokio::select! {
@@ -153,12 +161,19 @@ impl Watch {
         }
         match access::decide(&self.request, &snapshot, now) {
             Decision::Allow(grant) => {
+                let server = snapshot.servers.get(&self.request.server);
+                if grant.until != self.until {
+                    // MySQL has nothing that could be said between two answers.
+                    let hears =
+                        server.is_some_and(|server| server.spec.engine == Engine::PostgreSql);
+                    let warned = hears && grant.principal.kind == PrincipalKind::User;
+                    self.warn_at = grant.until.filter(|_| warned).and_then(|end| warn_at(end, now));
+                }
                 self.until = grant.until;
                 if let Some(opened) = &mut self.request.opened_with {
                     opened.roles = grant.roles;
                 }
                 self.decided = Some(snapshot.revision);
-                let server = snapshot.servers.get(&self.request.server);
                 let bounds = server.map(|server| server.spec.sessions.clone()).unwrap_or_default();
                 (self.idle_max, self.statement_max) = (bounds.idle_max, bounds.statement_max);
                 self.entry.told(snapshot.revision);
@@ -171,6 +186,13 @@ impl Watch {
                 };
                 Some(Cause { refusal, kind: Kind::Denied, at, revision })
             }
+        }
+    }
+
+    fn warn(&mut self, activity: &Activity, now: Timestamp) {
+        if self.warn_at.is_some_and(|at| at <= now) {
+            self.warn_at = None;
+            self.until.into_iter().for_each(|end| activity.warn(end));
         }
     }
 
@@ -221,8 +243,17 @@ impl Watch {
             let from = if activity.is_waiting() { now } else { activity.running_since() };
             from.plus(max.duration())
         });
-        [self.until, idle, overlong, drain_until].into_iter().flatten().fold(stale, Ord::min)
+        [self.until, self.warn_at, idle, overlong, drain_until]
+            .into_iter()
+            .flatten()
+            .fold(stale, Ord::min)
     }
+}
+
+/// When to tell of an end that becomes known now.
+fn warn_at(end: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let left = end.since(now);
+    left.checked_sub(WARNED_BEFORE).filter(|wait| !wait.is_zero()).map(|wait| now.plus(wait))
 }
 
 /// Without the feed nothing is known for sure: refused since when, once the bound is reached.
@@ -287,6 +318,16 @@ mod tests {
         assert!(stale(at(0), bound, at(3000)).is_some());
         // A clock that is behind the feed's is no staleness.
         assert_eq!(stale(at(100), bound, at(0)), None);
+    }
+
+    #[test]
+    fn an_end_is_told_of_five_minutes_before_and_not_when_the_login_has_just_told() {
+        assert_eq!(warn_at(at(1000), at(0)), Some(at(700)));
+        assert_eq!(warn_at(at(301), at(0)), Some(at(1)));
+        for end in [300, 20, 0] {
+            assert_eq!(warn_at(at(end), at(0)), None);
+        }
+        assert_eq!(warn_at(at(0), at(100)), None);
     }
 
     #[test]

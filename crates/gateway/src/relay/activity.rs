@@ -29,6 +29,8 @@ pub(crate) struct Activity {
     waiting: AtomicBool,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    /// The end of access that the client is to be told of; 0 when there is none.
+    warning: AtomicI64,
     /// What all sessions together have moved.
     relayed: Relayed,
 }
@@ -44,6 +46,7 @@ impl Activity {
             waiting: AtomicBool::new(true),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            warning: AtomicI64::new(0),
             relayed,
         }
     }
@@ -79,6 +82,19 @@ impl Activity {
     pub(crate) fn answered(&self, bytes: usize) {
         self.bytes_out.fetch_add(wide(bytes), Ordering::Relaxed);
         self.relayed.bytes_out.inc_by(wide(bytes));
+    }
+
+    /// The client is to be told, when nothing is going on, that access ends then.
+    pub(crate) fn warn(&self, end: Timestamp) {
+        self.warning.store(end.micros(), Ordering::Relaxed);
+    }
+
+    /// What the client is to be told now, once.
+    pub(crate) fn due_warning(&self) -> Option<Timestamp> {
+        if !self.is_waiting() || self.warning.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        Some(Timestamp::from_micros(self.warning.swap(0, Ordering::Relaxed)))
     }
 
     /// Statements were recorded.

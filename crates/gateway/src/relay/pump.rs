@@ -19,6 +19,7 @@ use wire::pg::limits::HOLD_BYTES_MAX;
 
 use super::activity::{Activity, State};
 use super::outbox::Outbox;
+use crate::dialect;
 use crate::observe::{Instead, Observer, Understood, Unobservable, With};
 use crate::record::{Observed, Recorder};
 
@@ -267,6 +268,11 @@ where
             let answered = |bytes| self.activity.answered(bytes);
             if ready!(self.outbound.out.poll_send(&mut self.client, context, answered)).is_err() {
                 return Poll::Ready(End::Client);
+            }
+            // Between two messages, and while no answer is under way.
+            if let Some(end) = self.activity.due_warning() {
+                self.outbound.out.push(&dialect::pg_ends_soon(end, self.clock.now()));
+                continue;
             }
             if self.shutdown.is_requested() && self.observer.state() == State::Quiet {
                 return Poll::Ready(End::Drained);

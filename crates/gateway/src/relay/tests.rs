@@ -309,6 +309,35 @@ async fn what_a_server_said_last_is_delivered_although_it_takes_nothing_any_more
 }
 
 #[tokio::test]
+async fn a_warning_waits_for_the_answer_that_is_under_way_and_is_said_once() {
+    let mut bench = bench(AuditSettings::default(), 4096);
+    let (activity, end) = (Arc::clone(&bench.pump.activity), Clock::system().now());
+    bench.client.write_all(&query("select 1")).await.unwrap();
+    let told = async {
+        let mut asked = vec![0; query("select 1").len()];
+        bench.server.read_exact(&mut asked).await.unwrap();
+        activity.warn(end);
+        let (row, answer) = (row(20), answer("SELECT 1"));
+        bench.server.write_all(&row).await.unwrap();
+        let mut received = vec![0; row.len()];
+        bench.client.read_exact(&mut received).await.unwrap();
+        assert_eq!(received, row);
+        bench.server.write_all(&answer).await.unwrap();
+        bench.server.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        while rest.len() < answer.len() + 80 {
+            bench.client.read_buf(&mut rest).await.unwrap();
+        }
+        assert_eq!(rest[..answer.len()], answer);
+        rest.split_off(answer.len())
+    };
+    let (_end, told) = tokio::join!(bench.pump.run(), told);
+    let said = String::from_utf8_lossy(&told);
+    assert!(said.starts_with('N') && said.contains("SNOTICE\0") && said.contains("access ends at"));
+    assert_eq!(activity.due_warning(), None);
+}
+
+#[tokio::test]
 async fn a_closed_client_ends_the_session_as_its_own_doing() {
     let Bench { client, mut pump, server: _server, .. } = bench(AuditSettings::default(), 4096);
     drop(client);

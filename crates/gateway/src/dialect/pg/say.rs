@@ -1,6 +1,6 @@
 //! How a refusal, a cut and a notice are spelled.
 
-use model::{Refusal, SessionId};
+use model::{Refusal, SessionId, Timestamp};
 use wire::pg::error::{Report, Severity};
 
 /// ErrorResponse FATAL: the code stands before the message, so that people can quote it and programs can match it.
@@ -24,6 +24,14 @@ fn fatal(refusal: &Refusal, sqlstate: &str, session: SessionId) -> Vec<u8> {
         hint: refusal.hint.as_deref(),
     }
     .encode()
+}
+
+/// NoticeResponse: access ends then.
+pub(crate) fn ends_soon(end: Timestamp, now: Timestamp) -> Vec<u8> {
+    let minutes = end.since(now).as_secs().div_ceil(60);
+    notice(&format!(
+        "Portcullis: access ends at {end} ({minutes} min left), and this session with it"
+    ))
 }
 
 /// NoticeResponse.
