@@ -14,6 +14,8 @@
 #![forbid(unsafe_code)]
 
 mod builtin;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod name;
 mod plain;
 mod resolve;

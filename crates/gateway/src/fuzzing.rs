@@ -1,14 +1,17 @@
-//! What must hold for whatever a database server says while it lets a session in. The fuzz target calls this function,
-//! and so does the test below.
+//! What must hold for whatever a database server says while it lets a session in, and for whatever comes as TLS records.
+//! The fuzz targets call these functions, and so do the tests below.
 
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use rustls::crypto::cipher::{AeadKey, Iv};
+use rustls::{ConnectionTrafficSecrets as Secrets, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wire::pg::backend::{Authentication, Message, Scanner, Step};
 
 use crate::dialect::{self, CancelKey};
+use crate::tls::record::{Content, Opener, RecordError, Sealer, Step as Record};
 
 /// A server that says this and no more, a piece at a time.
 struct Server<'a> {
@@ -79,6 +82,67 @@ pub fn pg_login(data: &[u8]) {
     assert_eq!((done, oks, keys, readies), (told.len(), 1, 1, 1));
 }
 
+type Carried = (Content, Vec<u8>);
+
+/// Any bytes where TLS records are expected: never taken for a record that nobody sealed. Records that were sealed, of
+/// any kind and length: opened as they were; with one byte of them changed, opened as far as that record and no further.
+pub fn tls_record(data: &[u8]) {
+    let Some((&[suite, high, low, change], rest)) = data.split_first_chunk() else { return };
+    let Ok((mut sealer, mut opener)) = pair(suite) else { return };
+    let mut bytes = rest.to_vec();
+    match opener.open(&mut bytes) {
+        Ok(Record::Need(bytes)) => assert!(bytes > rest.len(), "it has as much already"),
+        opened => assert!(opened.is_err(), "it was sealed by nobody"),
+    }
+    let Ok((_, mut opener)) = pair(suite) else { return };
+    let (mut sealed, mut carried) = (Vec::new(), Vec::new());
+    for piece in rest.chunks(usize::from(suite).saturating_add(2)) {
+        let (kind, plaintext) = piece.split_first().unwrap_or((&0, piece));
+        let kinds = [Content::Alert, Content::Handshake, Content::Application];
+        let content = kinds.get(usize::from(kind % 3)).copied().unwrap_or(Content::Application);
+        assert_eq!(sealer.seal(content, plaintext, &mut sealed), Ok(()));
+        if !plaintext.is_empty() {
+            carried.push((content, plaintext.to_vec()));
+        }
+    }
+    let place = usize::from(u16::from_be_bytes([high, low])).checked_rem(sealed.len());
+    if let Some(byte) = place.and_then(|place| sealed.get_mut(place)) {
+        *byte ^= change;
+    }
+    let opened = open_all(&mut opener, &mut sealed);
+    if change == 0 || carried.is_empty() {
+        assert_eq!(opened, carried);
+    } else {
+        assert!(opened.len() < carried.len() && carried.starts_with(&opened), "{opened:?}");
+    }
+}
+
+/// Every suite and version that is offered and can be made here.
+fn pair(suite: u8) -> Result<(Sealer, Opener), RecordError> {
+    let version = if suite & 1 == 0 { ProtocolVersion::TLSv1_3 } else { ProtocolVersion::TLSv1_2 };
+    let secrets = || {
+        let (key, iv) = (AeadKey::from([9; 32]), Iv::new([7; 12]));
+        match suite & 2 {
+            0 => (0, Secrets::Aes256Gcm { key, iv }),
+            _ => (0, Secrets::Chacha20Poly1305 { key, iv }),
+        }
+    };
+    Ok((Sealer::new(secrets(), version)?, Opener::new(secrets(), version)?))
+}
+
+/// As far as they can be opened.
+fn open_all(opener: &mut Opener, bytes: &mut [u8]) -> Vec<Carried> {
+    let (mut done, mut opened) = (0_usize, Vec::new());
+    loop {
+        let rest = bytes.get_mut(done..).unwrap_or_default();
+        let Ok(Record::Record { content, plaintext, length }) = opener.open(rest) else {
+            return opened;
+        };
+        opened.push((content, rest.get(plaintext).unwrap_or_default().to_vec()));
+        done = done.saturating_add(length);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -97,16 +161,25 @@ mod tests {
     #[test]
     fn what_fuzzing_kept_still_holds() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus");
-        let kept = std::fs::read(format!("{folder}/pg_login.inputs")).unwrap();
-        let mut rest = kept.as_slice();
-        while let Some((length, after)) = rest.split_first_chunk() {
-            let (input, next) = after.split_at(u32::from_be_bytes(*length) as usize);
-            pg_login(input);
-            rest = next;
+        for (name, target) in [("pg_login", pg_login as fn(&[u8])), ("tls_record", tls_record)] {
+            let kept = std::fs::read(format!("{folder}/{name}.inputs")).unwrap();
+            let mut rest = kept.as_slice();
+            while let Some((length, after)) = rest.split_first_chunk() {
+                let (input, next) = after.split_at(u32::from_be_bytes(*length) as usize);
+                target(input);
+                rest = next;
+            }
         }
     }
 
     proptest! {
+        #[test]
+        fn a_record_is_opened_as_it_was_sealed_or_not_at_all(
+            data in proptest::collection::vec(any::<u8>(), 0..600),
+        ) {
+            tls_record(&data);
+        }
+
         #[test]
         fn whatever_a_server_says_is_refused_or_is_one_login(
             piece in any::<u8>(),
