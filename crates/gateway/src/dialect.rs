@@ -20,6 +20,7 @@ use crate::upstream::Dialled;
 
 mod mysql;
 mod pg;
+mod trouble;
 
 pub(crate) use mysql::greetings::Greetings;
 pub(crate) use mysql::login::greeting as mysql_greeting;

@@ -1,8 +1,6 @@
 //! Logging in to the server as the person, up to its OK packet. The server is hostile input too: what it may say is
 //! bounded, and what does not belong here is refused.
 
-use std::io;
-
 use model::code;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,8 +15,8 @@ use wire::mysql::{Capabilities, packet};
 use super::start::Response;
 use super::{Unread, read_packet};
 use crate::dialect::CancelKey;
+use crate::dialect::trouble::{lost, malformed, unenrolled};
 use crate::outcome::Denied;
-use crate::tls::Broken;
 
 /// What a server asks of us before it lets us in is little.
 const REPLIES_MAX: u8 = 4;
@@ -225,29 +223,4 @@ fn refused(payload: &[u8], client: u8) -> Denied {
         .because(format_args!("{number}: {message}"));
     denied.verbatim = Some(packet::encode(client, payload));
     denied
-}
-
-fn unenrolled() -> Denied {
-    Denied::new(
-        &code::UPSTREAM_REFUSED,
-        "the database server does not take the gateway's certificate",
-    )
-}
-
-fn malformed(what: &dyn std::fmt::Display) -> Denied {
-    Denied::new(&code::UPSTREAM_MALFORMED, "the database server does not speak its protocol")
-        .because(what)
-}
-
-/// A server that does not like our certificate may say so only now (TLS 1.3).
-fn lost(error: &io::Error) -> Denied {
-    let alert = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<Broken>())
-        .is_some_and(|inner| matches!(inner, Broken::Alert(_)));
-    if alert {
-        return unenrolled().because(error);
-    }
-    Denied::new(&code::UPSTREAM_LOST, "the database server closed the connection during login")
-        .because(error)
 }

@@ -8,9 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use wire::pg::backend::{Authentication, Fields, Message, Scanner, Step};
 use wire::pg::error::{authentication_ok, backend_key_data};
 
+use crate::dialect::trouble::{lost, malformed, unenrolled};
 use crate::dialect::{CancelKey, notice};
 use crate::outcome::Denied;
-use crate::tls::Broken;
 
 /// PostgreSQL says about one kilobyte; login triggers may add notices.
 const LOGIN_BYTES_MAX: usize = 256 * 1024;
@@ -170,29 +170,4 @@ fn refused(fields: &Fields<'_>, raw: &[u8]) -> Denied {
         .because(format_args!("{sqlstate}: {message}"));
     denied.verbatim = Some(raw.to_vec());
     denied
-}
-
-fn unenrolled() -> Denied {
-    Denied::new(
-        &code::UPSTREAM_REFUSED,
-        "the database server does not take the gateway's certificate",
-    )
-}
-
-fn malformed(what: &dyn std::fmt::Display) -> Denied {
-    Denied::new(&code::UPSTREAM_MALFORMED, "the database server does not speak its protocol")
-        .because(what)
-}
-
-/// A server that does not like our certificate may say so only now (TLS 1.3).
-fn lost(error: &io::Error) -> Denied {
-    let alert = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<Broken>())
-        .is_some_and(|inner| matches!(inner, Broken::Alert(_)));
-    if alert {
-        return unenrolled().because(error);
-    }
-    Denied::new(&code::UPSTREAM_LOST, "the database server closed the connection during login")
-        .because(error)
 }
