@@ -8,7 +8,8 @@
 mod options;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,10 +18,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::Identity;
-use crate::server::{START_TRIES_MAX, complain, free_port, leftovers, template, tls};
+use crate::server::{START_TRIES_MAX, complain, free_port, leftovers, template};
 use crate::{program, wait};
 
-pub use crate::server::{Account, Direct, DirectAccess, DirectLogin, Fsync};
+pub use crate::server::{Account, Direct, DirectAccess, DirectLogin, Fsync, Place};
 pub use options::Options;
 
 /// How the directories of throw-away servers begin.
@@ -42,12 +43,21 @@ const DIES_WITHIN: Duration = Duration::from_secs(15);
 /// A running throw-away server. Dropping it stops the server and removes its directory.
 #[derive(Debug)]
 pub struct MariaDb {
-    directory: PathBuf,
-    port: u16,
-    account: Account,
-    server_ca: String,
-    direct: Option<Direct>,
-    detached: bool,
+    place: Place,
+}
+
+impl Deref for MariaDb {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl DerefMut for MariaDb {
+    fn deref_mut(&mut self) -> &mut Place {
+        &mut self.place
+    }
 }
 
 impl MariaDb {
@@ -59,15 +69,8 @@ impl MariaDb {
     /// Starts one.
     pub fn start_with(options: &Options) -> Result<Self> {
         leftovers::sweep(PREFIX, stop);
-        let account = Account::of_package(OS_USER)?;
-        let mut server = Self {
-            directory: leftovers::directory(PREFIX)?,
-            port: 0,
-            account,
-            server_ca: String::new(),
-            direct: None,
-            detached: false,
-        };
+        let place = Place::create(PREFIX, Account::of_package(OS_USER)?)?;
+        let mut server = Self { place };
         server.lay_out(options)?;
         server.launch()?;
         if server.direct.is_some() {
@@ -76,49 +79,17 @@ impl MariaDb {
         Ok(server)
     }
 
-    /// The server whose directory this is, as [`MariaDb::detach`] gave it.
+    /// The server whose directory this is, as [`Place::detach`] gave it.
     pub fn attach(directory: &Path) -> Result<Self> {
         let port = fs::read_to_string(directory.join("port"))?;
-        Ok(Self {
-            directory: directory.to_owned(),
-            port: port.trim().parse().context("the file `port` names none")?,
-            account: Account::of_package(OS_USER)?,
-            server_ca: fs::read_to_string(directory.join("server-ca.pem"))?,
-            direct: Direct::open(directory)?,
-            detached: true,
-        })
-    }
-
-    /// Leaves the server running after this process; [`stop`] ends it.
-    pub fn detach(&mut self) -> Result<PathBuf> {
-        leftovers::unmark(&self.directory)?;
-        self.detached = true;
-        Ok(self.directory.clone())
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
-    }
-
-    /// The TCP port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// All of it.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+        let port = port.trim().parse().context("the file `port` names none")?;
+        let account = Account::of_package(OS_USER)?;
+        Ok(Self { place: Place::attach(directory, port, account)? })
     }
 
     /// Gives what a test wrote to the server's own account.
     pub fn own(&self, path: &Path) -> Result<()> {
         self.account.own(path)
-    }
-
-    /// `datadir`.
-    pub fn data_directory(&self) -> PathBuf {
-        self.directory.join("data")
     }
 
     /// The folder that its configuration includes, as `/etc/mysql/mariadb.conf.d` is.
@@ -129,31 +100,6 @@ impl MariaDb {
     /// The unix socket.
     pub fn socket(&self) -> PathBuf {
         self.directory.join("socket")
-    }
-
-    /// The server's own log.
-    pub fn log(&self) -> PathBuf {
-        self.directory.join("server.log")
-    }
-
-    /// The operating system user that it runs as.
-    pub fn os_user(&self) -> &str {
-        &self.account.name
-    }
-
-    /// PEM of the authority that signed the server's certificate.
-    pub fn server_ca(&self) -> &str {
-        &self.server_ca
-    }
-
-    /// The file with [`MariaDb::server_ca`].
-    pub fn server_ca_file(&self) -> PathBuf {
-        self.directory.join("server-ca.pem")
-    }
-
-    /// The superuser's way around the gateway, when it was asked for.
-    pub fn direct(&self) -> Option<&Direct> {
-        self.direct.as_ref()
     }
 
     /// Runs SQL with all rights over the unix socket. The answer has one line a row, tabs between columns, no headings.
@@ -211,11 +157,8 @@ impl MariaDb {
     fn lay_out(&mut self, options: &Options) -> Result<()> {
         let data = self.data_directory();
         template::copy_to(&data, "mariadb-install-db", || self.install(&data))?;
-        let identity = tls::Identity::create()?;
-        fs::write(self.directory.join("server.crt"), &identity.chain)?;
-        fs::write(self.directory.join("server.key"), &identity.key)?;
-        fs::write(self.server_ca_file(), &identity.authority)?;
-        self.server_ca = identity.authority;
+        let directory = self.directory.clone();
+        self.certify(&directory)?;
         fs::create_dir(self.configuration_directory())?;
         fs::write(self.directory.join("my.cnf"), options.configuration(self))?;
         self.account.own(&self.directory)?;

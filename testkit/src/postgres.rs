@@ -6,7 +6,7 @@
 mod template;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::Identity;
-use crate::server::{START_TRIES_MAX, complain, free_port, leftovers, tls};
+use crate::server::{START_TRIES_MAX, complain, free_port, leftovers};
 use crate::{program, wait};
 
-pub use crate::server::{Account, Direct, DirectAccess, DirectLogin, Fsync};
+pub use crate::server::{Account, Direct, DirectAccess, DirectLogin, Fsync, Place};
 
 /// How the directories of throw-away servers begin.
 const PREFIX: &str = "portcullis-pg-";
@@ -45,12 +45,21 @@ impl Default for Options {
 /// A running throw-away server. Dropping it stops the server and removes its directory.
 #[derive(Debug)]
 pub struct Postgres {
-    directory: PathBuf,
-    port: u16,
-    account: Account,
-    server_ca: String,
-    direct: Option<Direct>,
-    detached: bool,
+    place: Place,
+}
+
+impl Deref for Postgres {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl DerefMut for Postgres {
+    fn deref_mut(&mut self) -> &mut Place {
+        &mut self.place
+    }
 }
 
 impl Postgres {
@@ -62,90 +71,26 @@ impl Postgres {
     /// Starts one.
     pub fn start_with(options: &Options) -> Result<Self> {
         leftovers::sweep(PREFIX, stop);
-        let account = Account::of_package(SUPERUSER)?;
-        let mut server = Self {
-            directory: leftovers::directory(PREFIX)?,
-            port: 0,
-            account,
-            server_ca: String::new(),
-            direct: None,
-            detached: false,
-        };
+        let place = Place::create(PREFIX, Account::of_package(SUPERUSER)?)?;
+        let mut server = Self { place };
         server.lay_out(options)?;
         server.launch()?;
         Ok(server)
     }
 
-    /// The server whose directory this is, as [`Postgres::detach`] gave it.
+    /// The server whose directory this is, as [`Place::detach`] gave it.
     pub fn attach(directory: &Path) -> Result<Self> {
         let text = fs::read_to_string(directory.join("data/postmaster.pid"))
             .context("the server does not run")?;
         let port = text.lines().nth(3).and_then(|line| line.trim().parse().ok());
-        Ok(Self {
-            directory: directory.to_owned(),
-            port: port.context("postmaster.pid names no port")?,
-            account: Account::of_package(SUPERUSER)?,
-            server_ca: fs::read_to_string(directory.join("server-ca.pem"))?,
-            direct: Direct::open(directory)?,
-            detached: true,
-        })
-    }
-
-    /// Leaves the server running after this process; [`stop`] ends it.
-    pub fn detach(&mut self) -> Result<PathBuf> {
-        leftovers::unmark(&self.directory)?;
-        self.detached = true;
-        Ok(self.directory.clone())
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
-    }
-
-    /// The TCP port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// All of it.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    /// `PGDATA`.
-    pub fn data_directory(&self) -> PathBuf {
-        self.directory.join("data")
+        let port = port.context("postmaster.pid names no port")?;
+        let account = Account::of_package(SUPERUSER)?;
+        Ok(Self { place: Place::attach(directory, port, account)? })
     }
 
     /// Where the unix socket is.
     pub fn socket_directory(&self) -> PathBuf {
         self.directory.join("socket")
-    }
-
-    /// The server's own log.
-    pub fn log(&self) -> PathBuf {
-        self.directory.join("server.log")
-    }
-
-    /// The operating system user that it runs as.
-    pub fn os_user(&self) -> &str {
-        &self.account.name
-    }
-
-    /// PEM of the authority that signed the server's certificate.
-    pub fn server_ca(&self) -> &str {
-        &self.server_ca
-    }
-
-    /// The file with [`Postgres::server_ca`].
-    pub fn server_ca_file(&self) -> PathBuf {
-        self.directory.join("server-ca.pem")
-    }
-
-    /// The superuser's way around the gateway, when it was asked for.
-    pub fn direct(&self) -> Option<&Direct> {
-        self.direct.as_ref()
     }
 
     /// Runs SQL as the superuser over the unix socket. The answer is unaligned, without headings.
@@ -232,11 +177,7 @@ impl Postgres {
         let data = self.data_directory();
         template::copy_to(&data, &self.account, &self.directory)?;
         fs::create_dir(self.socket_directory())?;
-        let identity = tls::Identity::create()?;
-        fs::write(data.join("server.crt"), &identity.chain)?;
-        fs::write(data.join("server.key"), &identity.key)?;
-        fs::write(self.server_ca_file(), &identity.authority)?;
-        self.server_ca = identity.authority;
+        self.certify(&data)?;
         fs::write(data.join("pg_hba.conf"), hba(&self.account))?;
         fs::write(data.join("pg_ident.conf"), ident(&self.account))?;
         fs::write(data.join("postgresql.conf"), self.configuration(options))?;

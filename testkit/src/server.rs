@@ -2,6 +2,7 @@
 
 mod account;
 pub(crate) mod leftovers;
+mod place;
 pub(crate) mod template;
 pub(crate) mod tls;
 
@@ -11,6 +12,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 pub use account::Account;
+pub use place::Place;
 pub use tls::Direct;
 
 /// A free port can be taken by someone else between the moment it was found and the moment the server binds it.
