@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use testkit::postgres::Account;
-use testkit::process::Running;
+use testkit::process::{Reaper, Running};
 use testkit::stack::Stack;
 use testkit::wait;
 
@@ -39,6 +39,8 @@ pub(crate) struct PgBouncer {
     /// User and password with which clients come.
     pub(crate) client: (&'static str, &'static str),
     process: Running,
+    /// Ends it when we die without having done so.
+    reaper: Reaper,
     _folder: tempfile::TempDir,
 }
 
@@ -60,11 +62,14 @@ impl PgBouncer {
         let account = Account::of_package("postgres")?;
         let mut command = account.command(&program()?);
         let log = folder.path().join("pgbouncer.log");
+        let mut reaper = Reaper::start()?;
+        reaper.folder(folder.path())?;
         let process = Running::start(command.arg(&configuration), &log)?;
+        reaper.process(process.identity())?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         wait::try_until(Duration::from_secs(10), || TcpStream::connect(address).ok())
             .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
-        Ok(Self { port, client, process, _folder: folder })
+        Ok(Self { port, client, process, reaper, _folder: folder })
     }
 
     /// `setpriv` becomes the program that it starts, so this is pgbouncer's own.
@@ -75,8 +80,9 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        if let Err(error) = self.process.kill() {
-            eprintln!("pgbouncer stays: {error:#}");
+        match self.process.kill() {
+            Ok(_) => self.reaper.dismiss(),
+            Err(error) => eprintln!("pgbouncer stays: {error:#}"),
         }
     }
 }
