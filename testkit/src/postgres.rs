@@ -34,11 +34,18 @@ pub struct Options {
     pub direct_access: DirectAccess,
     /// More lines for `postgresql.conf`: names and values, which are quoted here.
     pub settings: Vec<(String, String)>,
+    /// Another PostgreSQL than the distribution's: the folder with its `bin`, which the server gets a copy of.
+    pub installed_at: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { fsync: Fsync::Off, direct_access: DirectAccess::None, settings: Vec::new() }
+        Self {
+            fsync: Fsync::Off,
+            direct_access: DirectAccess::None,
+            settings: Vec::new(),
+            installed_at: None,
+        }
     }
 }
 
@@ -46,6 +53,8 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Postgres {
     place: Place,
+    /// The folder of its programs.
+    programs: PathBuf,
 }
 
 impl Deref for Postgres {
@@ -72,7 +81,7 @@ impl Postgres {
     pub fn start_with(options: &Options) -> Result<Self> {
         leftovers::sweep(PREFIX, stop);
         let place = Place::create(PREFIX, Account::of_package(SUPERUSER)?)?;
-        let mut server = Self { place };
+        let mut server = Self { place, programs: programs()? };
         server.lay_out(options)?;
         server.launch()?;
         Ok(server)
@@ -85,7 +94,7 @@ impl Postgres {
         let port = text.lines().nth(3).and_then(|line| line.trim().parse().ok());
         let port = port.context("postmaster.pid names no port")?;
         let account = Account::of_package(SUPERUSER)?;
-        Ok(Self { place: Place::attach(directory, port, account)? })
+        Ok(Self { place: Place::attach(directory, port, account)?, programs: programs()? })
     }
 
     /// Where the unix socket is.
@@ -175,7 +184,18 @@ impl Postgres {
 
     fn lay_out(&mut self, options: &Options) -> Result<()> {
         let data = self.data_directory();
-        template::copy_to(&data, &self.account, &self.directory)?;
+        match &options.installed_at {
+            None => template::copy_to(&data, &self.account, &self.directory)?,
+            Some(installed) => {
+                // Where the account that it runs as can read.
+                let ours = self.directory.join("postgresql");
+                let mut copy = Command::new("cp");
+                program::run(copy.args(["-R", "--reflink=auto"]).arg(installed).arg(&ours))?
+                    .expect_success()?;
+                self.programs = ours.join("bin");
+                template::initdb(&data, &self.account, (&self.directory, &self.programs))?;
+            }
+        }
         fs::create_dir(self.socket_directory())?;
         self.certify(&data)?;
         fs::write(data.join("pg_hba.conf"), hba(&self.account))?;
@@ -236,7 +256,7 @@ impl Postgres {
     }
 
     fn pg_ctl(&self, arguments: &[&str]) -> Result<()> {
-        pg_ctl(&self.account, &self.data_directory(), arguments)
+        pg_ctl((&self.account, &self.programs), &self.data_directory(), arguments)
     }
 }
 
@@ -264,9 +284,11 @@ pub fn stop(directory: &Path) -> Result<()> {
     let data = directory.join("data");
     if data.join("postmaster.pid").try_exists()? {
         // A pid file without a process is what a crash of the whole machine leaves; pg_ctl says so and that is fine.
-        if let Err(error) =
-            pg_ctl(&Account::of_package(SUPERUSER)?, &data, &["stop", "-m", "immediate"])
-        {
+        if let Err(error) = pg_ctl(
+            (&Account::of_package(SUPERUSER)?, &programs()?),
+            &data,
+            &["stop", "-m", "immediate"],
+        ) {
             ensure!(
                 leftovers::named_in(&data.join("postmaster.pid")).is_none(),
                 "the server does not stop: {error}"
@@ -276,8 +298,8 @@ pub fn stop(directory: &Path) -> Result<()> {
     fs::remove_dir_all(directory).with_context(|| format!("{} stays", directory.display()))
 }
 
-fn pg_ctl(account: &Account, data: &Path, arguments: &[&str]) -> Result<()> {
-    let mut command = account.command(&template::binary("pg_ctl")?);
+fn pg_ctl((account, programs): (&Account, &Path), data: &Path, arguments: &[&str]) -> Result<()> {
+    let mut command = account.command(&programs.join("pg_ctl"));
     // Not inherited: the server would hold the caller's pipes open for as long as it runs.
     command.arg("-D").arg(data).arg("-s").args(arguments).stdout(Stdio::null());
     let output = command.stdin(Stdio::null()).output().context("cannot run pg_ctl")?;

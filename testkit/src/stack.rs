@@ -77,6 +77,8 @@ pub struct Options {
     pub beside: Beside,
     /// More settings of the database server's.
     pub postgres: Vec<(String, String)>,
+    /// Where another PostgreSQL than the distribution's is installed.
+    pub postgres_at: Option<PathBuf>,
     pub enrolment: Enrolment,
     /// `durable`, `gated` or `bounded`.
     pub audit_mode: &'static str,
@@ -97,6 +99,7 @@ impl Default for Options {
             fsync: Fsync::Off,
             beside: Beside::Nothing,
             postgres: Vec::new(),
+            postgres_at: None,
             enrolment: Enrolment::Applied,
             audit_mode: "bounded",
             limits: "",

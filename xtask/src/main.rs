@@ -33,6 +33,7 @@ cargo xtask COMMAND
   conformance [CLIENT…]                every client's features through the gateway and directly (5 minutes); writes
                                        docs/conformance/clients.md
   conformance --suites [SUITE…]        drivers' own suites, likewise (10 minutes); writes docs/conformance/drivers.md
+  conformance --newest                 protocol 3.2 in front of PostgreSQL 18, by hand and with libpq 18 (2 minutes)
   test --pg-regress                    PostgreSQL's own suites, directly and through the gateway, and the server's own
                                        statement log against ours
   bench pg [--quick] [--only PART]     interleaved comparison with pgbouncer and the naked server; the parts: throughput,

@@ -47,6 +47,9 @@ pub(crate) fn append() -> Result<()> {
 
 /// Clients, or with `--suites` drivers' own suites, with the program as the tests run it.
 pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
+    if rest == ["--newest"] {
+        return newest();
+    }
     let (what, page, names) = match rest {
         ["--suites", names @ ..] => ("suites", "drivers.md", names),
         names => ("clients", "clients.md", names),
@@ -60,6 +63,16 @@ pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
     command.arg(what).args(names).arg("--cache").arg(shell::target().join("conformance"));
     command.arg("--page").arg(pages.join(page)).env("PORTCULLIS_BIN", portcullis);
     shell::run(&mut command)
+}
+
+/// The newest protocol, in front of a PostgreSQL that speaks it.
+fn newest() -> Result<()> {
+    packages::ensure(For::Conformance)?;
+    let programs = build::programs(Profile::Dev, &[build::PORTCULLIS, build::CONFORMANCE])?;
+    let [portcullis, conformance] = programs.as_slice() else { bail!("nothing was built") };
+    let mut command = Command::new(conformance);
+    command.args(["newest", "--cache"]).arg(shell::target().join("conformance"));
+    shell::run(command.env("PORTCULLIS_BIN", portcullis))
 }
 
 /// What others notice of hostile clients.

@@ -26,12 +26,20 @@ fn newest_version() -> Result<u32> {
 /// Puts a fresh data directory at `data`.
 pub(super) fn copy_to(data: &Path, account: &Account, scratch: &Path) -> Result<()> {
     let name = format!("initdb-{}", newest_version()?);
-    template::copy_to(data, &name, || initdb(data, account, scratch))
+    template::copy_to(data, &name, || {
+        let programs = super::programs()?;
+        initdb(data, account, (scratch, &programs))
+    })
 }
 
-fn initdb(data: &Path, account: &Account, scratch: &Path) -> Result<()> {
+/// By the `initdb` among these programs.
+pub(super) fn initdb(
+    data: &Path,
+    account: &Account,
+    (scratch, programs): (&Path, &Path),
+) -> Result<()> {
     account.own(scratch)?;
-    let mut command = account.command(&binary("initdb")?);
+    let mut command = account.command(&programs.join("initdb"));
     command
         .args(["-U", "postgres", "--auth=reject", "--no-sync", "--no-instructions"])
         .args(["--encoding=UTF8", "--no-locale", "-D"])

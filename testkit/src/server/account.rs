@@ -1,7 +1,7 @@
 //! The operating system user that throw-away servers run as.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -67,7 +67,8 @@ impl Account {
         if let Some(Ids { uid, gid }) = self.change_to {
             chown(path, Some(uid), Some(gid))?;
         }
-        let mode = if about.is_dir() { 0o700 } else { 0o600 };
+        // A program stays one.
+        let mode = if about.is_dir() { 0o700 } else { 0o600 | (about.mode() & 0o100) };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         if about.is_dir() {
             for entry in fs::read_dir(path)? {

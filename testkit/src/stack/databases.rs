@@ -40,6 +40,7 @@ impl Parts<'_> {
             fsync: self.options.fsync,
             direct_access: direct_access(self.options),
             settings: self.options.postgres.clone(),
+            installed_at: self.options.postgres_at.clone(),
         };
         let postgres = self.timed("PostgreSQL", || {
             let postgres = Postgres::start_with(&options)?;

