@@ -134,7 +134,7 @@ fn first_logins(facts: &Facts) -> Result<()> {
 fn environment(stack: &Stack) -> Result<String> {
     let facts = &stack.facts;
     let mut pairs = addresses(facts, &stack.postgres);
-    pairs.extend(stack.mariadb.iter().flat_map(beside));
+    pairs.extend(stack.mariadb.iter().flat_map(|mariadb| beside(mariadb, facts)));
     let people = [
         ("DEV", &facts.dev),
         ("APPROVER", &facts.approver),
@@ -203,8 +203,10 @@ fn addresses(facts: &Facts, postgres: &Postgres) -> Vec<(String, String)> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn beside(mariadb: &MariaDb) -> Vec<(String, String)> {
+fn beside(mariadb: &MariaDb, facts: &Facts) -> Vec<(String, String)> {
     let mut pairs = vec![
+        ("MYSQL_HOST", "localhost".to_owned()),
+        ("MYSQL_PORT", facts.reach.mysql_port.to_string()),
         ("MYSQL_DB", "orders".to_owned()),
         ("MYSQL_DIRECT_HOST", "127.0.0.1".to_owned()),
         ("MYSQL_DIRECT_PORT", mariadb.port().to_string()),
