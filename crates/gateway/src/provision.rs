@@ -6,6 +6,7 @@
 
 mod adopt;
 mod drift;
+mod endings;
 pub(crate) mod examine;
 pub(crate) mod mysql;
 mod names;
@@ -120,7 +121,7 @@ impl Provisioner {
         }
         let connection = self.standing(server).await?;
         let pid = i32::try_from(pid).unwrap_or_default();
-        pg::user::terminate_one(&connection, user, pid).await.map_err(Trouble::refusal)
+        known.endings.end(&connection, user, pid).await.map_err(Trouble::refusal)
     }
 
     /// The control plane that it works for.

@@ -9,6 +9,7 @@ use model::{DatabaseRoleName, Document, Refusal, Revision, ServerName, Snapshot,
 use runtime::Shutdown;
 use tokio::sync::Notify;
 
+use super::endings::Endings;
 use super::mysql;
 use super::pg::connection::{Connection, Dialler, Trouble};
 
@@ -25,6 +26,8 @@ pub(crate) struct Server {
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// The revision of each database role that the server is known to have taken on.
     pub(super) roles: tokio::sync::Mutex<BTreeMap<DatabaseRoleName, Revision>>,
+    /// Backends that sessions want ended.
+    pub(super) endings: Endings,
     /// Users that are being worked on.
     busy: Mutex<BTreeSet<String>>,
     /// What could not be brought about yet, by user.
@@ -62,6 +65,7 @@ impl Server {
             standing_mysql: tokio::sync::Mutex::new(None),
             turns: Mutex::new(HashMap::new()),
             roles: tokio::sync::Mutex::new(BTreeMap::new()),
+            endings: Endings::default(),
             busy: Mutex::new(BTreeSet::new()),
             pending: Mutex::new(BTreeMap::new()),
             users_wanted: Notify::new(),

@@ -286,17 +286,18 @@ async fn backends(
     connection.ask(attempt, question, &[(&oid, Type::OID), (&before, Type::TEXT)]).await
 }
 
-const TERMINATE_ONE: &str = "\
-SELECT to_json(coalesce(bool_or(pg_terminate_backend(pid)), false))::text FROM pg_stat_activity
-WHERE pid = $1 AND usename = $2";
+const TERMINATE_EACH: &str = "\
+SELECT coalesce(json_agg(a.pid), '[]')::text FROM pg_stat_activity a
+JOIN unnest($1::int4[], $2::text[]) AS w(pid, usename) ON a.pid = w.pid AND a.usename = w.usename
+WHERE pg_terminate_backend(a.pid)";
 
-/// Ends one backend, if it is this user's.
-pub(crate) async fn terminate_one(
+/// Ends these backends, each if it is the user's beside it; which there were.
+pub(crate) async fn terminate_each(
     connection: &Connection,
-    user: &str,
-    pid: i32,
-) -> Result<bool, Trouble> {
+    pids: &[i32],
+    users: &[&str],
+) -> Result<Vec<i32>, Trouble> {
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-        [(&pid, Type::INT4), (&user, Type::TEXT)];
-    connection.ask("end a backend", TERMINATE_ONE, &parameters).await
+        [(&pids, Type::INT4_ARRAY), (&users, Type::TEXT_ARRAY)];
+    connection.ask("end backends", TERMINATE_EACH, &parameters).await
 }
