@@ -9,6 +9,7 @@ use std::time::Duration;
 use e2e::raw::Client;
 use model::Timestamp;
 use serde_json::Value;
+use testkit::postgres::Postgres;
 use testkit::stack::{Credential, Facts, Options, Person};
 use testkit::wait;
 
@@ -112,7 +113,18 @@ fn a_client_that_does_not_read_is_closed_all_the_same() {
     let facts = shared();
     let (person, activation, mut client) = member(facts, "orders-readers");
     client.query("select repeat('x', 1000) from generate_series(1, 10000) a, generate_series(1, 10000) b").unwrap();
-    wait::pause(Duration::from_secs(1));
+    // Whatever is on the way is full once the server has waited for a while to write.
+    let postgres = Postgres::attach(&facts.postgres).unwrap();
+    let waits = format!(
+        "select count(*) from pg_stat_activity where usename = '{}' and wait_event = 'ClientWrite'",
+        person.user
+    );
+    let mut looks = 0;
+    wait::until(Duration::from_mins(1), "a server that cannot write", || {
+        looks = if postgres.psql("postgres", &waits).unwrap() == "1" { looks + 1 } else { 0 };
+        (looks >= 20).then_some(())
+    });
+    drop(postgres);
     revoke(facts, &activation);
     let cut = cut_of(facts, &person, "the client does not read");
     assert_eq!(cut["told"], false);
