@@ -7,4 +7,5 @@ pub mod jwt;
 pub mod load;
 pub mod mysql;
 pub mod raw;
+pub mod sidecar;
 mod tls;

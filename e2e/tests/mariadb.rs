@@ -11,14 +11,14 @@ use testkit::{program, wait};
 use crate::support::{assert_says, events, newcomer, own_with, text};
 
 /// The stack that these stories share.
-fn shared() -> &'static Stack {
+pub(crate) fn shared() -> &'static Stack {
     static STACK: LazyLock<Stack> =
         LazyLock::new(|| own_with(&Options { beside: Beside::MariaDb, ..Options::default() }));
     &STACK
 }
 
 /// Someone with access, and a token.
-fn member(facts: &Facts, group: &str) -> (Person, String, String) {
+pub(crate) fn member(facts: &Facts, group: &str) -> (Person, String, String) {
     let person = newcomer(facts, &[group]);
     let activation = facts.activate(&person, group, "10m").unwrap();
     let token = person.token().unwrap();

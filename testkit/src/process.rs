@@ -55,6 +55,11 @@ impl Identity {
         self.signal(Signal::INT)
     }
 
+    /// As an orchestrator or systemd does.
+    pub fn terminate(&self) -> bool {
+        self.signal(Signal::TERM)
+    }
+
     /// As a crash would.
     pub fn kill(&self) -> bool {
         self.signal(Signal::KILL)

@@ -152,9 +152,12 @@ struct Facts<'a> {
 
 type Check = fn(&Facts<'_>) -> Result<String, Refusal>;
 
+/// The name of the check that asks about the client's address.
+pub const NETWORK: &str = "network";
+
 const CHECKS: &[(&str, Check)] = &[
     ("server", check_server),
-    ("network", check_network),
+    (NETWORK, check_network),
     ("principal", check_principal),
     ("token", check_token),
     ("user name", check_user_name),

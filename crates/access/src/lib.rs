@@ -14,4 +14,4 @@ pub mod network;
 pub mod route;
 pub mod token;
 
-pub use decide::{Condition, Decision, Grant, OpenedWith, Request, decide, explain};
+pub use decide::{Condition, Decision, Grant, NETWORK, OpenedWith, Request, decide, explain};

@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 pub use crate::answer::LAG_HEADER;
 use crate::problem::Problem;
 pub use crate::routes::{ROUTES, Route};
-pub use crate::servers::{Adopt, DatabaseServers, Future};
+pub use crate::servers::{Adopt, DatabaseServers, Entrance, Future};
 
 /// What the API is made of.
 #[derive(Debug)]

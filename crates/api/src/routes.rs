@@ -56,6 +56,7 @@ routes! {
     DELETE "/v1/applications/{name}/secrets/{id}" => credentials::remove_secret, "Removes a client secret.";
     POST "/v1/tokens/revoke" => credentials::revoke_tokens, "Makes every token of a `principal`, or one `token`, no longer count.";
     GET "/v1/doctor" => servers::doctor, "What is wrong with the installation and its servers, each finding with a code, a severity and the next step; `now`.";
+    GET "/v1/databaseservers/{name}/connection" => servers::connection, "Where the caller connects to the server and as whom, which `database` is meant, and what is not met yet.";
     GET "/v1/databaseservers/{name}/enrollment" => servers::enrollment, "What `portcullis server enroll` needs to know.";
     POST "/v1/databaseservers/{name}/adopt" => servers::adopt, "Lets Portcullis manage the existing database user `user` for `principal`.";
     POST "/v1/databaseservers/{name}/abandon" => servers::abandon, "For a deleted server that does not exist any more: its users count as gone, for a `reason`, and its name is free.";

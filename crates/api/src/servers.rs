@@ -1,20 +1,24 @@
 //! What only the data path knows of database servers. It is injected, so that the API depends on no other door.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 
+use access::Condition;
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use control::keyring::{RotatedAuthority, SigningRotation};
 use control::{Caller, Verb, allowed};
 use model::finding::Finding;
-use model::{Refusal, ServerName, Timestamp, code};
+use model::kind::server::{DatabaseServer, Databases, Engine};
+use model::{Kind, Refusal, ServerName, Timestamp, code};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Api;
 use crate::authenticate::Authenticated;
-use crate::body::Json;
+use crate::body::{Asked, Json};
 use crate::problem::Problem;
 
 /// What a trait object's method returns.
@@ -30,6 +34,16 @@ pub struct Adopt {
     pub principal: String,
 }
 
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entrance {
+    /// The name to connect to; the gateway's certificate has it.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
 /// What the gateway does for the API.
 pub trait DatabaseServers: fmt::Debug + Send + Sync {
     /// What an operator must change on the server, as `portcullis server enroll` understands it.
@@ -41,6 +55,8 @@ pub trait DatabaseServers: fmt::Debug + Send + Sync {
         server: &'a ServerName,
         adopt: Adopt,
     ) -> Future<'a, Result<Value, Refusal>>;
+    /// Where clients that give a token as their password reach the server; nowhere when no listener leads there.
+    fn entrance(&self, server: &DatabaseServer) -> Option<Entrance>;
     /// What is wrong with the installation and its servers, asked afresh.
     fn examine(&self) -> Future<'_, Vec<Finding>>;
 }
@@ -59,6 +75,72 @@ pub(crate) async fn doctor(
     authorise(&caller.caller, Verb::Diagnose, "ask for a diagnosis")?;
     let items = api.servers.examine().await;
     Ok(Answer(Examined { now: api.clock.now(), items }))
+}
+
+/// Which database somebody wants to open; the server's first when none is named.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Wanted {
+    database: Option<String>,
+}
+
+/// All that a client needs to connect, but a token.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Connection {
+    engine: Engine,
+    #[serde(flatten)]
+    entrance: Entrance,
+    user: String,
+    /// The one that is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
+    /// Those that are reachable; empty when any is.
+    databases: BTreeSet<String>,
+    /// Why it would be refused now. The address is not asked about: databases may be reached from another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unmet: Option<Condition>,
+}
+
+pub(crate) async fn connection(
+    State(api): State<Api>,
+    caller: Authenticated,
+    Path(name): Path<ServerName>,
+    Asked(wanted): Asked<Wanted>,
+) -> Result<Answer<Connection>, Problem> {
+    // What the caller may not see does not exist for them.
+    api.control.get(&caller.caller, Kind::DatabaseServer, name.as_str())?;
+    let gone = || Refusal::new(&code::NOT_FOUND, format!("there is no DatabaseServer `{name}`"));
+    let server = caller.snapshot.servers.get(&name).ok_or_else(gone)?;
+    let nowhere = || {
+        let message =
+            format!("no listener of the gateway leads to `{name}` with a token as the password");
+        Refusal::new(&code::SERVER_UNKNOWN, message)
+            .hint("an owner must name one of the gateway's listeners in its `listeners`")
+    };
+    let entrance = api.servers.entrance(&server.spec).ok_or_else(nowhere)?;
+    let database = wanted.database.or_else(|| first_database(&server.spec));
+    let principal = caller.caller.principal;
+    let source = caller.caller.source.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let asked = database.clone().unwrap_or_default();
+    let request = access::Request::hypothetical(&principal, name, asked, source);
+    let conditions = access::explain(&request, &caller.snapshot, api.clock.now());
+    let unmet = conditions.into_iter().find(|it| !it.met && it.name != access::NETWORK);
+    let databases = match &server.spec.databases {
+        Databases::Only(names) => names.clone(),
+        Databases::Any => BTreeSet::new(),
+    };
+    let (engine, user) = (server.spec.engine, principal.name);
+    Ok(Answer(Connection { engine, entrance, user, database, databases, unmet }))
+}
+
+/// The database that is meant when none is named. MySQL's clients need not open any.
+fn first_database(server: &DatabaseServer) -> Option<String> {
+    match (&server.databases, server.engine) {
+        (Databases::Only(names), _) => names.first().cloned(),
+        (Databases::Any, Engine::PostgreSql) => Some(server.maintenance_database.clone()),
+        (Databases::Any, Engine::MySql) => None,
+    }
 }
 
 pub(crate) async fn enrollment(

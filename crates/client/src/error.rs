@@ -134,6 +134,38 @@ pub enum ClientError {
         "AZURE_FEDERATED_TOKEN_FILE is set, but federated credentials are not available in this version"
     )]
     FederationUnavailable,
+    /// No client is installed that speaks the server's protocol.
+    #[error("there is no {} on this machine", programs.join(" and no "))]
+    NoClient {
+        /// What was looked for.
+        programs: Vec<String>,
+        /// How it is installed.
+        remedy: &'static str,
+    },
+    /// A client is there but does not start.
+    #[error("`{program}` cannot be started: {source}")]
+    Unstartable {
+        /// What was started.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The address to listen on cannot be used.
+    #[error("it cannot listen on {address}: {source}")]
+    Unbindable {
+        /// Where.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Our own work broke off.
+    #[error("the work on the {task} broke off")]
+    Unfinished {
+        /// What it was for.
+        task: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// The cryptography library failed.
     #[error("the cryptography library failed to {task}")]
     Cryptography {
@@ -172,12 +204,27 @@ impl ClientError {
             Self::FederationUnavailable => {
                 Some("unset it, and set AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH")
             }
+            Self::NoClient { remedy, .. } => Some(remedy),
+            Self::Unbindable { .. } => {
+                Some("give it another address: --listen 127.0.0.1:PORT, or --listen unix:PATH")
+            }
             Self::TokenRefused { .. }
+            | Self::Unstartable { .. }
+            | Self::Unfinished { .. }
             | Self::Unintelligible { .. }
             | Self::File { .. }
             | Self::Malformed { .. }
             | Self::Environment { .. }
             | Self::Cryptography { .. } => None,
+        }
+    }
+
+    /// Whether it may be over by itself in a while: the network, or the installation, is away.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused(refusal) => refusal.code.http >= 500,
+            _ => false,
         }
     }
 

@@ -266,7 +266,7 @@ fn agent(certificates: Vec<Certificate<'static>>) -> Agent {
 }
 
 /// `application/x-www-form-urlencoded`.
-fn encoded(fields: &[(&str, &str)]) -> String {
+pub(crate) fn encoded(fields: &[(&str, &str)]) -> String {
     let mut body = String::new();
     for (name, value) in fields {
         if !body.is_empty() {

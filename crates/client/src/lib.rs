@@ -1,14 +1,18 @@
-//! The client's side: HTTPS to an installation, the sign-in of a person on this machine, and tokens for databases.
+//! The client's side: HTTPS to an installation, the sign-in of a person on this machine, tokens for databases, and what
+//! hands them over: `connect` starts a client, `proxy` serves those that know no tokens.
 //!
 //! Files under `PORTCULLIS_HOME` are the store of keys and tokens: servers and containers have no keyring. No secret
 //! stands in an argument, a log line or an error.
 #![forbid(unsafe_code)]
 
 mod authenticator;
+mod connect;
+mod connection;
 mod device_key;
 mod error;
 mod home;
 mod installation;
+pub mod proxy;
 mod sign_in;
 mod tokens;
 mod workload;
@@ -19,6 +23,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 pub use authenticator::Authenticator;
+pub use connect::Invocation;
+pub use connection::{Connection, connection};
 pub use device_key::DeviceKey;
 pub use error::ClientError;
 pub use home::Home;
@@ -41,7 +47,15 @@ pub fn control_token(
     home: &Home,
     now: Timestamp,
 ) -> Result<Token, ClientError> {
-    tokens::of_person(installation, home, CONTROL_AUDIENCE, now)
+    tokens::of_person(installation, home, (CONTROL_AUDIENCE, None), now)
+}
+
+/// A token for Portcullis' own API, of the workload that the environment describes, else of the signed-in person.
+pub fn own_control_token(
+    environment: &Environment,
+    now: Timestamp,
+) -> Result<(Installation, Token), ClientError> {
+    own_token(environment, (CONTROL_AUDIENCE, None), now)
 }
 
 /// A database token, and where it came from: of the workload that the environment describes, else of the signed-in
@@ -50,16 +64,35 @@ pub fn database_token(
     environment: &Environment,
     now: Timestamp,
 ) -> Result<(Installation, Token), ClientError> {
+    own_token(environment, (DATABASE_AUDIENCE, None), now)
+}
+
+/// A database token in place of one that the gateway no longer takes.
+pub fn database_token_instead_of(
+    refused: &Token,
+    environment: &Environment,
+    now: Timestamp,
+) -> Result<(Installation, Token), ClientError> {
+    own_token(environment, (DATABASE_AUDIENCE, Some(refused)), now)
+}
+
+/// For an audience, and not the one that was refused.
+fn own_token(
+    environment: &Environment,
+    (audience, refused): (&str, Option<&Token>),
+    now: Timestamp,
+) -> Result<(Installation, Token), ClientError> {
     let authority = environment.ca.as_deref();
     if let Some(workload) = Workload::of(environment)? {
         let host = workload::authority(environment)?.or_else(|| environment.url.clone());
         let installation = Installation::new(host.as_deref(), authority)?;
-        let token = workload.token(&installation, now)?;
+        // Asked for afresh each time: none is kept that could have been refused.
+        let token = workload.token(&installation, audience, now)?;
         return Ok((installation, token));
     }
     let installation = Installation::new(environment.url.as_deref(), authority)?;
     let home = Home::open(environment.home.as_deref(), installation.origin())?;
-    let token = tokens::of_person(&installation, &home, DATABASE_AUDIENCE, now)?;
+    let token = tokens::of_person(&installation, &home, (audience, refused), now)?;
     Ok((installation, token))
 }
 

@@ -127,22 +127,23 @@ pub fn account(home: &Home) -> Result<Option<UserName>, ClientError> {
     Ok(text.and_then(|text| text.expose().trim().parse().ok()))
 }
 
-/// A token of the signed-in person for an audience: the one that is kept, or a new one. Processes that renew at the
-/// same time wait for one another, because a refresh token counts once.
+/// A token of the signed-in person for an audience: the one that is kept, unless it was refused, or a new one. Processes
+/// that renew at the same time wait for one another, because a refresh token counts once.
 pub(crate) fn of_person(
     installation: &Installation,
     home: &Home,
-    audience: &str,
+    (audience, refused): (&str, Option<&Token>),
     now: Timestamp,
 ) -> Result<Token, ClientError> {
+    let counts = |kept: &Token| refused.is_none_or(|refused| refused.text != kept.text);
     let nobody = || ClientError::NotSignedIn { origin: installation.origin().to_owned() };
     let user = account(home)?.ok_or_else(nobody)?;
-    if let Some(fresh) = Kept::load(home, &user)?.fresh(audience, now) {
+    if let Some(fresh) = Kept::load(home, &user)?.fresh(audience, now).filter(counts) {
         return Ok(fresh);
     }
     let _locked = home.lock()?;
     let mut kept = Kept::load(home, &user)?;
-    if let Some(fresh) = kept.fresh(audience, now) {
+    if let Some(fresh) = kept.fresh(audience, now).filter(counts) {
         return Ok(fresh);
     }
     if kept.refresh_token.is_empty() {

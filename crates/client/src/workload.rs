@@ -15,10 +15,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 
+use crate::ClientError;
 use crate::home::file;
 use crate::installation::{self, Installation};
 use crate::tokens::{Answered, Token};
-use crate::{ClientError, DATABASE_AUDIENCE};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -74,14 +74,15 @@ impl<'a> Workload<'a> {
         Ok(Some(Self { client, tenant, credential }))
     }
 
-    /// Asks for a database token.
+    /// Asks for a token.
     pub(crate) fn token(
         &self,
         installation: &Installation,
+        audience: &str,
         now: Timestamp,
     ) -> Result<Token, ClientError> {
         let path = format!("/{}/oauth2/v2.0/token", self.tenant);
-        let scope = format!("{DATABASE_AUDIENCE}/.default");
+        let scope = format!("{audience}/.default");
         let common = [
             ("grant_type", "client_credentials"),
             ("client_id", self.client),
@@ -91,8 +92,8 @@ impl<'a> Workload<'a> {
         let proof: &[(&str, &str)] = match &self.credential {
             Credential::Secret(secret) => &[("client_secret", secret.expose().as_str())],
             Credential::Certificate(file) => {
-                let audience = format!("{}{path}", installation.origin());
-                assertion = sign(file, self.client, &audience, now)?;
+                let endpoint = format!("{}{path}", installation.origin());
+                assertion = sign(file, self.client, &endpoint, now)?;
                 &[
                     ("client_assertion_type", ASSERTION_TYPE),
                     ("client_assertion", assertion.expose()),

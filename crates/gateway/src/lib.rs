@@ -168,6 +168,7 @@ impl Gateway {
             name,
             protocol,
             listen,
+            reached_at: _,
             authentication,
             proxy_protocol_from,
             cancel_from,

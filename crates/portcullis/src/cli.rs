@@ -1,6 +1,7 @@
 //! The command line: every verb, option and word of help. What they do is in `commands/`.
 
 mod audit;
+mod connect;
 mod operate;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use model::{
 };
 
 pub(crate) use audit::{Audit, AuditCommand, AuditSearch};
+pub(crate) use connect::{Connect, Proxy};
 pub(crate) use operate::{Cut, CutWhat, Doctor, Sessions};
 
 /// Zero trust in front of PostgreSQL: no passwords, access that is asked for, approved, recorded and taken away.
@@ -69,8 +71,12 @@ pub(crate) enum Command {
     Login(Login),
     /// Forget the tokens kept on this machine
     Logout,
-    /// Print a token that PostgreSQL clients give as their password
+    /// Print a token that clients give as their password
     Token(Token),
+    /// Start psql, mariadb or another client, signed in
+    Connect(Connect),
+    /// Listen on this machine for tools and applications that know no tokens, and add the token
+    Proxy(Proxy),
     /// Create and change resources from files
     Apply(Apply),
     /// List resources, or show one

@@ -6,6 +6,7 @@ mod apply;
 mod audit;
 mod authority;
 mod completions;
+mod connect;
 mod docs;
 mod doctor;
 mod enroll;
@@ -14,6 +15,7 @@ mod get;
 mod init;
 mod login;
 mod master_key;
+mod proxy;
 mod recover_owner;
 mod schema;
 mod sessions;
@@ -45,6 +47,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Login(options) => login::login(common, &options),
         Command::Logout => login::logout(common),
         Command::Token(options) => token::run(common, &options),
+        Command::Connect(options) => connect::run(common, &options),
+        Command::Proxy(options) => proxy::run(common, &options),
         Command::Apply(options) => apply::run(common, &options),
         Command::Get(options) => get::get(common, &options),
         Command::Describe(named) => get::describe(common, &named),

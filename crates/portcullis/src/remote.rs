@@ -163,6 +163,10 @@ fn exit(error: &ClientError) -> Exit {
         | ClientError::NotEnrolled { .. }
         | ClientError::CodeNeeded => Exit::NotSignedIn,
         ClientError::Refused(_)
+        | ClientError::NoClient { .. }
+        | ClientError::Unstartable { .. }
+        | ClientError::Unbindable { .. }
+        | ClientError::Unfinished { .. }
         | ClientError::Unintelligible { .. }
         | ClientError::File { .. }
         | ClientError::Exposed { .. }

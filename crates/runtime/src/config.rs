@@ -24,7 +24,7 @@ use crate::Environment;
 mod problem;
 mod value;
 
-pub use value::{InvalidNetwork, Network};
+pub use value::{HostPort, InvalidHostPort, InvalidNetwork, Network};
 
 /// Longer files are not configuration.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -140,6 +140,9 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where clients reach it, when that is not the origin's host and the port that it listens on.
+    #[serde(default)]
+    pub reached_at: Option<HostPort>,
     /// What it asks for (one authentication request can offer only one).
     #[serde(default)]
     pub authentication: Authentication,
@@ -293,6 +296,24 @@ impl Config {
         let folder = std::path::absolute(file).map_err(unreadable)?;
         let folder = folder.parent().unwrap_or(Path::new("/"));
         Self::parse(&text, file, folder, &Environment::read())
+    }
+
+    /// The origin's host.
+    pub fn host(&self) -> &str {
+        let authority = self.origin.strip_prefix("https://").unwrap_or(&self.origin);
+        let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        match bracketed {
+            Some((address, _)) => address,
+            None => authority.split(':').next().unwrap_or(authority),
+        }
+    }
+
+    /// Where clients reach a listener.
+    pub fn reached_at(&self, listener: &Listener) -> HostPort {
+        listener.reached_at.clone().unwrap_or_else(|| HostPort {
+            host: self.host().to_owned(),
+            port: listener.listen.port(),
+        })
     }
 
     fn parse(

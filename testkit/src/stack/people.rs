@@ -161,11 +161,16 @@ pub struct Workload {
 impl Workload {
     /// A database token, by the environment that Azure's libraries follow.
     pub fn token_command(&self, with: Credential) -> Result<Command> {
+        self.portcullis(with, &["token"])
+    }
+
+    /// The binary as this workload would run it.
+    pub fn portcullis(&self, with: Credential, arguments: &[&str]) -> Result<Command> {
         // No cache of anyone's: a workload signs in afresh.
         let home = self.reach.ca.parent().unwrap_or(Path::new("/")).join("nobody");
         let mut command = self.reach.portcullis(&home);
         command
-            .arg("token")
+            .args(arguments)
             .env("AZURE_AUTHORITY_HOST", &self.reach.url)
             .env("AZURE_TENANT_ID", &self.reach.tenant)
             .env("AZURE_CLIENT_ID", &self.client_id);

@@ -49,7 +49,10 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("rcgen", &["keys", "testkit"]),
     ("ureq", &["client"]),
     ("clap", &["portcullis"]),
-    ("tokio", &["runtime", "store", "audit", "control", "gateway", "sts", "api", "portcullis"]),
+    (
+        "tokio",
+        &["runtime", "store", "audit", "control", "gateway", "sts", "api", "client", "portcullis"],
+    ),
     ("axum", &["sts", "api", "portcullis"]),
 ];
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::{Adopt, DatabaseServers, Future};
+use api::{Adopt, DatabaseServers, Entrance, Future};
 use audit::{Log, Options};
 use axum::Router;
 use axum::body::Body;
@@ -14,6 +14,7 @@ use axum::http::{Request, StatusCode};
 use control::{Caller, Control, InitOptions, Keyring, LiveSessions, Manifest, SessionInfo};
 use keys::MasterKey;
 use model::finding::{self, Finding};
+use model::kind::server::DatabaseServer;
 use model::{Refusal, ServerName, SessionId, TenantId, Timestamp};
 use runtime::{Clock, ManualClock, Shutdown, Tasks, metrics};
 use serde_json::{Value, json};
@@ -46,6 +47,11 @@ impl DatabaseServers for FakeServers {
             self.0.lock().unwrap().push(asked);
             Ok(json!({}))
         })
+    }
+
+    fn entrance(&self, server: &DatabaseServer) -> Option<Entrance> {
+        let listed = server.listeners.contains("postgresql");
+        listed.then(|| Entrance { host: "gateway.test".to_owned(), port: 6432 })
     }
 
     fn examine(&self) -> Future<'_, Vec<Finding>> {

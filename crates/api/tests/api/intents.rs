@@ -150,6 +150,44 @@ async fn explain_names_the_first_reachable_database_and_none_where_any_is_reacha
 }
 
 #[tokio::test]
+async fn whoever_may_reach_a_server_learns_where_it_is_as_whom_and_what_is_missing() {
+    let installation = Installation::new().await;
+    let path = "/v1/databaseservers/orders/connection";
+    let hidden = installation.ask(DEV, "GET", path, Value::Null).await;
+    assert_eq!(hidden.refusal(), (404, "PC2003".to_owned()));
+    let server = |listeners: Value| {
+        json!({
+            "apiVersion": "portcullis.dev/v1", "kind": "DatabaseServer", "metadata": {"name": "orders"},
+            "spec": {
+                "engine": "postgresql", "host": "db.example.com", "port": 5432,
+                "ca": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+                "databases": {"only": ["orders", "archive"]}, "listeners": listeners,
+            },
+        })
+    };
+    let put = async |document| {
+        installation.ask(OWNER, "PUT", "/v1/databaseservers/orders", document).await.ok()
+    };
+    put(server(json!(["postgresql"]))).await;
+    let connection = installation.ask(OWNER, "GET", path, Value::Null).await.ok();
+    assert_eq!(
+        (&connection["engine"], &connection["host"], &connection["port"], &connection["user"]),
+        (&json!("postgresql"), &json!("gateway.test"), &json!(6432), &json!(OWNER))
+    );
+    assert_eq!(connection["database"], "archive");
+    assert_eq!(connection["databases"], json!(["archive", "orders"]));
+    // The address is not asked about: the firewall has no rule yet, but what is missing first is a membership.
+    assert_eq!(connection["unmet"]["code"], "PC1203");
+    let mistyped = format!("{path}?database=ordres");
+    let mistyped = installation.ask(OWNER, "GET", &mistyped, Value::Null).await.ok();
+    assert_eq!(mistyped["unmet"]["code"], "PC1202");
+    // No rule of the installation hides a server from its owner, and still nothing leads there.
+    put(server(json!(["elsewhere"]))).await;
+    let nowhere = installation.ask(OWNER, "GET", path, Value::Null).await;
+    assert_eq!(nowhere.refusal(), (404, "PC1201".to_owned()));
+}
+
+#[tokio::test]
 async fn adoption_and_rotation_reach_those_who_do_them() {
     let installation = Installation::new().await;
     let adopt = json!({"user": "ada", "principal": DEV});

@@ -93,15 +93,11 @@ impl Keyring {
 
 /// The names under which a process with this configuration is reached.
 pub fn host_names(config: &Config) -> BTreeSet<String> {
-    let authority = config.origin.strip_prefix("https://").unwrap_or(&config.origin);
-    let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    let host = match bracketed {
-        Some((address, _)) => address,
-        None => authority.split(':').next().unwrap_or(authority),
-    };
-    let listeners = config.gateway.listeners.iter().map(|listener| listener.listen.ip());
-    let addresses = listeners.chain([config.http.listen.ip()]);
+    let listeners = &config.gateway.listeners;
+    let addresses = listeners.iter().map(|it| it.listen.ip()).chain([config.http.listen.ip()]);
     let given = addresses.filter(|address| !address.is_unspecified());
-    let names = given.map(|address: IpAddr| address.to_canonical().to_string());
-    names.chain([host.to_owned()]).collect()
+    let addresses = given.map(|address: IpAddr| address.to_canonical().to_string());
+    let reached =
+        listeners.iter().filter_map(|it| it.reached_at.as_ref()).map(|at| at.host.clone());
+    addresses.chain(reached).chain([config.host().to_owned()]).collect()
 }

@@ -27,7 +27,9 @@ fn help_names_every_verb() {
       init           Create an installation: keys, tenant and first owner
       login          Sign in; with a Temporary Access Pass: enrol this machine
       logout         Forget the tokens kept on this machine
-      token          Print a token that PostgreSQL clients give as their password
+      token          Print a token that clients give as their password
+      connect        Start psql, mariadb or another client, signed in
+      proxy          Listen on this machine for tools and applications that know no tokens, and add the token
       apply          Create and change resources from files
       get            List resources, or show one
       describe       Show one resource with everything that is known of it

@@ -1,4 +1,4 @@
-//! `portcullis token`: what PostgreSQL clients give as their password. Only the token goes to standard output.
+//! `portcullis token`: what clients give as their password. Only the token goes to standard output.
 
 use runtime::Clock;
 

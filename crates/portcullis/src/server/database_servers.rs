@@ -2,12 +2,15 @@
 
 use std::net::IpAddr;
 
-use api::{Adopt, DatabaseServers, Future};
+use api::{Adopt, DatabaseServers, Entrance, Future};
 use control::{Caller, Keyring};
 use gateway::enroll::EnrollInput;
 use gateway::provision::Provisioner;
 use model::finding::Finding;
+use model::kind::server::{DatabaseServer, Engine};
 use model::{Document, Refusal, ServerName, code};
+use runtime::Config;
+use runtime::config::{Authentication, HostPort, Listener, Protocol};
 use serde_json::{Value, json};
 use store::Snapshots;
 
@@ -21,6 +24,8 @@ pub(crate) struct FromGateway {
     keyring: Keyring,
     provisioner: Provisioner,
     addresses: Vec<IpAddr>,
+    /// Listeners that take a token as the password, in the order of the configuration, and where they are reached.
+    entrances: Vec<(Listener, HostPort)>,
     checkup: Checkup,
 }
 
@@ -31,6 +36,7 @@ impl FromGateway {
             keyring: installation.keyring.clone(),
             provisioner,
             addresses: installation.config.gateway.addresses.clone(),
+            entrances: entrances(&installation.config),
             checkup: Checkup::of(installation),
         }
     }
@@ -62,6 +68,19 @@ impl FromGateway {
     }
 }
 
+fn entrances(config: &Config) -> Vec<(Listener, HostPort)> {
+    let listeners = config.gateway.listeners.iter();
+    let with_password = listeners.filter(|it| it.authentication == Authentication::Password);
+    with_password.map(|listener| (listener.clone(), config.reached_at(listener))).collect()
+}
+
+const fn protocol(engine: Engine) -> Protocol {
+    match engine {
+        Engine::PostgreSql => Protocol::PostgreSql,
+        Engine::MySql => Protocol::MySql,
+    }
+}
+
 impl DatabaseServers for FromGateway {
     fn enrollment<'a>(&'a self, server: &'a ServerName) -> Future<'a, Result<Value, Refusal>> {
         Box::pin(async move {
@@ -86,6 +105,17 @@ impl DatabaseServers for FromGateway {
             self.provisioner.adopt(caller, server, (&user, &principal)).await?;
             Ok(json!({ "server": server, "user": user, "principal": principal.name }))
         })
+    }
+
+    fn entrance(&self, server: &DatabaseServer) -> Option<Entrance> {
+        let speaks = protocol(server.engine);
+        let leads = |listener: &Listener| {
+            listener.protocol == speaks && server.listeners.contains(&listener.name)
+        };
+        let (_, reached) = self.entrances.iter().find(|(listener, _)| leads(listener))?;
+        // A name of the server's own routes to it whatever database is asked for.
+        let host = server.server_names.first().unwrap_or(&reached.host);
+        Some(Entrance { host: host.clone(), port: reached.port })
     }
 
     fn examine(&self) -> Future<'_, Vec<Finding>> {

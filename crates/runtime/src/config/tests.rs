@@ -12,6 +12,7 @@ gateway:
     - name: postgresql-oauth
       protocol: postgresql
       listen: "127.0.0.1:6433"
+      reachedAt: db.example.com:5432
       authentication: oauthbearer
       proxyProtocolFrom: [10.0.0.0/8]
   limits: { connectionsMax: 7, drain: 3s }
@@ -52,6 +53,7 @@ fn every_field_is_read_and_relative_paths_count_from_the_files_folder() {
                     name: "postgresql".into(),
                     protocol: Protocol::PostgreSql,
                     listen: "127.0.0.1:6432".parse().unwrap(),
+                    reached_at: None,
                     authentication: Authentication::Password,
                     proxy_protocol_from: vec![],
                     cancel_from: CancelFrom::SameAddress,
@@ -61,6 +63,7 @@ fn every_field_is_read_and_relative_paths_count_from_the_files_folder() {
                     name: "postgresql-oauth".into(),
                     protocol: Protocol::PostgreSql,
                     listen: "127.0.0.1:6433".parse().unwrap(),
+                    reached_at: Some("db.example.com:5432".parse().unwrap()),
                     authentication: Authentication::OauthBearer,
                     proxy_protocol_from: vec!["10.0.0.0/8".parse().unwrap()],
                     cancel_from: CancelFrom::SameAddress,
@@ -125,15 +128,15 @@ fn every_error_names_file_line_and_the_nearest_field() {
     let (texts, expected): (Vec<String>, Vec<&str>) = [
         (
             FULL.replace("connectionsMax", "conectionsMax"),
-            "portcullis.yaml:15:13: `conectionsMax` is not a field here; did you mean `connectionsMax`?",
+            "portcullis.yaml:16:13: `conectionsMax` is not a field here; did you mean `connectionsMax`?",
         ),
         (
             FULL.replace("oauthbearer", "oauth-bearer"),
-            "portcullis.yaml:13:23: `oauth-bearer` is not a value here; did you mean `oauthbearer`?",
+            "portcullis.yaml:14:23: `oauth-bearer` is not a value here; did you mean `oauthbearer`?",
         ),
         (
             FULL.replace("seed:", "fish:"),
-            "portcullis.yaml:19:1: `fish` is not a field here; known are `dataDirectory`, `origin`, `http`, \
+            "portcullis.yaml:20:1: `fish` is not a field here; known are `dataDirectory`, `origin`, `http`, \
              `gateway`, `masterKey`, `audit`, `seed`, `token`, `log`",
         ),
         (
@@ -143,30 +146,30 @@ fn every_error_names_file_line_and_the_nearest_field() {
         ),
         (
             FULL.replace("10.0.0.0/8", "10.0.0.0/33"),
-            "portcullis.yaml:14:27: `10.0.0.0/33` is not a range of addresses; write it like `10.0.0.0/8`, \
+            "portcullis.yaml:15:27: `10.0.0.0/33` is not a range of addresses; write it like `10.0.0.0/8`, \
              `fd00::/8` or `10.1.2.3`",
         ),
         (
             FULL.replace("30m", "2h"),
-            "portcullis.yaml:20:33: a database token lives from 1s to 1h15m; `2h` was given",
+            "portcullis.yaml:21:33: a database token lives from 1s to 1h15m; `2h` was given",
         ),
         (
             FULL.replace("databaseTokenLifetime: 30m", "accessTokenLifetime: 1d1s"),
-            "portcullis.yaml:20:31: a token lives from 1s to 1d; `1d1s` was given",
+            "portcullis.yaml:21:31: a token lives from 1s to 1d; `1d1s` was given",
         ),
         (
             FULL.replace("databaseTokenLifetime: 30m", "accessTokenLifetime: 0s"),
-            "portcullis.yaml:20:31: a token lives from 1s to 1d; `0s` was given",
+            "portcullis.yaml:21:31: a token lives from 1s to 1d; `0s` was given",
         ),
         (
             FULL.replace("databaseTokenLifetime: 30m", "refreshTokenLifetime: 2d"),
-            "portcullis.yaml:20:32: a token lives from 1s to 1d; `2d` was given",
+            "portcullis.yaml:21:32: a token lives from 1s to 1d; `2d` was given",
         ),
         (
             FULL.replace("name: postgresql-oauth", "name: postgresql"),
             "portcullis.yaml:9:5: two listeners are called `postgresql`",
         ),
-        (FULL.replace("origin:", "#origin:"), "portcullis.yaml:21:1: the field `origin` is missing"),
+        (FULL.replace("origin:", "#origin:"), "portcullis.yaml:22:1: the field `origin` is missing"),
     ]
     .into_iter()
     .unzip();
@@ -213,6 +216,28 @@ fn a_network_holds_its_addresses_and_no_others() {
     }
     for text in ["", "10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/-1"] {
         assert!(text.parse::<Network>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn clients_reach_a_listener_at_the_origins_host_unless_it_is_said_where() {
+    let config = parse(FULL).unwrap();
+    let reached = |index: usize| config.reached_at(&config.gateway.listeners[index]).to_string();
+    assert_eq!(reached(0), "portcullis.example.com:6432");
+    assert_eq!(reached(1), "db.example.com:5432");
+    for (origin, host) in [("https://[::1]:8443", "::1"), ("https://10.0.0.1:1", "10.0.0.1")] {
+        let text = minimal("").replace("https://localhost", &format!("\"{origin}\""));
+        assert_eq!(parse(&text).unwrap().host(), host);
+    }
+}
+
+#[test]
+fn a_host_and_its_port_are_read_as_they_are_printed() {
+    for text in ["db.example.com:5432", "[::1]:1", "10.0.0.1:65535"] {
+        assert_eq!(text.parse::<HostPort>().unwrap().to_string(), text);
+    }
+    for text in ["", "db", "db:", ":1", "db:0", "db:65536", "::1:1", "[::1]", "[db]:1", "a/b:1"] {
+        assert!(text.parse::<HostPort>().is_err(), "{text}");
     }
 }
 

@@ -86,6 +86,55 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
+/// A host and a port: `db.example.com:5432`, `[2001:db8::1]:5432`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// Not 0.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// The text is not a host and a port.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a host and a port; write it like `db.example.com:5432`")]
+pub struct InvalidHostPort(String);
+
+impl FromStr for HostPort {
+    type Err = InvalidHostPort;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidHostPort(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(invalid)?;
+        let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let host = match bracketed {
+            Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
+            None if is_host(host) => host,
+            Some(_) | None => return Err(invalid()),
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl<'de> Deserialize<'de> for HostPort {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(Error::custom)
+    }
+}
+
+/// A DNS name or an IPv4 address.
+fn is_host(host: &str) -> bool {
+    !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+}
+
 /// A name as resources have them.
 pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
@@ -104,10 +153,7 @@ pub(super) fn origin<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
         let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let host_is_one = match bracketed {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                !host.is_empty()
-                    && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
-            }
+            None => is_host(host),
         };
         host_is_one && port.is_none_or(|port| port.parse::<u16>().is_ok())
     });
