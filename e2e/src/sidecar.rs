@@ -70,12 +70,17 @@ impl Sidecar {
         status.and_then(|status| status.code()).context("the proxy has not ended by itself")
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> Result<&str> {
+        let (_, port) = self.address.rsplit_once(':').context("it listens on no port")?;
+        Ok(port)
+    }
+
     /// Any client of PostgreSQL's, told nothing but the port.
     pub fn client(&self, name: &str) -> Result<Command> {
-        let (host, port) = self.address.rsplit_once(':').context("it listens on no port")?;
         let mut command = program::clean(name);
         // Whatever an application's settings have in these fields.
-        command.env("PGHOST", host).env("PGPORT", port).env("PGUSER", "application");
+        command.env("PGHOST", "127.0.0.1").env("PGPORT", self.port()?).env("PGUSER", "application");
         command.env("PGPASSWORD", "unused").env("PGCONNECT_TIMEOUT", "30");
         Ok(command)
     }
@@ -87,10 +92,9 @@ impl Sidecar {
 
     /// The distribution's client of MariaDB's, told nothing but the port.
     pub fn mariadb(&self) -> Result<Command> {
-        let (host, port) = self.address.rsplit_once(':').context("it listens on no port")?;
         let mut command = program::clean("mariadb");
-        command.args(["--no-defaults", "-N", "-B", "--protocol=tcp", "-h", host, "-P", port]);
-        command.args(["-u", "application"]).env("MYSQL_PWD", "unused");
+        command.args(["--no-defaults", "-N", "-B", "--protocol=tcp", "-h", "127.0.0.1"]);
+        command.args(["-P", self.port()?, "-u", "application"]).env("MYSQL_PWD", "unused");
         Ok(command)
     }
 }
