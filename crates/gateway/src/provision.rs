@@ -5,8 +5,10 @@
 //! deadline and every minute, until what is on the server is what the snapshot says.
 
 mod adopt;
+mod connection;
 mod drift;
 mod endings;
+mod engine;
 pub(crate) mod examine;
 pub(crate) mod mysql;
 mod names;
@@ -15,24 +17,26 @@ mod plan;
 mod record;
 mod relations;
 mod roles;
+mod seen;
 mod server;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use access::Grant;
 use control::{Control, Keyring};
 use model::kind::database_user::{DatabaseUser, DatabaseUserState};
-use model::kind::server::{DatabaseServer, Engine};
+use model::kind::server::DatabaseServer;
 use model::{
     DatabaseRoleName, Document, PrincipalId, Refusal, Revision, ServerName, Snapshot, Timestamp,
     code,
 };
 use runtime::{Clock, Tasks};
 
-use pg::connection::{Dialler, Trouble};
+use connection::{Connection, Dialler, Trouble};
 use plan::UserStep;
 use server::{Server, lock};
 
@@ -57,9 +61,15 @@ struct Shared {
 }
 
 impl Provisioner {
-    /// Starts to bring every server to what the snapshot says, now and after every change.
-    pub fn new(control: Control, keyring: Keyring, clock: Clock, tasks: Tasks) -> Self {
-        let dialler = Dialler { keyring, clock, tasks };
+    /// Starts to bring every server to what the snapshot says, now and after every change. The gateway dials from these
+    /// addresses.
+    pub fn new(
+        control: Control,
+        keyring: Keyring,
+        (clock, tasks): (Clock, Tasks),
+        addresses: &[IpAddr],
+    ) -> Self {
+        let dialler = Dialler { keyring, clock, tasks, addresses: addresses.into() };
         let shared = Shared { control, dialler, servers: Mutex::new(BTreeMap::new()) };
         let provisioner = Self { shared: Arc::new(shared) };
         let watching = provisioner.clone();
@@ -112,15 +122,8 @@ impl Provisioner {
         user: &str,
         pid: u32,
     ) -> Result<bool, Refusal> {
-        let known = self.server(server);
-        let document = known.document(&self.shared.control.snapshots().load());
-        let document = document.map_err(Trouble::refusal)?;
-        if document.spec.engine == Engine::MySql {
-            let ended = known.terminate_mysql(&document, (user, pid)).await;
-            return ended.map_err(Trouble::refusal);
-        }
         let connection = self.standing(server).await?;
-        let pid = i32::try_from(pid).unwrap_or_default();
+        let known = self.server(server);
         known.endings.end(&connection, user, pid).await.map_err(Trouble::refusal)
     }
 
@@ -129,10 +132,7 @@ impl Provisioner {
         &self.shared.control
     }
 
-    async fn standing(
-        &self,
-        server: &ServerName,
-    ) -> Result<Arc<pg::connection::Connection>, Refusal> {
+    async fn standing(&self, server: &ServerName) -> Result<Arc<Connection>, Refusal> {
         let server = self.server(server);
         let document = server.document(&self.shared.control.snapshots().load());
         let document = document.map_err(Trouble::refusal)?;
@@ -298,6 +298,8 @@ async fn watch_roles(server: Arc<Server>) {
 #[derive(Debug, PartialEq)]
 struct Inputs {
     server: Option<DatabaseServer>,
+    /// Accounts may name the authority that signs.
+    client_authority: Option<String>,
     roles: BTreeMap<String, Option<Revision>>,
     /// Login users and their roles: some may create objects, which others must be able to read.
     users: BTreeMap<String, BTreeSet<DatabaseRoleName>>,
@@ -308,6 +310,10 @@ impl Inputs {
         let users = plan::users_of(&server.name, snapshot);
         Self {
             server: snapshot.servers.get(&server.name).map(|server| server.spec.clone()),
+            client_authority: snapshot
+                .servers
+                .get(&server.name)
+                .and_then(|server| server.status.client_authority.clone()),
             roles: plan::roles_of(&server.name, snapshot)
                 .map(|role| (role.name().to_owned(), role.metadata.revision))
                 .collect(),

@@ -77,8 +77,7 @@ pub async fn dial(
     server: &Document<DatabaseServer>,
     identity: runtime::tls::Identity,
 ) -> Result<Stream, Denied> {
-    let config = client_config(server, Some(identity))?;
-    Ok(within(server, config, Wish::anything(server)).await?.stream)
+    Ok(dial_greeted(server, identity).await?.stream)
 }
 
 /// The same, with what the server said before TLS.
@@ -86,7 +85,8 @@ pub(crate) async fn dial_greeted(
     server: &Document<DatabaseServer>,
     identity: runtime::tls::Identity,
 ) -> Result<Dialled, Denied> {
-    within(server, client_config(server, Some(identity))?, Wish::anything(server)).await
+    let config = client_config(server, Some(identity))?;
+    within(server, config, Wish::anything(server)).await
 }
 
 /// Dials a server without showing who we are: cancel requests need nobody.

@@ -141,8 +141,9 @@ fn reconcile_forever(installation: &Installation, reconciler: impl Reconciler) {
 
 /// Brings database users to what the directory says, from here on.
 fn provisioner(installation: &Installation) -> Provisioner {
-    let Installation { control, keyring, clock, tasks, .. } = installation;
-    Provisioner::new(control.clone(), keyring.clone(), clock.clone(), tasks.clone())
+    let Installation { config, control, keyring, clock, tasks, .. } = installation;
+    let time = (clock.clone(), tasks.clone());
+    Provisioner::new(control.clone(), keyring.clone(), time, &config.gateway.addresses)
 }
 
 fn start_gateway(

@@ -5,8 +5,8 @@ use control::{Caller, Verb};
 use model::kind::database_user::{DatabaseUser, DatabaseUserState, DatabaseUserStatus};
 use model::{Document, Principal, Refusal, ServerName, code};
 
-use super::pg::connection::Trouble;
-use super::pg::user::{self, ObservedUser};
+use super::connection::Trouble;
+use super::seen::ObservedUser;
 use super::users::is_ours;
 use super::{Provisioner, names};
 
@@ -35,7 +35,7 @@ impl Provisioner {
         let turn = worked_on.turn(name);
         let _turn = turn.lock().await;
         let connection = self.standing(server).await?;
-        let observed = user::observe(&connection, name).await.map_err(Trouble::refusal)?;
+        let observed = connection.observe_user(name).await.map_err(Trouble::refusal)?;
         let Some(observed) = observed else {
             let message = format!("server `{server}` has no database user `{name}`");
             return Err(Refusal::new(&code::NOT_FOUND, message)
@@ -60,9 +60,7 @@ impl Provisioner {
         let uid = write.await?.value;
         self.withdraw(server, principal.id);
         // The certificate is its only way in from here on, and the mark says whose it is.
-        let sql = [user::mark(name, &names::mark(uid)), user::forget_password(name)].concat();
-        connection.run("take over a user", &sql).await.map_err(Trouble::refusal)?;
-        Ok(())
+        connection.take_over(name, &names::mark(uid)).await.map_err(Trouble::refusal)
     }
 }
 

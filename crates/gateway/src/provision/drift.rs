@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use control::{Verb, Writing};
 use model::event::EventBody;
 use model::kind::database_user::{DatabaseUser, DatabaseUserState};
-use model::kind::server::{DatabaseServer, Engine};
+use model::kind::server::DatabaseServer;
 use model::{Document, Refusal, Snapshot};
 
+use super::connection::Trouble;
 use super::names;
-use super::pg::connection::Trouble;
-use super::pg::drift::{self, Known, UNSEEN};
-use super::pg::examine;
-use super::pg::user;
 use super::plan;
 use super::server::Server;
+use found::{Known, UNSEEN};
+
+pub(crate) mod found;
 
 impl Server {
     /// Roles, drift and what is pending: looked at, repaired where that is ours to do, reported.
@@ -22,14 +22,6 @@ impl Server {
         let server = self.document(snapshot)?;
         let mut findings = Vec::new();
         let mut seen = (server.status.version_number, server.status.connections_max);
-        if server.spec.engine == Engine::MySql {
-            match self.look_at_mysql(snapshot).await {
-                Ok(found) => findings.extend(found),
-                Err(trouble) => findings.push(format!("{UNSEEN}: {trouble}")),
-            }
-            findings.extend(self.pending());
-            return self.report(findings, seen).await;
-        }
         match self.look_inside(&server, snapshot).await {
             Ok((found, version, connections_max)) => {
                 findings.extend(found);
@@ -57,16 +49,18 @@ impl Server {
         let users: Vec<String> =
             plan::users_of(&self.name, snapshot).map(|user| user.spec.user.clone()).collect();
         let connection = self.standing(server).await?;
-        let observed = drift::observe(&connection, &users).await?;
+        let observed = connection.observe_drift(&users).await?;
         // Who was made while the server was looked at is known by now.
         let after = self.control.snapshots().load();
         let known: BTreeSet<&str> =
             plan::users_of(&self.name, &after).map(|user| user.spec.user.as_str()).collect();
-        findings.extend(drift::findings(&observed, &known));
+        findings.extend(found::findings(&observed, &known));
         for user in plan::users_of(&self.name, &after) {
             let seen = observed.users.iter().find(|seen| seen.name == user.spec.user);
             let suspect = match seen {
-                Some(seen) => seen.entered || !self.suspicions(user, seen, &after).is_empty(),
+                Some(seen) => {
+                    seen.entered || seen.stale || !self.suspicions(user, seen, &after).is_empty()
+                }
                 None => is_enabled(user),
             };
             if suspect {
@@ -78,23 +72,23 @@ impl Server {
         for database in databases.into_iter().filter(|_| !users.is_empty()) {
             // A database that cannot be entered is among the findings of the roles already.
             if let Ok(inside) = self.dialler.connect(server, database).await {
-                findings.extend(drift::in_database(&inside, &users).await?.findings(database));
+                findings.extend(inside.drift_in(database, &users).await?.findings(database));
             }
         }
-        let connections_max = examine::facts(&connection).await?.connections_max;
-        Ok((findings, connection.version, connections_max))
+        let connections_max = connection.facts().await?.connections_max;
+        Ok((findings, connection.version(), connections_max))
     }
 
     /// What differs between a user and its record. While someone is working on the user, nothing can be said.
     fn suspicions(
         &self,
         user: &Document<DatabaseUser>,
-        seen: &drift::User,
+        seen: &found::User,
         snapshot: &Snapshot,
     ) -> Vec<String> {
         match user.status.state {
             DatabaseUserState::Enabled | DatabaseUserState::Disabled => {
-                drift::of_user(seen, &self.known(user, snapshot))
+                found::of_user(seen, &self.known(user, snapshot))
             }
             DatabaseUserState::Planned | DatabaseUserState::Revoking => Vec::new(),
         }
@@ -126,7 +120,7 @@ impl Server {
         let snapshot = self.control.snapshots().load();
         let Some(known) = snapshot.database_users.get(name) else { return Ok(Vec::new()) };
         let connection = self.standing(server).await?;
-        let observed = drift::observe(&connection, std::slice::from_ref(&known.spec.user)).await?;
+        let observed = connection.observe_drift(std::slice::from_ref(&known.spec.user)).await?;
         let user = known.spec.user.as_str();
         let Some(seen) = observed.users.iter().find(|seen| seen.name == user) else {
             if !is_enabled(known) {
@@ -137,8 +131,8 @@ impl Server {
         };
         let mut findings = self.suspicions(known, seen, &snapshot);
         let repaired = match findings.as_slice() {
-            [] => Ok(()),
-            [..] if is_enabled(known) && drift::is_another(seen, &self.known(known, &snapshot)) => {
+            [] if !seen.stale => Ok(()),
+            [..] if is_enabled(known) && found::is_another(seen, &self.known(known, &snapshot)) => {
                 self.record_lost(known).await
             }
             [..] => self.restore(server, known).await,
@@ -147,8 +141,7 @@ impl Server {
             tracing::warn!(server = %self.name, user, %trouble, "drift could not be repaired");
         }
         if seen.entered {
-            let sql = user::leave(user, &connection);
-            connection.run("leave a user", &sql).await?;
+            connection.leave(user).await?;
             findings.push(format!("the provisioner was left a member of database user `{user}`"));
         }
         Ok(findings)

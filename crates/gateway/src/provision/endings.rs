@@ -5,8 +5,7 @@ use std::sync::Mutex;
 
 use tokio::sync::oneshot;
 
-use super::pg::connection::{Connection, Trouble};
-use super::pg::user;
+use super::connection::{Connection, Trouble};
 use super::server::lock;
 
 /// Whoever has the turn asks for everyone who is waiting.
@@ -19,7 +18,7 @@ pub(crate) struct Endings {
 #[derive(Debug)]
 struct Asked {
     user: String,
-    pid: i32,
+    pid: u32,
     told: oneshot::Sender<bool>,
 }
 
@@ -29,17 +28,17 @@ impl Endings {
         &self,
         connection: &Connection,
         user: &str,
-        pid: i32,
+        pid: u32,
     ) -> Result<bool, Trouble> {
         let (told, heard) = oneshot::channel();
         lock(&self.asked).push(Asked { user: user.to_owned(), pid, told });
         let turn = self.turn.lock().await;
         let batch = std::mem::take(&mut *lock(&self.asked));
         if !batch.is_empty() {
-            let pids: Vec<i32> = batch.iter().map(|asked| asked.pid).collect();
-            let users: Vec<&str> = batch.iter().map(|asked| asked.user.as_str()).collect();
+            let backends: Vec<(&str, u32)> =
+                batch.iter().map(|asked| (asked.user.as_str(), asked.pid)).collect();
             // Those who asked with us hear of an error by not being told.
-            let ended = user::terminate_each(connection, &pids, &users).await?;
+            let ended = connection.terminate_each(&backends).await?;
             for asked in batch {
                 // Whoever gave up waiting is not told.
                 let _told = asked.told.send(ended.contains(&asked.pid));

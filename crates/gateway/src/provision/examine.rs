@@ -10,9 +10,9 @@ use model::{Document, ServerName, Snapshot, Timestamp, code};
 
 mod old_tls;
 
-use super::pg::connection::{Connection, Trouble};
-use super::pg::drift;
-use super::pg::examine::{self, Facts};
+use super::connection::{Connection, Trouble};
+use super::drift::found;
+use super::seen::Facts;
 use super::{Provisioner, plan, server_name};
 use crate::upstream;
 
@@ -70,16 +70,16 @@ impl Provisioner {
     ) -> Result<Vec<Finding>, Trouble> {
         let clock = &self.shared.dialler.clock;
         let asked_at = clock.now();
-        let facts = examine::facts(connection).await?;
+        let facts = connection.facts().await?;
         let mut findings = of_facts(name, &facts, (asked_at, clock.now()));
         let users: Vec<String> =
             plan::users_of(name, snapshot).map(|user| user.spec.user.clone()).collect();
-        let observed = drift::observe(connection, &users).await?;
+        let observed = connection.observe_drift(&users).await?;
         // A login in progress makes a user that an older snapshot does not know.
         let after = self.shared.control.snapshots().load();
         let known = plan::users_of(name, &after).map(|user| user.spec.user.as_str());
         findings.extend(
-            drift::sorted(&observed, &known.collect::<BTreeSet<_>>())
+            found::sorted(&observed, &known.collect::<BTreeSet<_>>())
                 .into_iter()
                 .map(|(check, message)| check.found(name.as_str(), message)),
         );
@@ -89,7 +89,7 @@ impl Provisioner {
         let others = standing
             .unwrap_or_default()
             .into_iter()
-            .filter(|found| !named.contains(found) && !drift::is_of_sorted(found));
+            .filter(|found| !named.contains(found) && !found::is_of_sorted(found));
         findings.extend(others.map(|found| finding::DRIFT.found(name.as_str(), found)));
         Ok(findings)
     }
@@ -130,7 +130,9 @@ fn outside(name: &ServerName, trouble: &Trouble) -> Finding {
         Trouble::Dial { refusal, .. } if refusal.code == &code::UPSTREAM_UNTRUSTED => {
             &finding::SERVER_UNTRUSTED
         }
-        Trouble::Dial { .. } | Trouble::Late(_) => &finding::SERVER_UNREACHABLE,
+        Trouble::Dial { .. } | Trouble::Broken { .. } | Trouble::Late(_) => {
+            &finding::SERVER_UNREACHABLE
+        }
         Trouble::Sql { .. }
         | Trouble::MySql { .. }
         | Trouble::Answer { .. }

@@ -30,8 +30,11 @@ pub(crate) fn document(server: &ServerName, user: &str) -> String {
 /// The comment on a role of ours. The document's id is random and never used again, so a role made by hand, or one that
 /// was dropped and made again, does not carry it.
 pub(crate) fn mark(document: Uuid) -> String {
-    format!("portcullis:{document}")
+    format!("{MARK}{document}")
 }
+
+/// How [`mark`] begins.
+pub(crate) const MARK: &str = "portcullis:";
 
 /// The same on a role that stands for a database role.
 pub(crate) fn role_mark(document: Uuid) -> String {

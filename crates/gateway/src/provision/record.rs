@@ -10,8 +10,8 @@ use model::{
     DatabaseRoleName, Document, PrincipalId, PrincipalKind, Refusal, Snapshot, Timestamp, code,
 };
 
+use super::connection::Trouble;
 use super::names;
-use super::pg::connection::Trouble;
 use super::server::Server;
 use super::users::taken;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use model::Timestamp;
 use model::event::{Relation, RelationNamed};
 
-use super::pg::connection::Trouble;
+use super::connection::Trouble;
 use super::pg::relation;
 use super::server::Server;
 
@@ -75,10 +75,10 @@ impl Server {
         let document = self.document(&self.control.snapshots().load())?;
         if document.spec.maintenance_database == database {
             let connection = self.standing(&document).await?;
-            return relation::named(&connection, oids).await;
+            return connection.relations(oids).await;
         }
         let inside = self.dialler.connect(&document, database).await?;
-        relation::named(&inside, oids).await
+        inside.relations(oids).await
     }
 
     /// Records what the log does not say yet, or has not said for a day.

@@ -6,9 +6,9 @@ use model::kind::database_role::{DatabaseRole, Privileges};
 use model::kind::server::{DatabaseServer, Databases};
 use model::{DatabaseRoleName, Document, Revision, Snapshot};
 
-use super::pg::connection::{Connection, Trouble};
-use super::pg::grants::{self, Level, Wanted};
-use super::pg::role::{self, Observed};
+use super::connection::{Connection, Trouble};
+use super::engine::{SchemaOwner, Settled};
+use super::seen::{Level, Rights, Roles};
 use super::server::Server;
 use super::{names, plan};
 
@@ -16,6 +16,13 @@ use super::{names, plan};
 struct Role<'a> {
     name: String,
     document: &'a Document<DatabaseRole>,
+}
+
+impl Role<'_> {
+    /// Its name on the server, and the mark that it carries.
+    fn marked(&self) -> (String, String) {
+        (self.name.clone(), names::role_mark(self.document.uid()))
+    }
 }
 
 /// Which schema owners each `admin` role acts through.
@@ -85,18 +92,18 @@ impl Server {
             })
             .collect();
         let connection = self.standing(server).await?;
-        let asked: Vec<String> = roles.iter().map(|role| role.name.clone()).collect();
-        let mut observed = role::observe(&connection, &asked).await?;
-        let created = create_missing(&mut roles, (&observed, &connection), &mut looked);
+        let asked: Vec<(String, String)> = roles.iter().map(Role::marked).collect();
+        let mut observed = connection.observe_roles(&asked).await?;
+        let created = missing(&mut roles, &observed, &mut looked);
         if !created.is_empty() {
-            connection.run("make roles", &created).await?;
-            observed = role::observe(&connection, &asked).await?;
+            connection.create_roles(&created).await?;
+            observed = connection.observe_roles(&asked).await?;
         }
         let stale = stale(&roles, &observed);
         let owners = self.databases(server, (&roles, &stale, &observed), &mut looked).await;
         settle_memberships(&connection, (&roles, &observed), &owners, &mut looked).await?;
         for name in &stale {
-            if let Err(trouble) = connection.run("drop a role", &role::drop(name)).await {
+            if let Err(trouble) = connection.drop_role(name).await {
                 looked.findings.push(format!("role `{name}` stays: {trouble}"));
             }
         }
@@ -107,7 +114,7 @@ impl Server {
     async fn databases(
         &self,
         server: &Document<DatabaseServer>,
-        (roles, stale, observed): (&[Role<'_>], &[String], &Observed),
+        (roles, stale, observed): (&[Role<'_>], &[String], &Roles),
         looked: &mut Looked,
     ) -> Owners {
         let mut owners = Owners::default();
@@ -127,16 +134,16 @@ impl Server {
             }
         }
         for database in &observed.databases {
-            let mut wanted: Vec<Wanted> =
+            let mut wanted: Vec<Rights> =
                 roles.iter().map(|role| wanted(role, database, server)).collect();
             wanted.extend(stale.iter().map(|name| nothing(name)));
             if !held.contains(database) && wanted.iter().all(|wanted| !wanted.connects) {
                 continue;
             }
             match self.database(server, database, &wanted).await {
-                Ok((seen, findings)) => {
-                    looked.findings.extend(findings);
-                    note_owners(&seen, roles, &wanted, &mut owners);
+                Ok(settled) => {
+                    looked.findings.extend(settled.findings);
+                    note_owners(&settled.owners, roles, &wanted, &mut owners);
                 }
                 Err(trouble) => {
                     owners.incomplete = true;
@@ -153,32 +160,26 @@ impl Server {
         &self,
         server: &Document<DatabaseServer>,
         database: &str,
-        wanted: &[Wanted],
-    ) -> Result<(grants::Observed, Vec<String>), Trouble> {
+        wanted: &[Rights],
+    ) -> Result<Settled, Trouble> {
         let connection = self.dialler.connect(server, database).await?;
-        let names: Vec<String> = wanted.iter().map(|wanted| wanted.role.clone()).collect();
-        let schemas: BTreeSet<&String> = wanted.iter().flat_map(|wanted| &wanted.schemas).collect();
-        let schemas: Vec<String> = schemas.into_iter().cloned().collect();
-        let observed = grants::observe(&connection, &names, &schemas).await?;
-        let plan = grants::plan(&observed, wanted);
-        grants::apply(&connection, &plan).await?;
-        Ok((observed, plan.findings))
+        connection.settle_rights(database, wanted).await
     }
 }
 
-/// The statements that make what is missing. A role of that name that is not ours is left alone, and not used.
-fn create_missing(
+/// Names and marks of those that are missing. A role of that name that is not ours is left alone, and not used.
+fn missing(
     roles: &mut Vec<Role<'_>>,
-    (observed, connection): (&Observed, &Connection),
+    observed: &Roles,
     looked: &mut Looked,
-) -> String {
+) -> Vec<(String, String)> {
     let known = observed.by_name();
-    let mut sql = String::new();
+    let mut missing = Vec::new();
     roles.retain(|role| {
         let mark = names::role_mark(role.document.uid());
         let revision = role.document.metadata.revision.unwrap_or_default();
         match known.get(role.name.as_str()) {
-            None => sql.push_str(&role::create(&role.name, &mark, connection)),
+            None => missing.push(role.marked()),
             Some(known) if known.mark.as_deref() == Some(mark.as_str()) && known.plain => {}
             Some(_) => {
                 looked.findings.push(format!(
@@ -194,11 +195,11 @@ fn create_missing(
         }
         true
     });
-    sql
+    missing
 }
 
 /// Roles that we made for documents that are gone.
-fn stale(roles: &[Role<'_>], observed: &Observed) -> Vec<String> {
+fn stale(roles: &[Role<'_>], observed: &Roles) -> Vec<String> {
     let marks: BTreeSet<String> =
         roles.iter().map(|role| names::role_mark(role.document.uid())).collect();
     let ours = observed.roles.iter().filter(|role| {
@@ -208,7 +209,7 @@ fn stale(roles: &[Role<'_>], observed: &Observed) -> Vec<String> {
     ours.map(|role| role.name.clone()).collect()
 }
 
-fn wanted(role: &Role<'_>, database: &str, server: &Document<DatabaseServer>) -> Wanted {
+fn wanted(role: &Role<'_>, database: &str, server: &Document<DatabaseServer>) -> Rights {
     let spec = &role.document.spec;
     let reachable = match &server.spec.databases {
         Databases::Any => true,
@@ -217,7 +218,8 @@ fn wanted(role: &Role<'_>, database: &str, server: &Document<DatabaseServer>) ->
     let named = spec.databases.is_empty() || spec.databases.iter().any(|name| name == database);
     let level = match &spec.privileges {
         Privileges::Reader => Level::Read,
-        Privileges::Writer | Privileges::Admin => Level::Write,
+        Privileges::Writer => Level::Write,
+        Privileges::Admin => Level::Define,
         Privileges::ExistingRole(_) => Level::None,
         // The attribute lies on the login user.
         Privileges::Superuser => return nothing(&role.name),
@@ -227,38 +229,33 @@ fn wanted(role: &Role<'_>, database: &str, server: &Document<DatabaseServer>) ->
     }
     let schemas = match level {
         Level::None => BTreeSet::new(),
-        Level::Read | Level::Write => spec.schemas.iter().cloned().collect(),
+        Level::Read | Level::Write | Level::Define => spec.schemas.iter().cloned().collect(),
     };
-    Wanted { role: role.name.clone(), connects: true, level, schemas }
+    Rights { role: role.name.clone(), connects: true, level, schemas }
 }
 
-fn nothing(role: &str) -> Wanted {
-    Wanted { role: role.to_owned(), connects: false, level: Level::None, schemas: BTreeSet::new() }
+fn nothing(role: &str) -> Rights {
+    Rights { role: role.to_owned(), connects: false, level: Level::None, schemas: BTreeSet::new() }
 }
 
-fn note_owners(
-    seen: &grants::Observed,
-    roles: &[Role<'_>],
-    wanted: &[Wanted],
-    owners: &mut Owners,
-) {
+fn note_owners(seen: &[SchemaOwner], roles: &[Role<'_>], wanted: &[Rights], owners: &mut Owners) {
     for (role, wanted) in roles.iter().zip(wanted) {
         if role.document.spec.privileges != Privileges::Admin {
             continue;
         }
-        let schemas = seen.schemas.iter().filter(|schema| wanted.schemas.contains(&schema.name));
+        let schemas = seen.iter().filter(|(schema, _)| wanted.schemas.contains(schema));
         owners
             .by_role
             .entry(role.name.clone())
             .or_default()
-            .extend(schemas.map(|schema| schema.owner.clone()));
+            .extend(schemas.map(|(_, owner)| owner.clone()));
     }
 }
 
 /// `admin` acts through the schema owners, an existing role through itself, the others through nothing.
 async fn settle_memberships(
     connection: &Connection,
-    (roles, observed): (&[Role<'_>], &Observed),
+    (roles, observed): (&[Role<'_>], &Roles),
     owners: &Owners,
     looked: &mut Looked,
 ) -> Result<(), Trouble> {
@@ -289,8 +286,7 @@ async fn settle_memberships(
         {
             looked.narrowed.insert(name);
         }
-        let sql = role::memberships(&role.name, &now.member_of, &through, connection);
-        if let Err(trouble) = connection.run("hand on roles", &sql).await {
+        if let Err(trouble) = connection.settle_role(now, &through).await {
             looked.findings.push(format!("`{}`: {trouble}", role.document.name()));
         }
     }

@@ -9,9 +9,8 @@ use model::{DatabaseRoleName, Document, Refusal, Revision, ServerName, Snapshot,
 use runtime::Shutdown;
 use tokio::sync::Notify;
 
+use super::connection::{Connection, Dialler, Trouble};
 use super::endings::Endings;
-use super::mysql;
-use super::pg::connection::{Connection, Dialler, Trouble};
 
 /// One protected server.
 #[derive(Debug)]
@@ -22,7 +21,6 @@ pub(crate) struct Server {
     /// The document as last seen: a deleted server's users are withdrawn with it.
     document: Mutex<Option<Arc<Document<DatabaseServer>>>>,
     standing: tokio::sync::Mutex<Option<Standing>>,
-    standing_mysql: tokio::sync::Mutex<Option<StandingMySql>>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// The revision of each database role that the server is known to have taken on.
     pub(super) roles: tokio::sync::Mutex<BTreeMap<DatabaseRoleName, Revision>>,
@@ -47,13 +45,6 @@ struct Standing {
     to: DatabaseServer,
 }
 
-/// The same on a MySQL server.
-#[derive(Debug)]
-struct StandingMySql {
-    connection: Arc<mysql::connection::Connection>,
-    to: DatabaseServer,
-}
-
 impl Server {
     pub(crate) fn new(name: ServerName, control: Control, dialler: Dialler) -> Self {
         Self {
@@ -62,7 +53,6 @@ impl Server {
             dialler,
             document: Mutex::new(None),
             standing: tokio::sync::Mutex::new(None),
-            standing_mysql: tokio::sync::Mutex::new(None),
             turns: Mutex::new(HashMap::new()),
             roles: tokio::sync::Mutex::new(BTreeMap::new()),
             endings: Endings::default(),
@@ -100,32 +90,14 @@ impl Server {
     ) -> Result<Arc<Connection>, Trouble> {
         let mut standing = self.standing.lock().await;
         if let Some(Standing { connection, to }) = standing.as_ref()
-            && connection.is_open()
             && *to == server.spec
+            && connection.is_open().await
         {
             return Ok(Arc::clone(connection));
         }
         let opened = self.dialler.connect(server, &server.spec.maintenance_database).await?;
         let connection = Arc::new(opened);
         *standing = Some(Standing { connection: Arc::clone(&connection), to: server.spec.clone() });
-        Ok(connection)
-    }
-
-    /// The standing connection to a MySQL server, likewise.
-    pub(crate) async fn standing_mysql(
-        &self,
-        server: &Document<DatabaseServer>,
-    ) -> Result<Arc<mysql::connection::Connection>, Trouble> {
-        let mut standing = self.standing_mysql.lock().await;
-        if let Some(StandingMySql { connection, to }) = standing.as_ref()
-            && connection.is_open()
-            && *to == server.spec
-        {
-            return Ok(Arc::clone(connection));
-        }
-        let connection = Arc::new(self.dialler.connect_mysql(server).await?);
-        let kept = Arc::clone(&connection);
-        *standing = Some(StandingMySql { connection: kept, to: server.spec.clone() });
         Ok(connection)
     }
 

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use access::Grant;
 use model::kind::database_user::{DatabaseUser, DatabaseUserState};
-use model::kind::server::{DatabaseServer, Engine};
+use model::kind::server::DatabaseServer;
 use model::{DatabaseRoleName, Document, Refusal, Snapshot, Timestamp, code};
 
+use super::connection::{Connection, Trouble};
+use super::engine::LoginUser;
 use super::names;
-use super::pg::connection::{Connection, Trouble};
-use super::pg::leftovers::{self, NAMED_MAX};
-use super::pg::user::{self, Backends, ObservedUser, Wanted};
 use super::plan::{self, Change, UserStep};
 use super::record::Ending;
+use super::seen::{Backends, NAMED_MAX, ObservedUser, Prepared, WantedUser};
 use super::server::Server;
 
 /// A backend that was told to end is gone long before; what is not by then is tried again.
@@ -50,9 +50,6 @@ impl Server {
         server: &Document<DatabaseServer>,
         grant: &Grant,
     ) -> Result<(), Trouble> {
-        if server.spec.engine == Engine::MySql {
-            return self.prepare_account(server, grant).await;
-        }
         let name = names::document(&self.name, &grant.database_user);
         let turn = self.turn(&grant.database_user);
         let _turn = turn.lock().await;
@@ -68,7 +65,7 @@ impl Server {
         }
         self.ensure_roles(server, &grant.roles).await?;
         let connection = self.standing(server).await?;
-        let observed = user::observe(&connection, &grant.database_user).await?;
+        let observed = connection.observe_user(&grant.database_user).await?;
         if let Some(observed) = &observed {
             fit_for_use(known.as_deref(), observed, &connection, grant)?;
         }
@@ -80,7 +77,12 @@ impl Server {
         let oid = self.enable(server, grant, (&record, observed.as_ref(), &connection)).await?;
         let lost = plan::change(&record.status.roles, grant.roles.clone()).lost;
         if !lost.is_empty() {
-            self.end_sessions_before_now(&connection, oid, LOSS_GONE_WITHIN).await?;
+            self.end_sessions_before_now(
+                &connection,
+                (&grant.database_user, oid),
+                LOSS_GONE_WITHIN,
+            )
+            .await?;
         }
         self.record_enabled(&record, oid, grant.roles.clone()).await?;
         Ok(())
@@ -98,27 +100,26 @@ impl Server {
     ) -> Result<u32, Trouble> {
         let snapshot = self.control.snapshots().load();
         let mark = names::mark(record.uid());
-        let wanted = Wanted {
+        let wanted = WantedUser {
             user: &grant.database_user,
             mark: &mark,
             roles: grant.roles.iter().map(names::role).collect(),
             attributes: plan::attributes(&grant.roles, &self.name, &snapshot),
             connections_max: server.spec.sessions.per_principal_max,
         };
-        let sql = user::enable(&wanted, observed, connection);
-        if let Err(trouble) = connection.run("prepare a user", &sql).await {
+        if let Err(trouble) = connection.enable(&wanted, observed).await {
             // A role of ours that someone dropped by hand is made again, once.
             if !trouble.is_undefined_object() {
                 return Err(trouble);
             }
             self.roles.lock().await.clear();
             self.ensure_roles(server, &grant.roles).await?;
-            connection.run("prepare a user", &sql).await?;
+            connection.enable(&wanted, observed).await?;
         }
         if let Some(observed) = observed {
             return Ok(observed.oid);
         }
-        let made = user::observe(connection, &grant.database_user).await?;
+        let made = connection.observe_user(&grant.database_user).await?;
         made.map(|made| made.oid).ok_or(Trouble::Late("show the user that was made"))
     }
 
@@ -131,9 +132,6 @@ impl Server {
         let snapshot = self.control.snapshots().load();
         let Some(known) = snapshot.database_users.get(name) else { return Ok(()) };
         let server = self.document(&snapshot)?;
-        if server.spec.engine == Engine::MySql {
-            return self.settle_account(&server, (known, &snapshot)).await;
-        }
         match plan::user_step(known, &snapshot, self.dialler.clock.now()) {
             UserStep::Nothing => Ok(()),
             UserStep::Withdraw => self.withdraw(&server, known).await,
@@ -168,7 +166,7 @@ impl Server {
     ) -> Result<(), Trouble> {
         let connection = self.standing(server).await?;
         let name = known.spec.user.as_str();
-        let observed = user::observe(&connection, name).await?;
+        let observed = connection.observe_user(name).await?;
         let ours = observed.filter(|observed| is_ours(Some(known), observed));
         let Some(observed) = ours else {
             // Dropped by hand, or never made, or someone else's of the same name: nothing here that is ours.
@@ -182,10 +180,11 @@ impl Server {
         };
         let rolled_back = self.disable(server, known, (&observed, &connection)).await?;
         let login_disabled_at = self.dialler.clock.now();
-        let gone_at =
-            self.end_sessions(&connection, observed.oid, (Backends::All, GONE_WITHIN)).await?;
+        let gone_at = self
+            .end_sessions(&connection, (name, observed.oid), (Backends::All, GONE_WITHIN))
+            .await?;
         let mut left_behind = rolled_back;
-        left_behind.extend(observed.beyond_reach(&connection).map(|held| {
+        left_behind.extend(connection.beyond_reach(&observed).map(|held| {
             format!("membership of {}, which only {} can take away", held.role, held.grantor)
         }));
         let handed_over = self.hand_over(server, known, (&connection, observed.oid)).await;
@@ -209,15 +208,12 @@ impl Server {
         (observed, connection): (&ObservedUser, &Connection),
     ) -> Result<Vec<String>, Trouble> {
         let name = known.spec.user.as_str();
-        let sql = user::disable(name, observed, connection);
-        match connection.run("withdraw a user", &sql).await {
+        match connection.disable(name, observed).await {
             Err(trouble) if trouble.is_locked_out() => {
-                let revoked = user::revoke_all(name, observed, connection);
-                connection.run("withdraw a user's roles", &revoked).await?;
+                connection.revoke_all(name, observed).await?;
                 let rolled_back = self.roll_back_prepared(server, known, observed.oid).await?;
                 let rest = ObservedUser { memberships: Vec::new(), ..observed.clone() };
-                let sql = user::disable(name, &rest, connection);
-                connection.run("withdraw a user", &sql).await?;
+                connection.disable(name, &rest).await?;
                 Ok(rolled_back)
             }
             done => done.map(|()| Vec::new()),
@@ -232,10 +228,10 @@ impl Server {
     ) -> Result<Vec<String>, Trouble> {
         let name = known.spec.user.as_str();
         let connection = self.standing(server).await?;
-        let prepared = leftovers::places(&connection, oid).await?.prepared;
-        connection.run("enter a user", &user::enter(name, &connection)).await?;
+        let prepared = connection.places((name, oid)).await?.prepared;
+        connection.enter(name).await?;
         let rolled_back = self.roll_back_all(server, name, &prepared).await;
-        connection.run("leave a user", &user::leave(name, &connection)).await?;
+        connection.leave(name).await?;
         rolled_back
     }
 
@@ -243,12 +239,12 @@ impl Server {
         &self,
         server: &Document<DatabaseServer>,
         name: &str,
-        prepared: &[leftovers::Prepared],
+        prepared: &[Prepared],
     ) -> Result<Vec<String>, Trouble> {
         let mut told = Vec::new();
         for prepared in prepared {
             let inside = self.dialler.connect(server, &prepared.database).await?;
-            leftovers::roll_back(&inside, name, prepared).await?;
+            inside.roll_back(name, prepared).await?;
             told.push(format!("{prepared} held up the ending and was rolled back"));
         }
         Ok(told)
@@ -282,20 +278,16 @@ impl Server {
         self.ensure_roles(server, &change.gained).await?;
         let connection = self.standing(server).await?;
         let name = known.spec.user.as_str();
-        let observed = user::observe(&connection, name).await?;
+        let observed = connection.observe_user(name).await?;
         let Some(observed) = observed.filter(|observed| is_ours(Some(known), observed)) else {
             return Err(Trouble::Refused(taken(name)));
         };
         let wanted: BTreeSet<String> = change.roles.iter().map(names::role).collect();
-        let mut sql = user::change(name, &observed, &wanted, &connection);
-        if connection.superuser {
-            let snapshot = self.control.snapshots().load();
-            let attributes = plan::attributes(&change.roles, &self.name, &snapshot);
-            sql.push_str(&user::attributes(name, attributes));
-        }
-        connection.run("change a user's roles", &sql).await?;
+        let snapshot = self.control.snapshots().load();
+        let attributes = plan::attributes(&change.roles, &self.name, &snapshot);
+        connection.change((name, &observed), &wanted, attributes).await?;
         if !change.lost.is_empty() {
-            self.end_sessions_before_now(&connection, observed.oid, GONE_WITHIN).await?;
+            self.end_sessions_before_now(&connection, (name, observed.oid), GONE_WITHIN).await?;
         }
         self.record_enabled(known, observed.oid, change.roles).await
     }
@@ -313,8 +305,8 @@ impl Server {
         let connection = self.standing(server).await?;
         let holders = plan::users_of(&self.name, &snapshot)
             .filter(|user| !user.status.roles.is_disjoint(narrowed));
-        for oid in holders.filter_map(|user| user.status.oid) {
-            self.end_sessions_before_now(&connection, oid, GONE_WITHIN).await?;
+        for (user, oid) in holders.filter_map(|user| Some((&user.spec.user, user.status.oid?))) {
+            self.end_sessions_before_now(&connection, (user, oid), GONE_WITHIN).await?;
         }
         Ok(())
     }
@@ -322,26 +314,26 @@ impl Server {
     async fn end_sessions_before_now(
         &self,
         connection: &Connection,
-        oid: u32,
+        user: LoginUser<'_>,
         within: Duration,
     ) -> Result<(), Trouble> {
-        let now = user::server_now(connection).await?;
-        self.end_sessions(connection, oid, (Backends::Before(now), within)).await.map(|_| ())
+        let now = connection.now().await?;
+        self.end_sessions(connection, user, (Backends::Before(now), within)).await.map(|_| ())
     }
 
     /// Ends backends and returns when they were first seen gone, after a second look.
     async fn end_sessions(
         &self,
         connection: &Connection,
-        oid: u32,
+        user: LoginUser<'_>,
         (which, within): (Backends, Duration),
     ) -> Result<Timestamp, Trouble> {
         let clock = &self.dialler.clock;
         let deadline = clock.now().plus(within);
         let mut gone_at = None;
         loop {
-            user::terminate(connection, oid, &which).await?;
-            let left = user::count(connection, oid, &which).await?;
+            connection.terminate(user, &which).await?;
+            let left = connection.count(user, &which).await?;
             let now = clock.now();
             match (left, gone_at) {
                 (0, Some(gone_at)) => return Ok(gone_at),
@@ -368,12 +360,12 @@ impl Server {
         (connection, oid): (&Connection, u32),
     ) -> Result<Vec<String>, Trouble> {
         let name = known.spec.user.as_str();
-        let places = leftovers::places(connection, oid).await?;
+        let places = connection.places((name, oid)).await?;
         let mut left = Vec::new();
         if !places.databases.is_empty() {
-            connection.run("enter a user", &user::enter(name, connection)).await?;
+            connection.enter(name).await?;
             let moved = self.hand_over_in(server, (name, oid), &places.databases).await;
-            connection.run("leave a user", &user::leave(name, connection)).await?;
+            connection.leave(name).await?;
             left = moved?;
         }
         let prepared = places.prepared.into_iter();
@@ -395,7 +387,7 @@ impl Server {
         let mut left = Vec::new();
         for database in databases {
             let inside = self.dialler.connect(server, database).await?;
-            let moved = leftovers::hand_over(&inside, name, oid).await?;
+            let moved = inside.hand_over((name, oid), database).await?;
             left.extend(moved.into_iter().map(|moved| format!("{database}: {moved}")));
         }
         Ok(left)
@@ -424,12 +416,12 @@ fn fit_for_use(
     }
     // A test stack's provisioner sets these to what they must be; elsewhere nobody of ours can.
     let attributes = observed.superuser || observed.replication || observed.bypass_rls;
-    if !connection.superuser && attributes {
+    if !connection.is_superuser() && attributes {
         let message = format!("the database user `{name}` was given attributes by hand");
         return Err(Refusal::new(&code::PROVISIONING_FAILED, message));
     }
     let roles: BTreeSet<String> = grant.roles.iter().map(names::role).collect();
-    if let Some(held) = observed.beyond_reach(connection).find(|held| !roles.contains(&held.role)) {
+    if let Some(held) = connection.beyond_reach(observed).find(|held| !roles.contains(&held.role)) {
         let message =
             format!("the database user `{name}` was made a member of `{}` by hand", held.role);
         let hint = format!("an operator must take it away as `{}`, who granted it", held.grantor);

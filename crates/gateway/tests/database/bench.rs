@@ -105,8 +105,12 @@ impl Bench {
         let tasks = Tasks::new(Shutdown::new());
         seed(&control, directory(&postgres, stack)).await;
         enrol(&postgres, &control, &keyring).await;
-        let provisioner =
-            Provisioner::new(control.clone(), keyring.clone(), clock.clone(), tasks.clone());
+        let provisioner = Provisioner::new(
+            control.clone(),
+            keyring.clone(),
+            (clock.clone(), tasks.clone()),
+            &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        );
         Self { postgres, control, provisioner, keyring, clock, tasks, folder }
     }
 
@@ -161,7 +165,8 @@ impl Bench {
     pub(crate) fn start_provisioner(&mut self) {
         let (control, keyring) = (self.control.clone(), self.keyring.clone());
         let (clock, tasks) = (self.clock.clone(), self.tasks.clone());
-        self.provisioner = Provisioner::new(control, keyring, clock, tasks);
+        self.provisioner =
+            Provisioner::new(control, keyring, (clock, tasks), &[IpAddr::V4(Ipv4Addr::LOCALHOST)]);
     }
 
     /// What `access::decide` would grant the person now.

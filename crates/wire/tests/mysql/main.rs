@@ -21,6 +21,8 @@ mod handshake;
 #[cfg(test)]
 mod packet;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod session;
 #[cfg(test)]
 mod statement;

@@ -1,197 +1,218 @@
-//! The provisioner's connection to a MySQL or MariaDB server: one statement at a time, its rows as text.
+//! A connection of the provisioner's to MariaDB: one question at a time, answers held whole.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use access::database_user::PROVISIONER;
-use keys::ClientLeaf;
-use model::kind::server::DatabaseServer;
-use model::{Document, ServerName, SessionId};
+use model::{Refusal, code};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use wire::mysql::error::server_error;
+use tokio::sync::Mutex;
 use wire::mysql::packet::{self, HEADER_BYTES, Header};
-use wire::mysql::rows::text_row;
+use wire::mysql::rows::{self, Answer, Read};
 
-use crate::dialect;
-use crate::provision::pg::connection::{Dialler, Trouble};
+use crate::dialect::{self, Greeted};
+use crate::provision::connection::Trouble;
 use crate::tls::Stream;
-use crate::upstream;
+use crate::upstream::Dialled;
 
-/// From the first packet to the first answer.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// One statement; longer means that the server hangs.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-/// Answers to our questions are small.
-const ROW_BYTES_MAX: usize = 1 << 20;
-const ROWS_MAX: usize = 100_000;
+/// Of one answer. Even lists of ten thousand accounts are smaller.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-const QUERY: u8 = 0x03;
-const ERROR: u8 = 0xff;
-const END: u8 = 0xfe;
+/// The server itself ends what takes longer. Only the quote itself means anything in a text.
+const SETTINGS: [&str; 3] = [
+    "SET NAMES utf8mb4",
+    "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'",
+    "SET SESSION lock_wait_timeout = 5, max_statement_time = 20, time_zone = '+00:00'",
+];
 
-/// One row of an answer.
-pub(crate) type Row = Vec<Option<String>>;
+const SUPERUSER: &str = "\
+SELECT COUNT(*) FROM information_schema.user_privileges
+WHERE privilege_type = 'SUPER' AND grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')";
 
-/// An open connection as the provisioner.
+/// How accounts look.
+#[derive(Clone, Debug)]
+pub(crate) struct Accounts {
+    /// From which the gateway dials; one account for each.
+    pub(crate) addresses: Arc<[IpAddr]>,
+    /// The common name of the authority that signs this server's client certificates.
+    pub(crate) issuer: String,
+}
+
+/// An open connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: tokio::sync::Mutex<Stream>,
-    open: AtomicBool,
-    /// As the server sees us.
-    address: String,
+    stream: Mutex<Box<Stream>>,
+    broken: AtomicBool,
+    /// 101119 for 10.11.19.
+    pub(crate) version: u32,
+    /// Whether the provisioner may do everything: on test stacks only.
+    pub(crate) superuser: bool,
+    pub(crate) accounts: Accounts,
 }
 
-impl Dialler {
-    /// Opens one.
-    pub(crate) async fn connect_mysql(
-        &self,
-        server: &Document<DatabaseServer>,
-    ) -> Result<Connection, Trouble> {
-        let connecting = Box::pin(self.connect_mysql_unbounded(server));
-        tokio::time::timeout(CONNECT_WITHIN, connecting)
-            .await
-            .map_err(|_| Trouble::Late("let the provisioner in"))?
+/// A row of text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row(Vec<Option<String>>);
+
+impl Row {
+    /// A column's text; empty where it is NULL.
+    pub(crate) fn text(&self, column: usize) -> &str {
+        self.0.get(column).and_then(Option::as_deref).unwrap_or_default()
     }
 
-    async fn connect_mysql_unbounded(
-        &self,
-        server: &Document<DatabaseServer>,
-    ) -> Result<Connection, Trouble> {
-        let unusable = |error: &dyn std::fmt::Display| Trouble::MySql {
-            attempt: "make a certificate for the provisioner",
-            number: 0,
-            message: error.to_string(),
-        };
-        let name = ServerName::new(server.name()).map_err(|error| unusable(&error))?;
-        let authority =
-            self.keyring.client_authority(&name).await.map_err(|error| unusable(&error))?;
-        let leaf = ClientLeaf { user: PROVISIONER, session: SessionId::random() };
-        let identity =
-            authority.issue_client(&leaf, self.clock.now()).map_err(|error| unusable(&error))?;
-        let mut dialled = upstream::dial_greeted(server, identity).await?;
-        dialect::enter_mysql(&mut dialled, PROVISIONER).await?;
-        let mut connection = Connection {
-            stream: tokio::sync::Mutex::new(dialled.stream),
-            open: AtomicBool::new(true),
-            address: String::new(),
-        };
-        connection
-            .run(
-                "take the provisioner's settings",
-                &["SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO'".to_owned()],
-            )
-            .await?;
-        let rows = connection
-            .ask("say where we come from", "SELECT SUBSTRING_INDEX(USER(), '@', -1)")
-            .await?;
-        connection.address = single(rows).unwrap_or_default();
-        Ok(connection)
+    /// A column that says yes: `1` or `Y`.
+    pub(crate) fn says_yes(&self, column: usize) -> bool {
+        ["1", "Y"].contains(&self.text(column))
+    }
+
+    /// A column's number; 0 where it has none.
+    pub(crate) fn number(&self, column: usize) -> u64 {
+        self.text(column).parse().unwrap_or_default()
     }
 }
 
-/// The first value of the first row.
-pub(crate) fn single(rows: Vec<Row>) -> Option<String> {
-    rows.into_iter().next()?.into_iter().next()?
+/// Logs in over a connection inside TLS.
+pub(crate) async fn open(mut dialled: Dialled, accounts: Accounts) -> Result<Connection, Trouble> {
+    dialect::enter_mysql(&mut dialled, PROVISIONER).await?;
+    let Greeted::MySql(greeted) = dialled.greeted else {
+        return Err(broken("let the provisioner in", &"it is no MySQL server"));
+    };
+    let greeting = greeted.greeting.version;
+    if !greeting.contains("MariaDB") {
+        let message = format!("`{greeting}` is no MariaDB server; others are not administered yet");
+        return Err(Trouble::Refused(Refusal::new(&code::PROVISIONING_FAILED, message)));
+    }
+    let mut connection = Connection {
+        stream: Mutex::new(Box::new(dialled.stream)),
+        broken: AtomicBool::new(false),
+        version: version(&greeting),
+        superuser: false,
+        accounts,
+    };
+    for setting in SETTINGS {
+        connection.run("take the provisioner's settings", setting).await?;
+    }
+    let held = connection.rows("say who the provisioner is", SUPERUSER).await?;
+    connection.superuser = held.first().is_some_and(|row| row.number(0) > 0);
+    Ok(connection)
+}
+
+/// MariaDB hid its version behind another for old replicas, and some servers still do.
+fn version(greeting: &str) -> u32 {
+    let text = greeting.strip_prefix("5.5.5-").unwrap_or(greeting);
+    let mut parts = text.split(|letter: char| !letter.is_ascii_digit()).map(str::parse);
+    let mut part = || parts.next().and_then(Result::ok).unwrap_or(0_u32).min(99);
+    let (major, minor, patch) = (part(), part(), part());
+    major * 10_000 + minor * 100 + patch
+}
+
+fn broken(attempt: &'static str, cause: &dyn std::fmt::Display) -> Trouble {
+    Trouble::Broken { attempt, cause: cause.to_string() }
 }
 
 impl Connection {
-    /// Whether it still stands.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open.load(Ordering::Relaxed)
+    /// Whether it still stands: asked of the server.
+    pub(crate) async fn is_open(&self) -> bool {
+        !self.broken.load(Ordering::Acquire) && self.command("answer", rows::PING).await.is_ok()
     }
 
-    /// The host part of accounts that we can use: how the server sees us.
-    pub(crate) fn our_address(&self) -> &str {
-        &self.address
+    /// The host parts of our accounts.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        self.accounts.addresses.iter().map(ToString::to_string).collect()
     }
 
-    /// Runs statements one after the other, and stops at the first that is refused.
-    pub(crate) async fn run(
+    /// Runs one statement.
+    pub(crate) async fn run(&self, attempt: &'static str, statement: &str) -> Result<(), Trouble> {
+        self.rows(attempt, statement).await.map(drop)
+    }
+
+    /// Runs statements one after the other: each becomes true for itself.
+    pub(crate) async fn run_all(
         &self,
         attempt: &'static str,
         statements: &[String],
     ) -> Result<(), Trouble> {
         for statement in statements {
-            self.ask(attempt, statement).await?;
+            self.run(attempt, statement).await?;
         }
         Ok(())
     }
 
     /// Asks for rows.
-    pub(crate) async fn ask(
+    pub(crate) async fn rows(
         &self,
         attempt: &'static str,
-        statement: &str,
+        question: &str,
     ) -> Result<Vec<Row>, Trouble> {
+        let rows = self.command(attempt, &rows::query(question)).await?;
+        let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+        let row = |row: rows::Row| Row(row.into_iter().map(|value| value.map(text)).collect());
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// A command that is given up half way leaves the connection unusable, and marked so.
+    async fn command(
+        &self,
+        attempt: &'static str,
+        command: &[u8],
+    ) -> Result<Vec<rows::Row>, Trouble> {
         let mut stream = self.stream.lock().await;
-        if !self.is_open() {
-            return Err(Trouble::Late("keep the provisioner's connection"));
+        if self.broken.swap(true, Ordering::AcqRel) {
+            return Err(broken(attempt, &"it had broken before"));
         }
-        // What was given up in the middle of an answer cannot be used again.
-        self.open.store(false, Ordering::Relaxed);
-        let asked = tokio::time::timeout(ANSWER_WITHIN, asked(&mut stream, statement)).await;
-        let answer = match asked {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
-                return Err(Trouble::MySql { attempt, number: 0, message: error.to_string() });
-            }
-            Err(_) => return Err(Trouble::Late(attempt)),
-        };
-        self.open.store(true, Ordering::Relaxed);
-        answer.map_err(|(number, message)| Trouble::MySql { attempt, number, message })
+        let answered = exchange(&mut stream, attempt, command).await;
+        if !matches!(answered, Err(Trouble::Broken { .. })) {
+            self.broken.store(false, Ordering::Release);
+        }
+        answered
     }
 }
 
-/// Rows, or what the server refused it with.
-type Answer = Result<Vec<Row>, (u16, String)>;
-
-async fn asked(stream: &mut Stream, statement: &str) -> std::io::Result<Answer> {
-    let request = packet::encode(0, &[&[QUERY], statement.as_bytes()].concat());
-    stream.write_all(&request).await?;
-    stream.flush().await?;
-    let first = payload(stream).await?;
-    let columns = match first.first() {
-        Some(0) => return Ok(Ok(Vec::new())),
-        Some(&ERROR) => return Ok(Err(refused(&first))),
-        // A statement of ours has few columns.
-        Some(&columns @ 1..=250) => columns,
-        Some(_) | None => return Err(std::io::Error::other("an answer that was not asked for")),
-    };
-    for _ in 0..columns {
-        payload(stream).await?;
-    }
-    let mut rows = Vec::new();
+async fn exchange(
+    stream: &mut Stream,
+    attempt: &'static str,
+    command: &[u8],
+) -> Result<Vec<rows::Row>, Trouble> {
+    let failed = |error: &dyn std::fmt::Display| broken(attempt, error);
+    stream.write_all(&packet::encode(0, command)).await.map_err(|error| failed(&error))?;
+    stream.flush().await.map_err(|error| failed(&error))?;
+    let (mut answer, mut sequence, mut left) = (Answer::default(), 1_u8, ANSWER_BYTES_MAX);
     loop {
-        let row = payload(stream).await?;
-        match row.first() {
-            Some(&ERROR) => return Ok(Err(refused(&row))),
-            // DEPRECATE_EOF was agreed on: an OK packet ends the rows.
-            Some(&END) if row.len() < packet::PAYLOAD_BYTES_MAX => return Ok(Ok(rows)),
-            _ if rows.len() >= ROWS_MAX => return Err(std::io::Error::other("too many rows")),
-            _ => rows.push(texts(&row)?),
+        let payload = read(stream, sequence, left).await.map_err(|cause| failed(&cause))?;
+        sequence = sequence.wrapping_add(1);
+        left = left.saturating_sub(payload.len().saturating_add(HEADER_BYTES));
+        match answer.packet(&payload).map_err(|error| failed(&error))? {
+            Read::More => {}
+            Read::Done(rows) => return Ok(rows),
+            Read::Refused(said) => {
+                return Err(Trouble::MySql { attempt, number: said.code, message: said.message() });
+            }
         }
     }
 }
 
-fn texts(row: &[u8]) -> std::io::Result<Row> {
-    let values = text_row(row).map_err(std::io::Error::other)?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(values.into_iter().map(|value| value.map(text)).collect())
-}
-
-fn refused(payload: &[u8]) -> (u16, String) {
-    let said = server_error(payload);
-    (said.code, said.message())
-}
-
-async fn payload(stream: &mut Stream) -> std::io::Result<Vec<u8>> {
+async fn read(stream: &mut Stream, sequence: u8, bytes_max: usize) -> Result<Vec<u8>, String> {
     let mut header = [0; HEADER_BYTES];
-    stream.read_exact(&mut header).await?;
-    let length = Header::read(&header).map_or(0, |header| header.length);
-    if length > ROW_BYTES_MAX {
-        return Err(std::io::Error::other("a packet that is too long"));
+    stream.read_exact(&mut header).await.map_err(|error| error.to_string())?;
+    let header = Header::read(&header).ok_or("no header")?;
+    if header.sequence != sequence || header.is_continued() || header.length > bytes_max {
+        return Err(format!("a packet is not what it must be: {header:?}"));
     }
-    let mut payload = vec![0; length];
-    stream.read_exact(&mut payload).await?;
+    let mut payload = vec![0; header.length];
+    stream.read_exact(&mut payload).await.map_err(|error| error.to_string())?;
     Ok(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers_that_grow() {
+        assert_eq!(version("5.5.5-10.11.19-MariaDB-0+deb12u1"), 101_119);
+        assert_eq!(version("11.4.2-MariaDB"), 110_402);
+        assert_eq!(version("8.0.36"), 80_036);
+        assert_eq!(version(""), 0);
+    }
 }

@@ -1,19 +1,8 @@
 //! What a server says of itself when the doctor asks.
 
-use serde::Deserialize;
-
-use super::connection::{Connection, Trouble};
-
-/// Settings and figures.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(crate) struct Facts {
-    /// Its clock: microseconds since 1970.
-    pub(crate) now: i64,
-    /// Connections that users without special rights can have together.
-    pub(crate) connections_max: u32,
-    /// How many are taken.
-    pub(crate) connections_used: u32,
-}
+use super::connection::Connection;
+use crate::provision::connection::Trouble;
+use crate::provision::seen::Facts;
 
 const FACTS: &str = "\
 SELECT json_build_object(

@@ -7,8 +7,11 @@ use access::database_user::PROVISIONER;
 use serde::Deserialize;
 use tokio_postgres::types::Type;
 
-use super::connection::{Connection, Trouble};
+use super::connection::Connection;
 use super::quote::{ident, qualified};
+use crate::provision::connection::Trouble;
+use crate::provision::engine::Settled;
+use crate::provision::seen::{Level, Rights};
 
 /// Statements are sent in batches of so many, each one a transaction, so that no lock is held for long.
 const BATCH: usize = 200;
@@ -95,37 +98,14 @@ pub(crate) struct Observed {
     pub(crate) defaults: Vec<Default>,
 }
 
-/// How much a role may do with data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
-    /// Nothing of its own: it is a member of an existing role.
-    None,
-    /// SELECT.
-    Read,
-    /// SELECT, INSERT, UPDATE, DELETE; sequences.
-    Write,
-}
-
-impl Level {
-    fn privileges(self, class: Class) -> &'static [&'static str] {
-        match (self, class) {
-            (Self::None, _) | (Self::Read, Class::Sequences) => &[],
-            (Self::Read, Class::Tables) => &["SELECT"],
-            (Self::Write, Class::Tables) => &["SELECT", "INSERT", "UPDATE", "DELETE"],
-            (Self::Write, Class::Sequences) => &["USAGE", "SELECT", "UPDATE"],
-        }
+/// What a role holds on each table and sequence.
+fn privileges(level: Level, class: Class) -> &'static [&'static str] {
+    match (level, class) {
+        (Level::None, _) | (Level::Read, Class::Sequences) => &[],
+        (Level::Read, Class::Tables) => &["SELECT"],
+        (Level::Write | Level::Define, Class::Tables) => &["SELECT", "INSERT", "UPDATE", "DELETE"],
+        (Level::Write | Level::Define, Class::Sequences) => &["USAGE", "SELECT", "UPDATE"],
     }
-}
-
-/// What one role must hold in one database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    /// The server's role.
-    pub(crate) role: String,
-    /// Whether it may connect to the database at all.
-    pub(crate) connects: bool,
-    pub(crate) level: Level,
-    pub(crate) schemas: BTreeSet<String>,
 }
 
 /// What has to change in one database, and what cannot.
@@ -189,8 +169,20 @@ SELECT json_build_object(
     FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace JOIN pg_roles r ON r.oid = d.defaclrole
     WHERE d.defaclobjtype IN ('r', 'S')))::text";
 
+/// Brings what roles hold in the connection's database to what they must hold.
+pub(crate) async fn settle(connection: &Connection, wanted: &[Rights]) -> Result<Settled, Trouble> {
+    let names: Vec<String> = wanted.iter().map(|wanted| wanted.role.clone()).collect();
+    let schemas: BTreeSet<&String> = wanted.iter().flat_map(|wanted| &wanted.schemas).collect();
+    let schemas: Vec<String> = schemas.into_iter().cloned().collect();
+    let observed = observe(connection, &names, &schemas).await?;
+    let plan = plan(&observed, wanted);
+    apply(connection, &plan).await?;
+    let owners = observed.schemas.into_iter().map(|schema| (schema.name, schema.owner)).collect();
+    Ok(Settled { owners, findings: plan.findings })
+}
+
 /// What our roles hold in the connection's database, and what could be granted to them.
-pub(crate) async fn observe(
+async fn observe(
     connection: &Connection,
     roles: &[String],
     schemas: &[String],
@@ -201,7 +193,7 @@ pub(crate) async fn observe(
 }
 
 /// Runs a plan's statements, in batches.
-pub(crate) async fn apply(connection: &Connection, plan: &Plan) -> Result<(), Trouble> {
+async fn apply(connection: &Connection, plan: &Plan) -> Result<(), Trouble> {
     for batch in plan.statements.chunks(BATCH) {
         connection.run("grant to roles", &batch.concat()).await?;
     }
@@ -209,7 +201,7 @@ pub(crate) async fn apply(connection: &Connection, plan: &Plan) -> Result<(), Tr
 }
 
 /// From what is held to what must be. Whatever a role of ours holds beyond that is taken away.
-pub(crate) fn plan(observed: &Observed, wanted: &[Wanted]) -> Plan {
+fn plan(observed: &Observed, wanted: &[Rights]) -> Plan {
     let mut plan = Plan::default();
     for role in wanted {
         connect(observed, role, &mut plan);
@@ -220,7 +212,7 @@ pub(crate) fn plan(observed: &Observed, wanted: &[Wanted]) -> Plan {
     plan
 }
 
-fn connect(observed: &Observed, wanted: &Wanted, plan: &mut Plan) {
+fn connect(observed: &Observed, wanted: &Rights, plan: &mut Plan) {
     let held = observed.connect.contains(&wanted.role);
     let (database, role) = (ident(&observed.database), ident(&wanted.role));
     match (wanted.connects, held) {
@@ -240,7 +232,7 @@ fn connect(observed: &Observed, wanted: &Wanted, plan: &mut Plan) {
 
 const AGAIN: &str = "run `portcullis server enroll` again";
 
-fn schemas(observed: &Observed, wanted: &Wanted, plan: &mut Plan) {
+fn schemas(observed: &Observed, wanted: &Rights, plan: &mut Plan) {
     let role = ident(&wanted.role);
     for missing in wanted
         .schemas
@@ -286,14 +278,14 @@ fn is_privilege(word: &str) -> bool {
     word.chars().all(|letter| letter.is_ascii_uppercase() || letter == ' ')
 }
 
-fn relations(observed: &Observed, wanted: &Wanted, plan: &mut Plan) {
+fn relations(observed: &Observed, wanted: &Rights, plan: &mut Plan) {
     let role = ident(&wanted.role);
     let mut unreachable: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for relation in &observed.relations {
         let within = wanted.schemas.contains(&relation.schema);
         let level = if within { wanted.level } else { Level::None };
         let (missing, extra) =
-            difference(&relation.held, &wanted.role, level.privileges(relation.class));
+            difference(&relation.held, &wanted.role, privileges(level, relation.class));
         let word = match relation.class {
             Class::Tables => "TABLE",
             Class::Sequences => "SEQUENCE",
@@ -346,7 +338,7 @@ fn relations(observed: &Observed, wanted: &Wanted, plan: &mut Plan) {
 }
 
 /// Tables made tomorrow, by whomever.
-fn defaults(observed: &Observed, wanted: &Wanted, plan: &mut Plan) {
+fn defaults(observed: &Observed, wanted: &Rights, plan: &mut Plan) {
     let mut creators: BTreeMap<(&str, &str), Option<&Creator>> = observed
         .creators
         .iter()
@@ -367,7 +359,7 @@ fn defaults(observed: &Observed, wanted: &Wanted, plan: &mut Plan) {
                 })
                 .map(|known| known.held.as_slice())
                 .unwrap_or_default();
-            let (missing, extra) = difference(held, &wanted.role, level.privileges(class));
+            let (missing, extra) = difference(held, &wanted.role, privileges(level, class));
             let change =
                 DefaultChange { schema, creator, class, role: &wanted.role, missing, extra };
             let ours = known.is_some_and(|known| known.ours);

@@ -4,31 +4,11 @@
 use serde::Deserialize;
 use tokio_postgres::types::Type;
 
-use super::connection::{Connection, Trouble};
+use super::connection::Connection;
 use super::enrolment::OWNER_ROLE;
 use super::quote::{ident, literal};
-
-/// Longer lists are cut; the objects have moved all the same.
-pub(crate) const NAMED_MAX: usize = 50;
-
-/// Where a user has something.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(crate) struct Places {
-    /// Databases in which it owns objects or holds privileges. The maintenance database stands for what belongs to the
-    /// whole server.
-    pub(crate) databases: Vec<String>,
-    /// Prepared transactions.
-    pub(crate) prepared: Vec<Prepared>,
-}
-
-/// A prepared transaction.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(crate) struct Prepared {
-    /// Its name.
-    gid: String,
-    /// Where it was prepared; only there can it be ended.
-    pub(crate) database: String,
-}
+use crate::provision::connection::Trouble;
+use crate::provision::seen::{Places, Prepared};
 
 const PLACES: &str = "\
 SELECT json_build_object(
@@ -54,12 +34,6 @@ pub(crate) async fn roll_back(
     let attempt = "roll a prepared transaction back";
     connection.run(attempt, &["SET ROLE ", &ident(user)].concat()).await?;
     connection.run(attempt, &["ROLLBACK PREPARED ", &literal(&prepared.gid)].concat()).await
-}
-
-impl std::fmt::Display for Prepared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "prepared transaction {} in {}", self.gid, self.database)
-    }
 }
 
 /// One owned object that goes to its schema's owner.

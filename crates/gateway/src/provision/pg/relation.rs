@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use tokio_postgres::types::Type;
 
-use super::connection::{Connection, Parameter, Trouble};
+use super::connection::{Connection, Parameter};
+use crate::provision::connection::Trouble;
 
 /// A relation as `pg_class` has it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

@@ -1,38 +1,15 @@
 //! SQL for the server's roles that stand for database roles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use access::database_user::PROVISIONER;
-use serde::Deserialize;
 use tokio_postgres::types::Type;
 
-use super::connection::{Connection, Trouble};
+use super::connection::Connection;
 use super::quote::{ident, literal};
-use super::user::{self, ObservedMembership};
-
-/// The server as a whole, as far as database roles go.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Observed {
-    /// Databases that can be connected to, templates excepted.
-    pub(crate) databases: Vec<String>,
-    /// Roles that are asked for by name, and those that carry our mark.
-    pub(crate) roles: Vec<Role>,
-    /// Databases in which a role of ours holds something.
-    pub(crate) held_in: Vec<String>,
-    /// Roles that must never be handed on: superusers and their like, people's login users, whoever can become one of
-    /// them, and roles of ours.
-    pub(crate) dangerous: BTreeSet<String>,
-}
-
-/// A role.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Role {
-    pub(crate) name: String,
-    pub(crate) mark: Option<String>,
-    /// Whether it can log in or holds any attribute.
-    pub(crate) plain: bool,
-    pub(crate) member_of: Vec<ObservedMembership>,
-}
+use super::user;
+use crate::provision::connection::Trouble;
+use crate::provision::seen::{ObservedMembership, Roles};
 
 const OBSERVE: &str = "\
 WITH RECURSIVE ours AS (
@@ -58,10 +35,7 @@ SELECT json_build_object(
     OR r.oid IN (SELECT oid FROM ours) OR r.rolname = ANY($1)))::text";
 
 /// What the server says about these roles, and about all that carry our mark.
-pub(crate) async fn observe(
-    connection: &Connection,
-    names: &[String],
-) -> Result<Observed, Trouble> {
+pub(crate) async fn observe(connection: &Connection, names: &[String]) -> Result<Roles, Trouble> {
     connection.ask("list roles", OBSERVE, &[(&names, Type::TEXT_ARRAY)]).await
 }
 
@@ -100,11 +74,4 @@ pub(crate) fn memberships(
 /// Removes a role that holds nothing any more.
 pub(crate) fn drop(name: &str) -> String {
     format!("DROP ROLE {};\n", ident(name))
-}
-
-impl Observed {
-    /// By name.
-    pub(crate) fn by_name(&self) -> BTreeMap<&str, &Role> {
-        self.roles.iter().map(|role| (role.name.as_str(), role)).collect()
-    }
 }

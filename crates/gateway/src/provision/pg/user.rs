@@ -3,57 +3,24 @@
 use std::collections::BTreeSet;
 
 use access::database_user::PROVISIONER;
-use serde::Deserialize;
 use tokio_postgres::types::Type;
 
-use super::connection::{Connection, Trouble};
+use super::connection::Connection;
 use super::quote::{ident, literal};
+use crate::provision::connection::Trouble;
 use crate::provision::plan::Attributes;
+use crate::provision::seen::{Backends, ObservedMembership, ObservedUser, WantedUser};
 
-/// A role as the server has it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "columns of the server's catalogs")]
-pub(crate) struct ObservedUser {
-    pub(crate) oid: u32,
-    pub(crate) login: bool,
-    pub(crate) superuser: bool,
-    pub(crate) replication: bool,
-    pub(crate) create_role: bool,
-    pub(crate) create_db: bool,
-    pub(crate) bypass_rls: bool,
-    /// The comment on it.
-    pub(crate) mark: Option<String>,
-    pub(crate) memberships: Vec<ObservedMembership>,
+/// Takes away what someone gave by hand. What is not there is not spoken of: from PostgreSQL 16 on only those who have
+/// CREATEDB may say NOCREATEDB.
+fn without_attributes(observed: &ObservedUser) -> String {
+    let given = [(observed.create_db, " NOCREATEDB"), (observed.create_role, " NOCREATEROLE")];
+    given.into_iter().filter_map(|(given, word)| given.then_some(word)).collect()
 }
 
-/// Membership of a role, once for each who granted it.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(crate) struct ObservedMembership {
-    pub(crate) role: String,
-    pub(crate) grantor: String,
-}
-
-impl ObservedUser {
-    /// Takes away what someone gave by hand. What is not there is not spoken of: from PostgreSQL 16 on only those who
-    /// have CREATEDB may say NOCREATEDB.
-    fn without_attributes(&self) -> String {
-        let given = [(self.create_db, " NOCREATEDB"), (self.create_role, " NOCREATEROLE")];
-        given.into_iter().filter_map(|(given, word)| given.then_some(word)).collect()
-    }
-
-    /// Memberships that the provisioner cannot take away: from PostgreSQL 16 on each belongs to whoever granted it.
-    pub(crate) fn beyond_reach<'a>(
-        &'a self,
-        connection: &'a Connection,
-    ) -> impl Iterator<Item = &'a ObservedMembership> {
-        self.memberships.iter().filter(|held| !held.within_reach(connection))
-    }
-}
-
-impl ObservedMembership {
-    fn within_reach(&self, connection: &Connection) -> bool {
-        connection.superuser || connection.version < 160_000 || self.grantor == PROVISIONER
-    }
+/// Whether the provisioner can take a membership away: from PostgreSQL 16 on each belongs to whoever granted it.
+pub(crate) fn within_reach(held: &ObservedMembership, connection: &Connection) -> bool {
+    connection.superuser || connection.version < 160_000 || held.grantor == PROVISIONER
 }
 
 const OBSERVE: &str = "\
@@ -73,22 +40,9 @@ pub(crate) async fn observe(
     connection.ask("describe a user", OBSERVE, &[(&user, Type::TEXT)]).await
 }
 
-/// What a login user must be.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted<'a> {
-    pub(crate) user: &'a str,
-    /// The comment by which it is known to be ours.
-    pub(crate) mark: &'a str,
-    /// Names of the server's roles; exactly these.
-    pub(crate) roles: BTreeSet<String>,
-    pub(crate) attributes: Attributes,
-    /// Sessions at a time; absent: no bound.
-    pub(crate) connections_max: Option<u32>,
-}
-
 /// The statements that make a login user what it must be.
 pub(crate) fn enable(
-    wanted: &Wanted<'_>,
+    wanted: &WantedUser<'_>,
     observed: Option<&ObservedUser>,
     connection: &Connection,
 ) -> String {
@@ -104,7 +58,7 @@ pub(crate) fn enable(
         Some(observed) => format!(
             "ALTER ROLE {user} LOGIN INHERIT{} PASSWORD NULL CONNECTION LIMIT {limit} \
              VALID UNTIL 'infinity';\n",
-            observed.without_attributes()
+            without_attributes(observed)
         ),
     };
     if connection.superuser {
@@ -112,7 +66,7 @@ pub(crate) fn enable(
     }
     let memberships = observed.map(|observed| observed.memberships.as_slice()).unwrap_or_default();
     let extra = memberships.iter().filter(|held| !wanted.roles.contains(&held.role));
-    for held in extra.filter(|held| held.within_reach(connection)) {
+    for held in extra.filter(|held| within_reach(held, connection)) {
         sql.push_str(&revoke(wanted.user, held, connection.version));
     }
     for role in &wanted.roles {
@@ -130,7 +84,7 @@ pub(crate) fn disable(user: &str, observed: &ObservedUser, connection: &Connecti
         "SET LOCAL lock_timeout = '{DISABLE_LOCK_MILLISECONDS_MAX}ms';\n\
          SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = {oid};\n\
          ALTER ROLE {name} NOLOGIN{} PASSWORD NULL;\nALTER ROLE {name} RESET ALL;\n",
-        observed.without_attributes()
+        without_attributes(observed)
     );
     if connection.superuser {
         sql.push_str(&attributes(user, Attributes::default()));
@@ -144,7 +98,7 @@ const DISABLE_LOCK_MILLISECONDS_MAX: u32 = 1_000;
 
 /// The part of [`disable`] that no lock of the user's can hold up.
 pub(crate) fn revoke_all(user: &str, observed: &ObservedUser, connection: &Connection) -> String {
-    let held = observed.memberships.iter().filter(|held| held.within_reach(connection));
+    let held = observed.memberships.iter().filter(|held| within_reach(held, connection));
     let revoked: Vec<String> = held.map(|held| revoke(user, held, connection.version)).collect();
     revoked.concat()
 }
@@ -169,7 +123,7 @@ pub(crate) fn change(
     let gone = observed
         .memberships
         .iter()
-        .filter(|held| !wanted.contains(&held.role) && held.within_reach(connection));
+        .filter(|held| !wanted.contains(&held.role) && within_reach(held, connection));
     let mut sql: Vec<String> = gone.map(|held| revoke(user, held, connection.version)).collect();
     let held: BTreeSet<&String> = observed.memberships.iter().map(|held| &held.role).collect();
     let new = wanted.iter().filter(|role| !held.contains(role));
@@ -231,15 +185,6 @@ pub(crate) fn leave(user: &str, connection: &Connection) -> String {
     }
 }
 
-/// Which backends of a user have to go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Backends {
-    /// All of them.
-    All,
-    /// Those that began before this instant of the server's own clock, as it wrote it.
-    Before(String),
-}
-
 const NOW: &str = "SELECT to_json(clock_timestamp()::text)::text";
 
 /// The server's own clock.
@@ -294,9 +239,11 @@ WHERE pg_terminate_backend(a.pid)";
 /// Ends these backends, each if it is the user's beside it; which there were.
 pub(crate) async fn terminate_each(
     connection: &Connection,
-    pids: &[i32],
-    users: &[&str],
-) -> Result<Vec<i32>, Trouble> {
+    backends: &[(&str, u32)],
+) -> Result<Vec<u32>, Trouble> {
+    let pid = |(_, pid): &(&str, u32)| i32::try_from(*pid).unwrap_or_default();
+    let pids: Vec<i32> = backends.iter().map(pid).collect();
+    let users: Vec<&str> = backends.iter().map(|(user, _)| *user).collect();
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
         [(&pids, Type::INT4_ARRAY), (&users, Type::TEXT_ARRAY)];
     connection.ask("end backends", TERMINATE_EACH, &parameters).await

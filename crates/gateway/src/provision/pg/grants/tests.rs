@@ -20,8 +20,8 @@ fn observed() -> Observed {
     .unwrap()
 }
 
-fn wanted(role: &str, level: Level, schemas: &[&str]) -> Wanted {
-    Wanted {
+fn wanted(role: &str, level: Level, schemas: &[&str]) -> Rights {
+    Rights {
         role: role.to_owned(),
         connects: level != Level::None,
         level,

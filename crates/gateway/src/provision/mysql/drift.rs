@@ -1,0 +1,170 @@
+//! How a server is asked for what no resource explains.
+
+use std::collections::BTreeSet;
+
+use access::database_user::PROVISIONER;
+
+use super::account::{self, OWN_ROLE};
+use super::connection::{Connection, Row};
+use super::leftovers::DEFINED;
+use super::quote::{common_name, list, literal};
+use super::role::SYSTEM;
+use crate::provision::connection::Trouble;
+use crate::provision::drift::found::{InDatabase, Observed, User};
+
+/// Who could come in with what. An account of this host that only its unix socket lets in is the server's own.
+const ACCOUNTS: &str = "\
+SELECT g.User, g.Host, JSON_VALUE(g.Priv, '$.account_locked'), u.Super_priv,
+  JSON_VALUE(g.Priv, '$.access') <> 0, u.default_role,
+  COALESCE(JSON_VALUE(g.Priv, '$.authentication_string'), '') NOT IN ('', 'invalid'),
+  g.Host = 'localhost' AND (JSON_VALUE(g.Priv, '$.authentication_string') = 'invalid' OR JSON_VALUE(g.Priv, '$.plugin') = 'unix_socket'),
+  COALESCE(JSON_VALUE(g.Priv, '$.x509_issuer'), '')
+FROM mysql.global_priv g JOIN mysql.user u ON u.Host = g.Host AND u.User = g.User
+WHERE COALESCE(JSON_VALUE(g.Priv, '$.is_role'), 0) = 0 ORDER BY g.User, g.Host";
+
+const MAPPINGS: &str = "SELECT User, Host, Role FROM mysql.roles_mapping";
+
+/// What the server says of these users and of everyone else who can log in.
+pub(crate) async fn observe(
+    connection: &Connection,
+    users: &[String],
+) -> Result<Observed, Trouble> {
+    let attempt = "list who can log in";
+    let accounts = connection.rows(attempt, ACCOUNTS).await?;
+    let mappings = connection.rows(attempt, MAPPINGS).await?;
+    let hosts = connection.hosts();
+    let ours = |row: &Row| {
+        users.iter().any(|user| user == row.text(0)) && hosts.iter().any(|host| host == row.text(1))
+    };
+    let issuer = common_name(&connection.accounts.issuer);
+    let mut seen: Vec<User> = Vec::new();
+    for row in &accounts {
+        let user = user(row, (ours(row), &issuer), &mappings);
+        match seen.iter_mut().find(|known| known.name == user.name) {
+            Some(known) => merge(known, user),
+            None => seen.push(user),
+        }
+    }
+    let passwords = accounts.iter().filter(|row| ours(row) && row.says_yes(6));
+    Ok(Observed {
+        users: seen,
+        passwords: Some(passwords.map(|row| row.text(0).to_owned()).collect()),
+        admission: Some(admission(connection, &accounts).await?),
+        open_databases: open_databases(connection).await?,
+        strangers: strangers(&mappings, users, &hosts),
+        direct: direct(connection, users).await?,
+    })
+}
+
+fn user(row: &Row, (ours, issuer): (bool, &str), mappings: &[Row]) -> User {
+    let (name, host, own) = (row.text(0), row.text(1), row.text(5));
+    let roles = |member: &str, from: &str| -> BTreeSet<String> {
+        let held = mappings.iter().filter(|held| held.text(0) == member && held.text(1) == from);
+        held.map(|held| held.text(2).to_owned()).collect()
+    };
+    let mark = account::mark(name, own).filter(|_| ours);
+    let mut member_of = roles(name, host);
+    if mark.is_some() {
+        member_of.remove(own);
+        member_of.extend(roles(own, ""));
+    }
+    User {
+        // An account of the same name from elsewhere is somebody else.
+        name: if ours || name == PROVISIONER { name.to_owned() } else { format!("{name}@{host}") },
+        oid: mark.as_deref().map(account::number).unwrap_or_default(),
+        login: !row.says_yes(2),
+        bootstrap: row.says_yes(7),
+        superuser: row.says_yes(3),
+        attributes: row.says_yes(4),
+        member_of,
+        stale: mark.is_some() && row.text(8) != issuer,
+        mark,
+        entered: false,
+    }
+}
+
+/// Accounts of one user of ours, from several addresses of the gateway's.
+fn merge(known: &mut User, other: User) {
+    known.login |= other.login;
+    known.superuser |= other.superuser;
+    known.attributes |= other.attributes;
+    known.stale |= other.stale;
+    known.member_of.extend(other.member_of);
+    if known.mark != other.mark {
+        known.mark = None;
+    }
+}
+
+/// Ways in that are wider than one address, or without TLS.
+async fn admission(connection: &Connection, accounts: &[Row]) -> Result<Vec<String>, Trouble> {
+    let wide = accounts.iter().filter(|row| {
+        !row.says_yes(2) && (row.text(1).is_empty() || row.text(1).contains(['%', '_', '/']))
+    });
+    let mut lines: Vec<String> = wide
+        .map(|row| {
+            format!("account '{}'@'{}' is for more than one address", row.text(0), row.text(1))
+        })
+        .collect();
+    let rows =
+        connection.rows("say whether TLS is required", "SELECT @@require_secure_transport").await?;
+    if !rows.first().is_some_and(|row| row.says_yes(0)) {
+        lines.push("require_secure_transport is off".to_owned());
+    }
+    Ok(lines)
+}
+
+async fn open_databases(connection: &Connection) -> Result<Vec<String>, Trouble> {
+    let sql = "SELECT DISTINCT Db FROM mysql.db WHERE User = '' OR User = 'PUBLIC' ORDER BY Db";
+    let rows = connection.rows("list databases that are open to everyone", sql).await?;
+    Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
+}
+
+/// Members of roles that are ours, and are not.
+fn strangers(mappings: &[Row], users: &[String], hosts: &[String]) -> Vec<(String, String)> {
+    let strange = mappings.iter().filter(|row| {
+        let (user, host, role) = (row.text(0), row.text(1), row.text(2));
+        let of_ours = role.starts_with("portcullis_") || role.starts_with(OWN_ROLE);
+        let by_us = user == PROVISIONER
+            || (host.is_empty() && user.starts_with(OWN_ROLE))
+            || (users.iter().any(|known| known == user) && hosts.iter().any(|known| known == host));
+        of_ours && !by_us
+    });
+    strange.map(|row| (row.text(2).to_owned(), row.text(0).to_owned())).collect()
+}
+
+/// Privileges that accounts of users of ours hold themselves.
+async fn direct(
+    connection: &Connection,
+    users: &[String],
+) -> Result<Vec<(String, String)>, Trouble> {
+    let users = list(users.iter().map(String::as_str));
+    let sql = format!(
+        "SELECT DISTINCT User, Db FROM (SELECT User, Host, Db FROM mysql.db \
+         UNION ALL SELECT User, Host, Db FROM mysql.tables_priv \
+         UNION ALL SELECT User, Host, Db FROM mysql.columns_priv \
+         UNION ALL SELECT User, Host, Db FROM mysql.procs_priv) AS held \
+         WHERE Host <> '' AND BINARY User IN ({users}) ORDER BY User, Db"
+    );
+    let rows = connection.rows("list privileges of users", &sql).await?;
+    Ok(rows.iter().map(|row| (row.text(0).to_owned(), row.text(1).to_owned())).collect())
+}
+
+/// What users of ours did in a database: what they defined there runs with their rights. Nobody of them can grant.
+pub(crate) async fn in_database(
+    connection: &Connection,
+    database: &str,
+    users: &[String],
+) -> Result<InDatabase, Trouble> {
+    let sql = format!(
+        "SELECT definer, CONCAT(what, ' ', name) FROM ({DEFINED}) AS all_of_them \
+         WHERE runs AND d = {} AND d NOT IN ({SYSTEM}) ORDER BY 1, 2",
+        literal(database)
+    );
+    let rows = connection.rows("say what users made in a database", &sql).await?;
+    let definers = rows.iter().filter_map(|row| {
+        let (user, _) = row.text(0).rsplit_once('@')?;
+        let ours = users.iter().any(|known| known == user);
+        ours.then(|| (user.to_owned(), row.text(1).to_owned()))
+    });
+    Ok(InDatabase { definers: definers.collect(), granted: Vec::new() })
+}
