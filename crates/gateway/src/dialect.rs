@@ -288,13 +288,13 @@ impl Login {
         startup: &Startup,
         connection: &Connection,
         thread: crate::cancel::threads::Thread,
-    ) -> Option<observe::Protocol> {
+    ) -> Option<Box<dyn observe::Protocol>> {
         match (self, &startup.packet) {
             (Self::PostgreSql(login), Packet::PostgreSql(packet)) => {
                 // Refused at start-up when it could not be understood.
                 let replication = packet.replication().ok()?;
                 let protocol = observe::pg::Protocol::new(replication, &login.parameters);
-                Some(observe::Protocol::PostgreSql(Box::new(protocol)))
+                Some(Box::new(protocol))
             }
             (Self::MySql(login), Packet::MySql(response)) => {
                 let Opening::MySql(opening) = &connection.opening else { return None };
@@ -306,7 +306,7 @@ impl Login {
                 let threads = &connection.gateway.threads;
                 let own = threads.register(opening.number, thread);
                 let protocol = observe::mysql::Protocol::new(agreed, own, Arc::clone(threads));
-                Some(observe::Protocol::MySql(Box::new(protocol)))
+                Some(Box::new(protocol))
             }
             _ => None,
         }

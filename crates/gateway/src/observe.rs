@@ -2,7 +2,7 @@
 //! as the server tells them.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use control::{LiveSession, SessionState};
@@ -13,7 +13,6 @@ use wire::Part;
 use wire::pg::statement::{self, Relations, Sql};
 use wire::sql::{self, Strings};
 
-use crate::dialect;
 use crate::record::Observed;
 use crate::relay::State;
 
@@ -70,12 +69,12 @@ pub(crate) struct Subject {
 #[derive(Debug)]
 pub(crate) struct Observer {
     common: Common,
-    protocol: Protocol,
+    protocol: Box<dyn Protocol>,
 }
 
 /// What is observed alike whatever the protocol.
 #[derive(Debug)]
-struct Common {
+pub(crate) struct Common {
     subject: Subject,
     live: Arc<LiveSession>,
     /// What the list of sessions says.
@@ -83,15 +82,51 @@ struct Common {
     /// Says what every record of a statement says; the rest is filled in for each.
     record: Statement,
     told: Told,
+    /// The client said that it goes.
+    terminated: bool,
+    /// The server itself told the client that the session is over.
+    fatal: bool,
 }
 
 /// Understands the session's protocol.
-#[derive(Debug)]
-pub(crate) enum Protocol {
-    /// PostgreSQL.
-    PostgreSql(Box<pg::Protocol>),
-    /// MySQL and MariaDB.
-    MySql(Box<mysql::Protocol>),
+pub(crate) trait Protocol: fmt::Debug + Send {
+    /// Bytes from the client, behind those that were not taken.
+    fn inbound(
+        &mut self,
+        bytes: &[u8],
+        now: Timestamp,
+        into: (&mut Common, &mut Observed),
+    ) -> Result<Understood, Unobservable>;
+
+    /// Bytes from the server, likewise; says how many may be forwarded.
+    fn outbound(&mut self, bytes: &[u8], common: &mut Common) -> Result<usize, Unobservable>;
+
+    /// Writes down what is known of the statements that ended.
+    fn outcomes(&mut self, now: Timestamp, into: (&mut Common, &mut Observed));
+
+    /// The session is over: statements without an outcome get one that says so.
+    fn finish(&mut self);
+
+    /// Whether the client may be read on.
+    fn has_room(&self) -> bool;
+
+    /// Whether everything is answered, and both sides are between two messages.
+    fn is_still(&self) -> bool;
+
+    /// Whether the server waits for the next statement of a transaction.
+    fn is_in_transaction(&self) -> bool;
+
+    /// Bytes to the end of the server's message that was begun.
+    fn outbound_left(&self) -> usize;
+
+    /// Messages of the server that fitted nothing that the client had sent.
+    fn mismatches(&self) -> u64;
+
+    /// Statements so far.
+    fn statements(&self) -> u64;
+
+    /// How the client is told, at a message boundary, that its session ends.
+    fn refusal(&self, refusal: &Refusal, session: SessionId) -> Vec<u8>;
 }
 
 /// What becomes of a client's bytes, once what was observed in them is recorded. Those behind want more behind them.
@@ -123,10 +158,15 @@ pub(crate) enum With {
 
 impl Observer {
     /// Nothing has passed yet.
-    pub(crate) fn new(subject: Subject, protocol: Protocol, live: Arc<LiveSession>) -> Self {
-        let record = subject.blank();
-        let told = Told::default();
-        Self { common: Common { subject, live, shown: State::Quiet, record, told }, protocol }
+    pub(crate) fn new(
+        subject: Subject,
+        protocol: Box<dyn Protocol>,
+        live: Arc<LiveSession>,
+    ) -> Self {
+        let (record, told, shown) = (subject.blank(), Told::default(), State::Quiet);
+        let (terminated, fatal) = (false, false);
+        let common = Common { subject, live, shown, record, told, terminated, fatal };
+        Self { common, protocol }
     }
 
     /// Bytes from the client, behind those that were not taken.
@@ -136,11 +176,7 @@ impl Observer {
         now: Timestamp,
         observed: &mut Observed,
     ) -> Result<Understood, Unobservable> {
-        let Self { common, protocol } = self;
-        match protocol {
-            Protocol::PostgreSql(protocol) => protocol.inbound(bytes, now, (common, observed)),
-            Protocol::MySql(protocol) => protocol.inbound(bytes, now, (common, observed)),
-        }
+        self.protocol.inbound(bytes, now, (&mut self.common, observed))
     }
 
     /// Bytes from the server, likewise; says how many may be forwarded.
@@ -150,11 +186,8 @@ impl Observer {
         now: Timestamp,
         observed: &mut Observed,
     ) -> Result<usize, Unobservable> {
-        let done = match &mut self.protocol {
-            Protocol::PostgreSql(protocol) => protocol.outbound(bytes)?,
-            Protocol::MySql(protocol) => protocol.outbound(bytes)?,
-        };
-        self.collect_outcomes(now, observed);
+        let done = self.protocol.outbound(bytes, &mut self.common)?;
+        self.protocol.outcomes(now, (&mut self.common, observed));
         self.show();
         Ok(done)
     }
@@ -173,82 +206,52 @@ impl Observer {
 
     /// The session is over: statements without an outcome get one that says so.
     pub(crate) fn finish(&mut self, now: Timestamp, observed: &mut Observed) {
-        match &mut self.protocol {
-            Protocol::PostgreSql(protocol) => protocol.finish(),
-            Protocol::MySql(protocol) => protocol.finish(),
-        }
-        self.collect_outcomes(now, observed);
-    }
-
-    fn collect_outcomes(&mut self, now: Timestamp, observed: &mut Observed) {
-        match &mut self.protocol {
-            Protocol::PostgreSql(protocol) => protocol.outcomes(now, (&mut self.common, observed)),
-            Protocol::MySql(protocol) => protocol.outcomes(now, (&mut self.common, observed)),
-        }
+        self.protocol.finish();
+        self.protocol.outcomes(now, (&mut self.common, observed));
     }
 
     /// Whether the client may be read on.
     pub(crate) fn has_room(&self) -> bool {
-        match &self.protocol {
-            Protocol::PostgreSql(protocol) => protocol.has_room(),
-            Protocol::MySql(protocol) => protocol.has_room(),
-        }
+        self.protocol.has_room()
     }
 
     /// What is going on.
     pub(crate) fn state(&self) -> State {
-        match &self.protocol {
-            Protocol::PostgreSql(protocol) => protocol.state(),
-            Protocol::MySql(protocol) => protocol.state(),
+        match (self.protocol.is_still(), self.protocol.is_in_transaction()) {
+            (false, _) => State::Running,
+            (true, true) => State::InTransaction,
+            (true, false) => State::Quiet,
         }
     }
 
     /// Bytes to the end of the server's message that was begun.
     pub(crate) fn outbound_left(&self) -> usize {
-        match &self.protocol {
-            Protocol::PostgreSql(protocol) => protocol.outbound_left(),
-            Protocol::MySql(protocol) => protocol.outbound_left(),
-        }
+        self.protocol.outbound_left()
     }
 
     /// Whether the client said that it goes.
     pub(crate) fn is_terminated(&self) -> bool {
-        match &self.protocol {
-            Protocol::PostgreSql(protocol) => protocol.is_terminated(),
-            Protocol::MySql(protocol) => protocol.is_terminated(),
-        }
+        self.common.terminated
     }
 
     /// Whether the server itself told the client that the session is over.
     pub(crate) fn was_told(&self) -> bool {
-        match &self.protocol {
-            Protocol::PostgreSql(protocol) => protocol.was_told(),
-            Protocol::MySql(protocol) => protocol.was_told(),
-        }
+        self.common.fatal
     }
 
     /// Messages of the server that fitted nothing that the client had sent.
     pub(crate) fn mismatches(&self) -> u64 {
-        match &self.protocol {
-            Protocol::PostgreSql(protocol) => protocol.mismatches(),
-            Protocol::MySql(protocol) => protocol.mismatches(),
-        }
+        self.protocol.mismatches()
     }
 
     /// Statements so far.
     pub(crate) fn statements(&self) -> u64 {
-        match &self.protocol {
-            Protocol::PostgreSql(protocol) => protocol.statements(),
-            Protocol::MySql(protocol) => protocol.statements(),
-        }
+        self.protocol.statements()
     }
 
     /// How the client is told, at a message boundary, that its session ends.
     pub(crate) fn refusal(&self, refusal: &Refusal) -> Vec<u8> {
-        match &self.protocol {
-            Protocol::PostgreSql(_) => dialect::pg_refusal(refusal, self.common.subject.session),
-            Protocol::MySql(protocol) => protocol.refusal(refusal),
-        }
+        self.protocol.refusal(refusal, self.common.subject.session)
     }
 
     /// Who and where.

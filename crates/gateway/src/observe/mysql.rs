@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::event::{
     MySqlOutcome, Statement, StatementError, StatementEvent, StatementOutcome, StatementProtocol,
 };
-use model::{Refusal, Timestamp};
+use model::{Refusal, SessionId, Timestamp};
 use wire::mysql::command::{Answer, Treatment};
 use wire::mysql::error::Report;
 use wire::mysql::frontend::{Body, Message, Request};
@@ -14,8 +14,7 @@ use wire::mysql::{Capabilities, Malformed, backend, frontend, packet};
 use wire::sql::Strings;
 
 use super::{
-    Common, Instead, Observed, SQL_BYTES_MAX, State, Subject, Understood, Unobservable, Values,
-    With, mark,
+    Common, Instead, Observed, SQL_BYTES_MAX, Subject, Understood, Unobservable, Values, With, mark,
 };
 use crate::cancel::threads::{Registered, Threads};
 use crate::dialect;
@@ -34,8 +33,6 @@ pub(crate) struct Protocol {
     /// The number of this session's connection as the client knows it, until the session ends.
     own: Registered,
     threads: Arc<Threads>,
-    terminated: bool,
-    fatal: bool,
 }
 
 /// What both sides have agreed on when the session begins.
@@ -60,18 +57,18 @@ impl Protocol {
             tracker: Tracker::new(collation, database),
             own,
             threads,
-            terminated: false,
-            fatal: false,
         }
     }
+}
 
-    pub(super) fn inbound(
+impl super::Protocol for Protocol {
+    fn inbound(
         &mut self,
         bytes: &[u8],
         now: Timestamp,
         (common, observed): (&mut Common, &mut Observed),
     ) -> Result<Understood, Unobservable> {
-        let Self { client, tracker, terminated, .. } = self;
+        let Self { client, tracker, .. } = self;
         let mut forward = 0;
         loop {
             let rest = bytes.get(forward..).unwrap_or_default();
@@ -92,7 +89,7 @@ impl Protocol {
                     refused.record(now, (common, observed));
                     return Ok(instead(forward, length, With::Answer(refused.answer)));
                 }
-                *terminated |= request.command.code == QUIT;
+                common.terminated |= request.command.code == QUIT;
             }
             if let Some(statement) = tracker.client(&message, mark(now))? {
                 let database = tracker.database().unwrap_or_default();
@@ -112,7 +109,7 @@ impl Protocol {
         }
     }
 
-    pub(super) fn outbound(&mut self, bytes: &[u8]) -> Result<usize, Unobservable> {
+    fn outbound(&mut self, bytes: &[u8], common: &mut Common) -> Result<usize, Unobservable> {
         let mut done = 0;
         loop {
             let expected = self.tracker.expected();
@@ -127,7 +124,7 @@ impl Protocol {
                             let what = "no client's file may be asked for";
                             return Err(Malformed::Body { message, what }.into());
                         }
-                        backend::Message::Error(_) if expected.is_none() => self.fatal = true,
+                        backend::Message::Error(_) if expected.is_none() => common.fatal = true,
                         _ => {}
                     }
                     self.tracker.server(&message, rows);
@@ -137,57 +134,43 @@ impl Protocol {
         }
     }
 
-    pub(super) fn finish(&mut self) {
+    fn finish(&mut self) {
         self.tracker.finish();
     }
 
-    pub(super) fn outcomes(
-        &mut self,
-        now: Timestamp,
-        (common, observed): (&mut Common, &mut Observed),
-    ) {
+    fn outcomes(&mut self, now: Timestamp, (common, observed): (&mut Common, &mut Observed)) {
         while let Some(outcome) = self.tracker.next_outcome() {
             let outcome = common.subject.mysql_outcome(outcome, now);
             observed.push(StatementEvent::StatementOutcome(&outcome));
         }
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         self.tracker.has_room()
     }
 
-    pub(super) fn state(&self) -> State {
-        let still =
-            self.tracker.is_idle() && self.server.at_boundary() && self.client.at_boundary();
-        match self.tracker.transaction() {
-            _ if !still => State::Running,
-            None | Some(TransactionStatus::Idle) => State::Quiet,
-            Some(TransactionStatus::InTransaction) => State::InTransaction,
-        }
+    fn is_still(&self) -> bool {
+        self.tracker.is_idle() && self.server.at_boundary() && self.client.at_boundary()
     }
 
-    pub(super) fn outbound_left(&self) -> usize {
+    fn is_in_transaction(&self) -> bool {
+        self.tracker.transaction() == Some(TransactionStatus::InTransaction)
+    }
+
+    fn outbound_left(&self) -> usize {
         self.server.left()
     }
 
-    pub(super) fn is_terminated(&self) -> bool {
-        self.terminated
-    }
-
-    pub(super) fn was_told(&self) -> bool {
-        self.fatal
-    }
-
-    pub(super) fn mismatches(&self) -> u64 {
+    fn mismatches(&self) -> u64 {
         self.tracker.mismatches()
     }
 
-    pub(super) fn statements(&self) -> u64 {
+    fn statements(&self) -> u64 {
         self.tracker.statements_run()
     }
 
     /// In place of what the server would send next.
-    pub(super) fn refusal(&self, refusal: &Refusal) -> Vec<u8> {
+    fn refusal(&self, refusal: &Refusal, _session: SessionId) -> Vec<u8> {
         let sequence = self.server.next_sequence(self.tracker.expected());
         dialect::mysql_refusal(refusal, sequence)
     }

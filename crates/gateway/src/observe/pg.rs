@@ -1,18 +1,17 @@
 //! A session in PostgreSQL's protocol.
 
-use model::Timestamp;
 use model::event::{
     Statement, StatementError, StatementEvent, StatementOutcome, StatementProtocol,
 };
+use model::{Refusal, SessionId, Timestamp};
 use wire::pg::backend::{self, TransactionStatus};
 use wire::pg::startup::Replication;
 use wire::pg::statement::{self, Tracker};
 use wire::pg::{Malformed, frontend};
 use wire::sql::Strings;
 
-use super::{
-    Common, Observed, SQL_BYTES_MAX, State, Subject, Understood, Unobservable, Values, mark,
-};
+use super::{Common, Observed, SQL_BYTES_MAX, Subject, Understood, Unobservable, Values, mark};
+use crate::dialect;
 
 /// Both directions of it.
 #[derive(Debug)]
@@ -21,8 +20,6 @@ pub(crate) struct Protocol {
     server: backend::Scanner,
     tracker: Tracker,
     strings: Strings,
-    terminated: bool,
-    fatal: bool,
 }
 
 impl Protocol {
@@ -33,8 +30,6 @@ impl Protocol {
             server: backend::Scanner::new(),
             tracker: Tracker::new(replication),
             strings: Strings::default(),
-            terminated: false,
-            fatal: false,
         };
         for (name, value) in parameters {
             let (name, value) = (name.as_bytes(), value.as_bytes());
@@ -43,21 +38,23 @@ impl Protocol {
         }
         protocol
     }
+}
 
-    pub(super) fn inbound(
+impl super::Protocol for Protocol {
+    fn inbound(
         &mut self,
         bytes: &[u8],
         now: Timestamp,
         (common, observed): (&mut Common, &mut Observed),
     ) -> Result<Understood, Unobservable> {
-        let Self { client, tracker, strings, terminated, .. } = self;
+        let Self { client, tracker, strings, .. } = self;
         let mut forward = 0;
         loop {
             match client.step(bytes.get(forward..).unwrap_or_default())? {
                 frontend::Step::Need(_) => return Ok(Understood { forward, instead: None }),
                 frontend::Step::Pass { length } => forward += length,
                 frontend::Step::Message { length, message } => {
-                    *terminated |= message == frontend::Message::Terminate;
+                    common.terminated |= message == frontend::Message::Terminate;
                     if let Some(statement) = tracker.client(&message, mark(now))? {
                         let (encoding, strings) = (tracker.encoding(), *strings);
                         common.subject.fill(&mut common.record, &statement, (encoding, strings));
@@ -69,7 +66,7 @@ impl Protocol {
         }
     }
 
-    pub(super) fn outbound(&mut self, bytes: &[u8]) -> Result<usize, Unobservable> {
+    fn outbound(&mut self, bytes: &[u8], common: &mut Common) -> Result<usize, Unobservable> {
         let mut done = 0;
         loop {
             match self.server.step(bytes.get(done..).unwrap_or_default())? {
@@ -77,7 +74,9 @@ impl Protocol {
                 backend::Step::Pass { length } => done += length,
                 backend::Step::Message { length, message, rows } => {
                     match &message {
-                        backend::Message::ErrorResponse(fields) => self.fatal |= fields.is_fatal(),
+                        backend::Message::ErrorResponse(fields) => {
+                            common.fatal |= fields.is_fatal();
+                        }
                         backend::Message::ParameterStatus { name, value } => {
                             note_strings(&mut self.strings, name, value);
                         }
@@ -100,15 +99,11 @@ impl Protocol {
         }
     }
 
-    pub(super) fn finish(&mut self) {
+    fn finish(&mut self) {
         self.tracker.finish();
     }
 
-    pub(super) fn outcomes(
-        &mut self,
-        now: Timestamp,
-        (common, observed): (&mut Common, &mut Observed),
-    ) {
+    fn outcomes(&mut self, now: Timestamp, (common, observed): (&mut Common, &mut Observed)) {
         while let Some(outcome) = self.tracker.next_outcome() {
             if let Some(news) = common.told.news(&outcome.relations) {
                 common.live.relations(&news);
@@ -118,40 +113,33 @@ impl Protocol {
         }
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         self.tracker.has_room()
     }
 
-    pub(super) fn state(&self) -> State {
-        let still =
-            self.tracker.is_idle() && self.server.at_boundary() && self.client.at_boundary();
-        match self.tracker.transaction() {
-            _ if !still => State::Running,
-            None | Some(TransactionStatus::Idle) => State::Quiet,
-            Some(TransactionStatus::InTransaction | TransactionStatus::Failed) => {
-                State::InTransaction
-            }
-        }
+    fn is_still(&self) -> bool {
+        self.tracker.is_idle() && self.server.at_boundary() && self.client.at_boundary()
     }
 
-    pub(super) fn outbound_left(&self) -> usize {
+    fn is_in_transaction(&self) -> bool {
+        let status = self.tracker.transaction();
+        matches!(status, Some(TransactionStatus::InTransaction | TransactionStatus::Failed))
+    }
+
+    fn outbound_left(&self) -> usize {
         self.server.left()
     }
 
-    pub(super) fn is_terminated(&self) -> bool {
-        self.terminated
-    }
-
-    pub(super) fn was_told(&self) -> bool {
-        self.fatal
-    }
-
-    pub(super) fn mismatches(&self) -> u64 {
+    fn mismatches(&self) -> u64 {
         self.tracker.mismatches()
     }
 
-    pub(super) fn statements(&self) -> u64 {
+    fn statements(&self) -> u64 {
         self.tracker.statements()
+    }
+
+    fn refusal(&self, refusal: &Refusal, session: SessionId) -> Vec<u8> {
+        dialect::pg_refusal(refusal, session)
     }
 }
 

@@ -41,10 +41,14 @@ struct Bench {
 
 fn bench(audit: AuditSettings, buffer_bytes: usize) -> Bench {
     let protocol = observe::pg::Protocol::new(Replication::No, &[]);
-    bench_of(observe::Protocol::PostgreSql(Box::new(protocol)), audit, buffer_bytes)
+    bench_of(Box::new(protocol), audit, buffer_bytes)
 }
 
-fn bench_of(protocol: observe::Protocol, audit: AuditSettings, buffer_bytes: usize) -> Bench {
+fn bench_of(
+    protocol: Box<dyn observe::Protocol>,
+    audit: AuditSettings,
+    buffer_bytes: usize,
+) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let clock = Clock::system();
     let options = Options {

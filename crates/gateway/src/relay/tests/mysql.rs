@@ -27,8 +27,7 @@ fn session() -> (Bench, u32, Registered) {
         database: Some("orders"),
     };
     let protocol = observe::mysql::Protocol::new(agreed, own, threads);
-    let protocol = observe::Protocol::MySql(Box::new(protocol));
-    (bench_of(protocol, AuditSettings::default(), 4096), other, registered)
+    (bench_of(Box::new(protocol), AuditSettings::default(), 4096), other, registered)
 }
 
 fn query(sql: &str) -> Vec<u8> {
