@@ -47,6 +47,11 @@ pub(crate) struct Agreed {
 /// A TLS connection over a socket: the async runtime's, or that of a relay's thread.
 pub struct Stream<S = TcpStream> {
     socket: S,
+    tls: Tls,
+}
+
+/// All of it but the socket.
+struct Tls {
     opener: Opener,
     sealer: Sealer,
     kernel: Kernel,
@@ -76,9 +81,9 @@ enum Side {
 impl<S> fmt::Debug for Stream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream")
-            .field("agreed", &self.agreed)
-            .field("reading", &self.reading)
-            .field("writing", &self.writing)
+            .field("agreed", &self.tls.agreed)
+            .field("reading", &self.tls.reading)
+            .field("writing", &self.tls.writing)
             .finish_non_exhaustive()
     }
 }
@@ -98,8 +103,7 @@ pub(crate) struct Finished {
 impl Stream {
     pub(crate) fn new(socket: TcpStream, finished: Finished) -> Self {
         let Finished { opener, sealer, kernel, agreed, partial, opened } = finished;
-        Self {
-            socket,
+        let tls = Tls {
             opener,
             sealer,
             kernel,
@@ -112,14 +116,15 @@ impl Stream {
             empty_records: 0,
             reading: Side::Open,
             writing: Side::Open,
-        }
+        };
+        Self { socket, tls }
     }
 }
 
 impl<S> Stream<S> {
     /// What was agreed in the handshake.
     pub(crate) fn agreed(&self) -> Agreed {
-        self.agreed
+        self.tls.agreed
     }
 
     /// The socket.
@@ -134,42 +139,13 @@ impl<S> Stream<S> {
 
     /// The same connection over what `rehome` makes of its socket.
     pub(crate) fn over<T>(self, rehome: impl FnOnce(S) -> io::Result<T>) -> io::Result<Stream<T>> {
-        let Self {
-            socket,
-            opener,
-            sealer,
-            kernel,
-            agreed,
-            partial,
-            opened,
-            handshake,
-            unsent,
-            unsent_from,
-            empty_records,
-            reading,
-            writing,
-        } = self;
-        Ok(Stream {
-            socket: rehome(socket)?,
-            opener,
-            sealer,
-            kernel,
-            agreed,
-            partial,
-            opened,
-            handshake,
-            unsent,
-            unsent_from,
-            empty_records,
-            reading,
-            writing,
-        })
+        Ok(Stream { socket: rehome(self.socket)?, tls: self.tls })
     }
 
     /// Throws away what the kernel has not taken: not one byte goes out any more, and the end is said by TCP alone.
     pub(crate) fn abandon(&mut self) {
-        (self.unsent, self.unsent_from) = (Vec::new(), 0);
-        self.writing = Side::Closed;
+        (self.tls.unsent, self.tls.unsent_from) = (Vec::new(), 0);
+        self.tls.writing = Side::Closed;
     }
 }
 
@@ -181,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         buffer: &mut ReadBuf<'_>,
         sealed: &mut [u8],
     ) -> Poll<io::Result<()>> {
-        let carried = self.partial.len();
+        let carried = self.tls.partial.len();
         let (head, room) = sealed.split_at_mut_checked(carried).unwrap_or_default();
         let mut read = ReadBuf::new(room);
         ready!(Pin::new(&mut self.socket).poll_read(context, &mut read))?;
@@ -190,27 +166,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             let message = "the peer closed the connection without TLS's `close_notify`";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, message)));
         }
-        head.copy_from_slice(&self.partial);
-        self.partial = Vec::new();
+        head.copy_from_slice(&self.tls.partial);
+        self.tls.partial = Vec::new();
         let filled = sealed.get_mut(..carried + read).unwrap_or_default();
         let done = self.open_all(filled, buffer).map_err(|error| self.broken(error, context))?;
-        self.partial = filled.get(done..).unwrap_or_default().to_vec();
+        self.tls.partial = filled.get(done..).unwrap_or_default().to_vec();
         Poll::Ready(Ok(()))
     }
 
     /// Opens whole records until the peer has ended its direction; says how many bytes they were.
     fn open_all(&mut self, bytes: &mut [u8], buffer: &mut ReadBuf<'_>) -> Result<usize, Broken> {
         let mut done = 0;
-        while self.reading == Side::Open {
+        while self.tls.reading == Side::Open {
             let rest = bytes.get_mut(done..).unwrap_or_default();
-            let (content, plaintext, length) = match self.opener.open(rest)? {
+            let (content, plaintext, length) = match self.tls.opener.open(rest)? {
                 Step::Need(_) => break,
                 Step::Record { content, plaintext, length } => (content, plaintext, length),
             };
             let plaintext = rest.get(plaintext).unwrap_or_default();
             done += length;
-            self.empty_records = if plaintext.is_empty() { self.empty_records + 1 } else { 0 };
-            if self.empty_records > EMPTY_RECORDS_MAX {
+            self.tls.empty_records =
+                if plaintext.is_empty() { self.tls.empty_records + 1 } else { 0 };
+            if self.tls.empty_records > EMPTY_RECORDS_MAX {
                 return Err(Broken::Protocol("too many empty TLS records"));
             }
             match content {
@@ -223,17 +200,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     }
 
     fn give(&mut self, plaintext: &[u8], buffer: &mut ReadBuf<'_>) {
-        let room = if self.opened.is_empty() { buffer.remaining() } else { 0 };
+        let room = if self.tls.opened.is_empty() { buffer.remaining() } else { 0 };
         let (now, later) =
             plaintext.split_at_checked(room.min(plaintext.len())).unwrap_or((&[], plaintext));
         buffer.put_slice(now);
-        self.opened.extend_from_slice(later);
+        self.tls.opened.extend_from_slice(later);
     }
 
     fn alert(&mut self, alert: &[u8]) -> Result<(), Broken> {
         match alert {
             [_, CLOSE_NOTIFY] => {
-                self.reading = Side::Closed;
+                self.tls.reading = Side::Closed;
                 Ok(())
             }
             // It says that a `close_notify` follows (RFC 8446 §6.1).
@@ -245,16 +222,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
 
     /// Messages of the handshake protocol after the handshake (RFC 8446 §4.6).
     fn handshake(&mut self, fragment: &[u8]) -> Result<(), Broken> {
-        self.handshake.extend_from_slice(fragment);
-        if self.handshake.len() > HANDSHAKE_BYTES_MAX {
+        self.tls.handshake.extend_from_slice(fragment);
+        if self.tls.handshake.len() > HANDSHAKE_BYTES_MAX {
             return Err(Broken::Protocol("a TLS handshake message that is too long"));
         }
-        while let Some((&[kind, a, b, c], rest)) = self.handshake.split_first_chunk::<4>() {
+        while let Some((&[kind, a, b, c], rest)) = self.tls.handshake.split_first_chunk::<4>() {
             let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
             let Some((body, rest)) = rest.split_at_checked(length) else { return Ok(()) };
             let (body, rest) = (<[u8; 1]>::try_from(body).ok(), rest.to_vec());
-            self.handshake = rest;
-            match (kind, self.agreed.version, &self.kernel) {
+            self.tls.handshake = rest;
+            match (kind, self.tls.agreed.version, &self.tls.kernel) {
                 // Never resumed: each connection to a server authenticates its own identity.
                 (NEW_SESSION_TICKET, ProtocolVersion::TLSv1_3, Kernel::Client(_)) => {}
                 (KEY_UPDATE, ProtocolVersion::TLSv1_3, _) => self.key_update(body)?,
@@ -271,12 +248,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             Some([1]) => true,
             Some(_) | None => return Err(Broken::Protocol("a malformed TLS key update")),
         };
-        if !self.handshake.is_empty() {
+        if !self.tls.handshake.is_empty() {
             return Err(Broken::Protocol("a TLS key update that does not end its record"));
         }
-        let secrets = self.kernel.next_receiving()?;
-        self.opener = Opener::new(secrets, self.agreed.version)?;
-        if asked && self.writing == Side::Open {
+        let secrets = self.tls.kernel.next_receiving()?;
+        self.tls.opener = Opener::new(secrets, self.tls.agreed.version)?;
+        if asked && self.tls.writing == Side::Open {
             self.rekey()?;
         }
         Ok(())
@@ -285,30 +262,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     /// Tells the peer of a new key, and seals with it from then on.
     fn rekey(&mut self) -> Result<(), Broken> {
         let update = [KEY_UPDATE, 0, 0, 1, 0];
-        self.sealer.seal(Content::Handshake, &update, &mut self.unsent)?;
-        let secrets = self.kernel.next_sending()?;
-        self.sealer = Sealer::new(secrets, self.agreed.version)?;
+        self.tls.sealer.seal(Content::Handshake, &update, &mut self.tls.unsent)?;
+        let secrets = self.tls.kernel.next_sending()?;
+        self.tls.sealer = Sealer::new(secrets, self.tls.agreed.version)?;
         Ok(())
     }
 
     /// Tells the peer why, as far as its socket takes it, and makes the error.
     fn broken(&mut self, broken: Broken, context: &mut Context<'_>) -> io::Error {
         if let Some(description) = broken.description()
-            && self.writing == Side::Open
-            && self.sealer.seal(Content::Alert, &[2, description], &mut self.unsent).is_ok()
+            && self.tls.writing == Side::Open
+            && self.tls.sealer.seal(Content::Alert, &[2, description], &mut self.tls.unsent).is_ok()
         {
             // The connection ends in any case.
             let _sent = self.poll_unsent(context);
         }
-        self.writing = Side::Closed;
+        self.tls.writing = Side::Closed;
         io::Error::other(broken)
     }
 
     fn poll_unsent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.unsent.get(self.unsent_from..).filter(|rest| !rest.is_empty()) {
-            self.unsent_from += ready!(poll_some(&mut self.socket, context, rest))?;
+        while let Some(rest) =
+            self.tls.unsent.get(self.tls.unsent_from..).filter(|rest| !rest.is_empty())
+        {
+            self.tls.unsent_from += ready!(poll_some(&mut self.socket, context, rest))?;
         }
-        (self.unsent, self.unsent_from) = (Vec::new(), 0);
+        (self.tls.unsent, self.tls.unsent_from) = (Vec::new(), 0);
         Poll::Ready(Ok(()))
     }
 
@@ -320,13 +299,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         sealing: &mut Vec<u8>,
     ) -> io::Result<()> {
         sealing.clear();
-        self.sealer.seal(Content::Application, plaintext, sealing).map_err(io::Error::other)?;
+        self.tls.sealer.seal(Content::Application, plaintext, sealing).map_err(io::Error::other)?;
         let mut sent = 0;
         while let Some(rest) = sealing.get(sent..).filter(|rest| !rest.is_empty()) {
             match poll_some(&mut self.socket, context, rest)? {
                 Poll::Ready(written) => sent += written,
                 Poll::Pending => {
-                    self.unsent.extend_from_slice(rest);
+                    self.tls.unsent.extend_from_slice(rest);
                     break;
                 }
             }
@@ -355,16 +334,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         let stream = self.get_mut();
         let before = buffer.filled().len();
         loop {
-            if !stream.opened.is_empty() {
-                let opened = std::mem::take(&mut stream.opened);
+            if !stream.tls.opened.is_empty() {
+                let opened = std::mem::take(&mut stream.tls.opened);
                 stream.give(&opened, buffer);
                 return Poll::Ready(Ok(()));
             }
-            if buffer.filled().len() > before || stream.reading == Side::Closed {
+            if buffer.filled().len() > before || stream.tls.reading == Side::Closed {
                 return Poll::Ready(Ok(()));
             }
             ready!(SEALED.with_borrow_mut(|sealed| stream.poll_open(context, buffer, sealed)))?;
-            if !stream.unsent.is_empty() {
+            if !stream.tls.unsent.is_empty() {
                 // The answer to a key update; what the kernel does not take now goes before the next bytes.
                 let _sent = stream.poll_unsent(context)?;
             }
@@ -379,13 +358,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         plaintext: &[u8],
     ) -> Poll<io::Result<usize>> {
         let stream = self.get_mut();
-        if stream.writing == Side::Closed {
+        if stream.tls.writing == Side::Closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if stream.sealer.is_worn() {
+        if stream.tls.sealer.is_worn() {
             stream.rekey().map_err(io::Error::other)?;
         }
-        if !stream.unsent.is_empty() {
+        if !stream.tls.unsent.is_empty() {
             ready!(stream.poll_unsent(context))?;
         }
         let plaintext = plaintext.get(..SEAL_BYTES).unwrap_or(plaintext);
@@ -395,17 +374,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
-        if stream.unsent.is_empty() { Poll::Ready(Ok(())) } else { stream.poll_unsent(context) }
+        if stream.tls.unsent.is_empty() { Poll::Ready(Ok(())) } else { stream.poll_unsent(context) }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
-        if stream.writing == Side::Open {
+        if stream.tls.writing == Side::Open {
             stream
+                .tls
                 .sealer
-                .seal(Content::Alert, &[1, CLOSE_NOTIFY], &mut stream.unsent)
+                .seal(Content::Alert, &[1, CLOSE_NOTIFY], &mut stream.tls.unsent)
                 .map_err(io::Error::other)?;
-            stream.writing = Side::Closed;
+            stream.tls.writing = Side::Closed;
         }
         ready!(stream.poll_unsent(context))?;
         Pin::new(&mut stream.socket).poll_shutdown(context)
