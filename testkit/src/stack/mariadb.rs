@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::Person;
 use super::configuration::indented;
@@ -78,7 +77,7 @@ pub(super) fn enroll(admin: &Person, mariadb: &MariaDb) -> Result<()> {
     let authority = authority.context("the server's client authority was not made")?;
     let trusted = match mariadb.direct() {
         Some(direct) => format!("{}{authority}", direct.authority),
-        None => authority.clone(),
+        None => authority,
     };
     let file = mariadb.directory().join("client-authorities.pem");
     fs::write(&file, trusted)?;
@@ -89,29 +88,22 @@ pub(super) fn enroll(admin: &Person, mariadb: &MariaDb) -> Result<()> {
     mariadb.own(&file)?;
     mariadb.restart()?;
     let account = format!("'{PROVISIONER}'@'127.0.0.1'");
+    // Whoever signed it: the server trusts this one server's authority, and its successor while it is rotated.
     let sql = format!(
-        "create user {account} require subject '/CN={PROVISIONER}' and issuer '{issuer}';
+        "create user {account} require subject '/CN={PROVISIONER}';
 grant create user, process, connection admin on *.* to {account};
 grant select, update on mysql.* to {account};
 grant all privileges on `orders`.* to {account} with grant option;
-",
-        issuer = issuer(&authority)?
+"
     );
     mariadb.sql("mysql", &sql).map(drop)
 }
 
-/// The authority's name as the server compares it.
-fn issuer(authority: &str) -> Result<String> {
-    let mut command = Command::new("openssl");
-    command.args(["x509", "-noout", "-subject", "-nameopt", "multiline"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    child.stdin.take().context("no input")?.write_all(authority.as_bytes())?;
-    let said = child.wait_with_output()?;
-    ensure!(said.status.success(), "the authority's certificate cannot be read");
-    let said = String::from_utf8(said.stdout)?;
-    let name = said.lines().find_map(|line| line.trim().strip_prefix("commonName"));
-    let name = name.and_then(|rest| rest.split_once("= ")).context("it has no common name")?.1;
-    Ok(format!("/CN={name}"))
+impl super::Stack {
+    /// Does on MariaDB's host what an administrator does, where [`Enrolment::Left`](super::Enrolment) left it.
+    pub fn enroll_mariadb(&self) -> Result<()> {
+        enroll(&self.facts.admin, self.mariadb.as_ref().context("no MariaDB runs beside")?)
+    }
 }
 
 impl super::Facts {
