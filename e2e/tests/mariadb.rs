@@ -62,6 +62,13 @@ fn whoever_has_no_access_is_told_why() {
 }
 
 #[test]
+fn enrolment_is_by_hand_and_says_so_instead_of_planning_for_another_engine() {
+    let facts = &shared().facts;
+    let refused = facts.admin.run(&["server", "enroll", MARIADB_SERVER]).unwrap();
+    assert_says(&refused.expect_failure(1).unwrap().stderr, &["PC2004", "docs/guides/mysql.md"]);
+}
+
+#[test]
 fn nothing_is_said_without_tls() {
     let facts = &shared().facts;
     let mut command = program::clean("mariadb");

@@ -105,6 +105,15 @@ fn routed(started: &Started) -> Result<Arc<Document<DatabaseServer>>, Refusal> {
         database: &started.startup.database,
     };
     let server = access::route::route(&asked, &snapshot)?;
+    if Protocol::of(server.spec.engine) != connection.door.protocol {
+        let message = format!(
+            "the server `{}` does not speak the protocol of the listener `{}`",
+            server.name(),
+            connection.door.name
+        );
+        let hint = "name a listener of the server's own protocol in its `listeners`";
+        return Err(Refusal::new(&code::SERVER_UNKNOWN, message).hint(hint));
+    }
     access::network::server_allows(&server, connection.source, &snapshot)?;
     Ok(server)
 }

@@ -17,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use model::Lifetime;
+use model::kind::server::Engine;
 use serde::Deserialize;
 
 use crate::Environment;
@@ -179,6 +180,16 @@ pub enum Protocol {
     /// MySQL and MariaDB, client/server protocol 10.
     #[serde(rename = "mysql")]
     MySql,
+}
+
+impl Protocol {
+    /// What servers of this engine speak.
+    pub const fn of(engine: Engine) -> Self {
+        match engine {
+            Engine::PostgreSql => Self::PostgreSql,
+            Engine::MySql => Self::MySql,
+        }
+    }
 }
 
 /// What a listener asks for.

@@ -49,6 +49,12 @@ impl FromGateway {
                 format!("there is no DatabaseServer `{server}`"),
             ));
         };
+        if document.spec.engine == Engine::MySql {
+            let message =
+                format!("`{server}` is a MySQL or MariaDB server, which is enrolled by hand");
+            return Err(Refusal::new(&code::INVALID, message)
+                .hint("docs/guides/mysql.md says how; /status/clientAuthority of the document is its client authority"));
+        }
         let roles = snapshot.database_roles.iter().filter(|role| role.spec.server == *server);
         // Made on first use, and then in the server's status: both certificates during a rotation.
         let authority = self.keyring.client_authority(server).await?;
@@ -72,13 +78,6 @@ fn entrances(config: &Config) -> Vec<(Listener, HostPort)> {
     let listeners = config.gateway.listeners.iter();
     let with_password = listeners.filter(|it| it.authentication == Authentication::Password);
     with_password.map(|listener| (listener.clone(), config.reached_at(listener))).collect()
-}
-
-const fn protocol(engine: Engine) -> Protocol {
-    match engine {
-        Engine::PostgreSql => Protocol::PostgreSql,
-        Engine::MySql => Protocol::MySql,
-    }
 }
 
 impl DatabaseServers for FromGateway {
@@ -108,7 +107,7 @@ impl DatabaseServers for FromGateway {
     }
 
     fn entrance(&self, server: &DatabaseServer) -> Option<Entrance> {
-        let speaks = protocol(server.engine);
+        let speaks = Protocol::of(server.engine);
         let leads = |listener: &Listener| {
             listener.protocol == speaks && server.listeners.contains(&listener.name)
         };

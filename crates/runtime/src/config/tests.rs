@@ -169,6 +169,10 @@ fn every_error_names_file_line_and_the_nearest_field() {
             FULL.replace("name: postgresql-oauth", "name: postgresql"),
             "portcullis.yaml:9:5: two listeners are called `postgresql`",
         ),
+        (
+            FULL.replace("protocol: postgresql", "protocol: mysql"),
+            "portcullis.yaml:9:5: listener `postgresql-oauth` cannot ask for `oauthbearer`, which MySQL's protocol does not have",
+        ),
         (FULL.replace("origin:", "#origin:"), "portcullis.yaml:22:1: the field `origin` is missing"),
     ]
     .into_iter()

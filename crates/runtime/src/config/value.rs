@@ -9,7 +9,7 @@ use model::Lifetime;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use super::Listener;
+use super::{Authentication, Listener, Protocol};
 
 /// Entra's longest default for access tokens; longer ones would outlive a decision for no gain.
 const DATABASE_TOKEN_LIFETIME_MAX: Lifetime = Lifetime::from_seconds(75 * 60);
@@ -179,6 +179,14 @@ pub(super) fn listeners<'de, D: Deserializer<'de>>(
         if !names.insert(&listener.name) {
             return Err(Error::custom(format_args!(
                 "two listeners are called `{}`",
+                listener.name
+            )));
+        }
+        if (listener.protocol, listener.authentication)
+            == (Protocol::MySql, Authentication::OauthBearer)
+        {
+            return Err(Error::custom(format_args!(
+                "listener `{}` cannot ask for `oauthbearer`, which MySQL's protocol does not have",
                 listener.name
             )));
         }
