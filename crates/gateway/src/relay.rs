@@ -200,9 +200,16 @@ impl Relaying {
         if let Err(end) = begun {
             return Why::Itself(end);
         }
+        let mut news = watch.news();
         let mut cause = Apart::new(watch.cause(activity));
         let mut pumped = pin!(pump.run());
         poll_fn(|context| {
+            // Whoever is told of a change is told one after the other. The provisioner may have ended the backend before
+            // our turn came, and the server's own last word must not be taken for the reason.
+            if news.has_changed().unwrap_or(true) {
+                news.mark_unchanged();
+                cause.demand();
+            }
             if let Poll::Ready(cause) = cause.poll(context) {
                 return Poll::Ready(Why::Ours(cause));
             }

@@ -105,6 +105,11 @@ impl Watch {
         self.until
     }
 
+    /// Tells whether the snapshot has changed since it was last asked, without being woken.
+    pub(crate) fn news(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+
     /// Returns when the session must end, and why. Whatever wakes it, everything is looked at again.
     pub(crate) async fn cause(&mut self, activity: &Activity) -> Cause {
         let (clock, shutdown) = (self.gateway.clock.clone(), self.gateway.shutdown.clone());

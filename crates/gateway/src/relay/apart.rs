@@ -43,6 +43,11 @@ impl<F: Future> Apart<F> {
         Self { future: Box::pin(future), flag, waker }
     }
 
+    /// Is polled at the next look, whether or not something woke it.
+    pub(super) fn demand(&self) {
+        self.flag.woken.store(true, Ordering::Release);
+    }
+
     /// Whether it is done.
     pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<F::Output> {
         if !self.flag.woken.load(Ordering::Relaxed) {
@@ -62,6 +67,28 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+
+    #[tokio::test]
+    async fn it_is_polled_when_it_is_demanded() {
+        let mut polled = 0;
+        let mut apart = Apart::new(poll_fn(|_| {
+            polled += 1;
+            Poll::<()>::Pending
+        }));
+        poll_fn(|context| {
+            for demanded in [false, false, true, false] {
+                if demanded {
+                    apart.demand();
+                }
+                assert!(apart.poll(context).is_pending());
+            }
+            Poll::Ready(())
+        })
+        .await;
+        drop(apart);
+        // At the first look, and when it was demanded.
+        assert_eq!(polled, 2);
+    }
 
     #[tokio::test]
     async fn it_is_polled_when_it_is_woken_and_not_with_its_neighbour() {
