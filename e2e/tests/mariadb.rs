@@ -69,6 +69,35 @@ fn enrolment_is_by_hand_and_says_so_instead_of_planning_for_another_engine() {
 }
 
 #[test]
+fn a_clients_file_is_loaded_only_where_the_servers_rules_allow_it() {
+    let facts = &shared().facts;
+    let (person, _, token) = member(facts, "orders-admins");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("new.csv");
+    std::fs::write(&file, "1\n2\n3\n").unwrap();
+    let name = file.display().to_string();
+    let load = || {
+        let sql = format!(
+            "create or replace table loaded (id int); \
+             load data local infile '{name}' into table loaded; select count(*) from loaded"
+        );
+        let mut command = facts.mariadb_command(&person.user);
+        command.arg("--local-infile=1").args(["-e", &sql]).env("MYSQL_PWD", &token);
+        program::run(&mut command).unwrap()
+    };
+    // It was not offered, so the server says what it says to any client without it.
+    assert_says(&load().expect_failure(1).unwrap().stderr, &["ERROR 4166 (HY000)"]);
+    let documents = std::fs::read_to_string(facts.folder.join("seed/6-mariadb.yaml")).unwrap();
+    let server = documents.split("---\n").next().unwrap();
+    facts.apply(&format!("{server}  localInfile: allowed\n")).unwrap().expect_success().unwrap();
+    assert_eq!(load().expect_success().unwrap().trim(), "3");
+    let outcomes = events(facts, "statementOutcome", &name);
+    assert_eq!(text(&outcomes[0], "/mysql/files/0/name"), name);
+    assert_eq!(outcomes[0].pointer("/mysql/files/0/bytes").unwrap(), 6);
+    facts.apply(server).unwrap().expect_success().unwrap();
+}
+
+#[test]
 fn nothing_is_said_without_tls() {
     let facts = &shared().facts;
     let mut command = program::clean("mariadb");

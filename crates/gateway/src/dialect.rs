@@ -181,11 +181,14 @@ impl Wish {
         }
     }
 
-    /// Of a client.
-    pub(crate) fn of(startup: &Startup) -> Self {
+    /// Of a client, as far as the server's rules go along.
+    pub(crate) fn of(startup: &Startup, server: &DatabaseServer) -> Self {
         match &startup.packet {
             Packet::PostgreSql(_) => Self::PostgreSql,
-            Packet::MySql(response) => Self::MySql(response.wish()),
+            Packet::MySql(response) => {
+                let local_files = mysql::local_files(server);
+                Self::MySql(mysql::login::Wish { local_files, ..response.wish() })
+            }
         }
     }
 }

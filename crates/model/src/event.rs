@@ -411,6 +411,19 @@ pub struct MySqlOutcome {
     pub last_insert_id: u64,
     /// Warnings of the last result.
     pub warnings: u16,
+    /// Files of the client's that were loaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<LocalFile>,
+}
+
+/// A file of the client's that a statement loaded (`LOAD DATA LOCAL INFILE`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalFile {
+    /// Its name, as the statement has it.
+    pub name: String,
+    /// What was sent of it.
+    pub bytes: u64,
 }
 
 /// What a table is called.

@@ -73,6 +73,7 @@ pub(crate) fn server() -> Document<DatabaseServer> {
             audit: AuditSettings::default(),
             sessions: SessionSettings::default(),
             test_stack: false,
+            local_infile: model::kind::server::LocalInfile::default(),
         },
     )
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use model::kind::server::{DatabaseServer, Databases};
+use model::kind::server::{DatabaseServer, Databases, Engine, LocalInfile};
 use model::{Document, Refusal, Resource, Snapshot, code};
 
 use super::{invalid, is_certificate, is_identifier, refuse};
@@ -28,6 +28,11 @@ pub(super) fn check(
     }
     if server.spec.port == 0 {
         return Err(invalid(server, "`spec.port` is a TCP port"));
+    }
+    if server.spec.engine == Engine::PostgreSql && server.spec.local_infile == LocalInfile::Allowed
+    {
+        let why = "`spec.localInfile` is MySQL's: PostgreSQL never asks a client for a file";
+        return Err(invalid(server, why));
     }
     host(server)?;
     let authorities = server.spec.ca.trim();

@@ -325,6 +325,20 @@ async fn servers_told_apart_by_tls_name_may_hold_databases_of_one_name() {
 }
 
 #[tokio::test]
+async fn only_mysql_asks_clients_for_files() {
+    let plane = Plane::new().await;
+    let server = |engine: &str| {
+        json!({
+            "engine": engine, "host": "db2", "port": 5432, "ca": PEM, "listeners": [engine],
+            "localInfile": "allowed",
+        })
+    };
+    put(&plane, "DatabaseServer", "second", server("mysql")).await.unwrap();
+    let third = put(&plane, "DatabaseServer", "third", server("postgresql")).await;
+    assert_eq!(refused(third), &INVALID);
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_said_with_the_nearest_name() {
     let plane = Plane::new().await;
     let owner = plane.caller(OWNER);

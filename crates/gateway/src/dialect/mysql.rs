@@ -2,7 +2,9 @@
 
 use std::io;
 
+use model::kind::server::{DatabaseServer, LocalInfile};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use wire::mysql::capabilities::LocalFiles;
 use wire::mysql::packet::{self, HEADER_BYTES};
 use wire::mysql::{Capabilities, Malformed};
 use zeroize::Zeroizing;
@@ -15,6 +17,14 @@ pub(crate) mod say;
 pub(crate) mod start;
 #[cfg(test)]
 mod tests;
+
+/// What the server's rules say of files of the client's.
+pub(crate) fn local_files(server: &DatabaseServer) -> LocalFiles {
+    match server.local_infile {
+        LocalInfile::Refused => LocalFiles::Refused,
+        LocalInfile::Allowed => LocalFiles::Allowed,
+    }
+}
 
 /// How far the opening has come.
 #[derive(Debug, Default)]

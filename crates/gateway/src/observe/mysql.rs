@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use model::event::{
-    MySqlOutcome, Statement, StatementError, StatementEvent, StatementOutcome, StatementProtocol,
+    LocalFile, MySqlOutcome, Statement, StatementError, StatementEvent, StatementOutcome,
+    StatementProtocol,
 };
 use model::{Refusal, SessionId, Timestamp};
 use wire::mysql::command::{Answer, Treatment};
@@ -54,7 +55,11 @@ impl Protocol {
             capabilities,
             client: frontend::Scanner::new(capabilities),
             server: backend::Scanner::new(capabilities),
-            tracker: Tracker::new(collation, database),
+            tracker: if capabilities.contains(Capabilities::LOCAL_FILES) {
+                Tracker::new(collation, database).loading_files()
+            } else {
+                Tracker::new(collation, database)
+            },
             own,
             threads,
         }
@@ -118,11 +123,14 @@ impl super::Protocol for Protocol {
                 backend::Step::Pass { length } => done += length,
                 backend::Step::Message { length, message, rows } => {
                     match &message {
-                        // It was not offered, so this server wants a client's file all the same.
-                        backend::Message::File { .. } => {
-                            let message = "LOCAL INFILE request";
-                            let what = "no client's file may be asked for";
-                            return Err(Malformed::Body { message, what }.into());
+                        // Only where the server's rules allow it; but a server may ask so in answer to any query.
+                        backend::Message::File { sequence, name } => {
+                            if !self.tracker.names_file(name) {
+                                let message = "LOCAL INFILE request";
+                                let what = "the statement does not load the file that it names";
+                                return Err(Malformed::Body { message, what }.into());
+                            }
+                            self.client.expect_file(*sequence);
                         }
                         backend::Message::Error(_) if expected.is_none() => common.fatal = true,
                         _ => {}
@@ -294,6 +302,17 @@ impl Subject {
         record.parameters = values.kept;
     }
 
+    /// Its name is a literal of the statement's.
+    fn file(&self, file: statement::LocalFile) -> LocalFile {
+        let statement::LocalFile { name, bytes } = file;
+        let name = if self.audit.redact_literals {
+            "redacted".to_owned()
+        } else {
+            String::from_utf8_lossy(&name).into_owned()
+        };
+        LocalFile { name, bytes }
+    }
+
     fn mysql_outcome(&self, outcome: statement::Outcome, now: Timestamp) -> StatementOutcome {
         let statement::Outcome { number, mark, rows, error, note, .. } = outcome;
         let error = error.map(|error| StatementError {
@@ -312,6 +331,7 @@ impl Subject {
                 affected: outcome.affected,
                 last_insert_id: outcome.last_insert_id,
                 warnings: outcome.warnings,
+                files: outcome.files.into_iter().map(|file| self.file(file)).collect(),
             }),
             error,
             duration_us: super::mark(now).saturating_sub(mark),

@@ -73,7 +73,8 @@ async fn log_in(authorised: &mut Authorised) -> Result<(Box<Stream>, Login), Den
     let upstream = async {
         let user = gateway.provisioner.prepare(server, grant).await?;
         let identity = certificate::mint(&gateway, server, &user, session).await?;
-        let mut dialled = gateway.contexts.dial(server, identity, Wish::of(startup)).await?;
+        let mut dialled =
+            gateway.contexts.dial(server, identity, Wish::of(startup, &server.spec)).await?;
         if let Greeted::MySql(greeted) = &dialled.greeted {
             gateway.greetings.learn(server.name(), &greeted.greeting);
         }

@@ -38,6 +38,9 @@ pub struct DatabaseServer {
     /// the gateway's own host reach it.
     #[serde(default)]
     pub public_network_access: PublicNetworkAccess,
+    /// Whether the server may ask a client for a file of its own (MySQL: `local_infile`). PostgreSQL's never does.
+    #[serde(default, skip_serializing_if = "LocalInfile::is_refused")]
+    pub local_infile: LocalInfile,
     /// How statements are recorded.
     #[serde(default)]
     pub audit: AuditSettings,
@@ -104,6 +107,25 @@ pub enum PublicNetworkAccess {
     Disabled,
     /// Reached from the addresses that firewall rules allow.
     Enabled,
+}
+
+/// `LOAD DATA LOCAL INFILE`, by which a server gets a file from a client's machine.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum LocalInfile {
+    /// Clients are not offered it, and a server that asks all the same ends the session.
+    #[default]
+    Refused,
+    /// For the file that the statement itself names. Its name and length are recorded.
+    Allowed,
+}
+
+impl LocalInfile {
+    fn is_refused(&self) -> bool {
+        *self == Self::Refused
+    }
 }
 
 /// When a statement counts as recorded (docs/architecture.md, "Audit").

@@ -236,15 +236,19 @@ pub enum Database {
     None,
 }
 
-/// What the gateway claims towards the server, so that what follows is the same on both sides. `Err`: the server
-/// offers these no more, although the client was offered them.
+/// What the gateway claims towards the server, so that what follows is the same on both sides; without LOCAL_FILES where
+/// the server's rules refuse it or the server does, which only means that it will not ask. `Err`: the server offers
+/// these no more, although the client was offered them.
 pub fn upstream(
     agreed: Capabilities,
     server: Capabilities,
-    database: Database,
+    (database, local_files): (Database, LocalFiles),
 ) -> Result<Capabilities, Capabilities> {
-    let relayed =
-        agreed.and(RELAYED.with(Capabilities::LOCAL_FILES)).without(Capabilities::CONNECT_WITH_DB);
+    let files = match local_files {
+        LocalFiles::Refused => Capabilities::default(),
+        LocalFiles::Allowed => server.and(Capabilities::LOCAL_FILES),
+    };
+    let relayed = agreed.and(RELAYED.with(files)).without(Capabilities::CONNECT_WITH_DB);
     let needed = relayed.without(CLAIMED).with(all([
         Capabilities::PROTOCOL_41,
         Capabilities::SSL,

@@ -62,6 +62,8 @@ pub enum Message<'a> {
     FileEnd {
         /// The number of its last packet.
         sequence: u8,
+        /// Bytes of it.
+        bytes: u64,
     },
 }
 
@@ -173,6 +175,7 @@ pub struct Scanner {
     captured: Option<Captured>,
     /// The number of the next packet of a file.
     file: Option<u8>,
+    /// Of the file that comes, or came last.
     file_bytes: u64,
 }
 
@@ -194,11 +197,7 @@ impl Scanner {
     /// The server asked for a file, in a packet of this number, and may have it: what follows is the file.
     pub fn expect_file(&mut self, sequence: u8) {
         self.file = Some(sequence.wrapping_add(1));
-    }
-
-    /// Bytes of files so far.
-    pub fn file_bytes(&self) -> u64 {
-        self.file_bytes
+        self.file_bytes = 0;
     }
 
     /// Whether everything so far ended with a whole message.
@@ -279,7 +278,7 @@ impl Scanner {
             return Ok(Step::Pass { length: HEADER_BYTES });
         }
         self.file = None;
-        let message = Message::FileEnd { sequence: header.sequence };
+        let message = Message::FileEnd { sequence: header.sequence, bytes: self.file_bytes };
         Ok(Step::Message { length: HEADER_BYTES, message })
     }
 

@@ -36,8 +36,8 @@ use super::backend::{self, Change, Done, Expected, status};
 use super::command::{Answer, Treatment};
 use super::error::ServerError as ErrorPacket;
 use super::frontend::{self, Body};
+use super::lexer::Backslash;
 use super::limits::{PENDING_MAX, STATEMENTS_MAX, TRACKER_BYTES_MAX};
-use super::placeholders::Backslash;
 use super::statements::Statements;
 
 mod effect;
@@ -45,7 +45,7 @@ mod outcome;
 mod text;
 
 use effect::Effect;
-pub use outcome::{Note, Outcome, ServerError};
+pub use outcome::{LocalFile, Note, Outcome, ServerError};
 pub use text::{Statement, StatementProtocol};
 
 pub use super::value::{Given, Type, TypedValue};
@@ -108,6 +108,8 @@ pub struct Tracker {
     rows_before: u64,
     mismatches: u64,
     status: Option<u16>,
+    /// A server may ask for a client's file.
+    loads_files: bool,
 }
 
 impl Tracker {
@@ -118,6 +120,18 @@ impl Tracker {
             database: database.map(str::to_owned),
             ..Self::default()
         }
+    }
+
+    /// Both sides have agreed on LOCAL_FILES.
+    #[must_use]
+    pub fn loading_files(self) -> Self {
+        Self { loads_files: true, ..self }
+    }
+
+    /// Whether the statement that is being answered asks for this file of the client's.
+    pub fn names_file(&self, name: &[u8]) -> bool {
+        let front = self.pending.front().map(|front| &front.effect);
+        matches!(front, Some(Effect::Loads(files)) if files.iter().any(|file| file == name))
     }
 
     /// Whether the client may be read on.
@@ -183,8 +197,8 @@ impl Tracker {
     ) -> Result<Option<Statement<'a>>, LimitExceeded> {
         let request = match message {
             frontend::Message::Command(request) => request,
-            frontend::Message::FileEnd { sequence } => {
-                self.file_ends(*sequence);
+            frontend::Message::FileEnd { sequence, bytes } => {
+                self.file_ends(*sequence, *bytes);
                 return Ok(None);
             }
         };
@@ -218,7 +232,8 @@ impl Tracker {
             return Ok(statement);
         }
         let sequence = request.sequence.wrapping_add(1);
-        let effect = Effect::of(request);
+        let files = self.loads_files.then_some(self.statements.backslash);
+        let effect = Effect::of(request, files);
         self.pending.push_back(Pending { run, answer, sequence, effect });
         Ok(statement)
     }
@@ -230,7 +245,10 @@ impl Tracker {
     }
 
     /// The server goes on behind the last packet of the file.
-    fn file_ends(&mut self, sequence: u8) {
+    fn file_ends(&mut self, sequence: u8, bytes: u64) {
+        if let Some(file) = self.progress.files.last_mut() {
+            file.bytes = bytes;
+        }
         match self.pending.front_mut() {
             Some(front) => front.sequence = sequence.wrapping_add(1),
             None => self.mismatch(),
@@ -275,7 +293,8 @@ impl Tracker {
             }
             backend::Message::Described | backend::Message::Text => self.answered(None),
             // The answer goes on where the file ends.
-            backend::Message::File { .. } => {
+            backend::Message::File { name, .. } => {
+                self.progress.files.push(LocalFile { name: name.to_vec(), bytes: 0 });
                 if let Some(front) = self.pending.front_mut() {
                     front.answer = Answer::Status;
                 }

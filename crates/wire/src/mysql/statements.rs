@@ -7,8 +7,8 @@ use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::lexer::{Backslash, placeholders};
 use super::limits::{STATEMENTS_MAX, VALUE_BYTES_MAX};
-use super::placeholders::{Backslash, placeholders};
 use super::statement::LimitExceeded;
 use super::values::{Layout, LongData, Types};
 use crate::budget::{Budget, Charge};

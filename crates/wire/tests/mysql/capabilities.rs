@@ -74,10 +74,10 @@ fn what_frames_results_is_the_same_on_both_sides() {
     for (server, client) in [(MARIADB, MARIADB), (MARIADB, MYSQL), (MYSQL, MYSQL), (MYSQL, MARIADB)]
     {
         let agreed = agreed(offered(server, LocalFiles::Refused), client).unwrap();
-        let sent = upstream(agreed, server, Database::Named).unwrap();
+        let sent = upstream(agreed, server, (Database::Named, LocalFiles::Refused)).unwrap();
         assert_eq!(sent.and(framing), agreed.and(framing));
         assert!(sent.contains(Capabilities::SSL.with(Capabilities::CONNECT_WITH_DB)));
-        let sent = upstream(agreed, server, Database::None).unwrap();
+        let sent = upstream(agreed, server, (Database::None, LocalFiles::Refused)).unwrap();
         assert!(!sent.contains(Capabilities::CONNECT_WITH_DB));
         assert_eq!(
             sent.contains(Capabilities::LONG_PASSWORD),
@@ -90,7 +90,22 @@ fn what_frames_results_is_the_same_on_both_sides() {
 fn a_server_that_offers_less_than_it_did_is_not_spoken_to() {
     let agreed = agreed(offered(MYSQL, LocalFiles::Refused), MYSQL).unwrap();
     let less = MYSQL.without(Capabilities::DEPRECATE_EOF);
-    assert_eq!(upstream(agreed, less, Database::None), Err(Capabilities::DEPRECATE_EOF));
+    let none = (Database::None, LocalFiles::Refused);
+    assert_eq!(upstream(agreed, less, none), Err(Capabilities::DEPRECATE_EOF));
     let plain = MYSQL.without(Capabilities::SSL);
-    assert_eq!(upstream(agreed, plain, Database::None), Err(Capabilities::SSL));
+    assert_eq!(upstream(agreed, plain, none), Err(Capabilities::SSL));
+}
+
+#[test]
+fn files_are_asked_for_only_where_the_rules_and_both_sides_agree() {
+    let claimed = MARIADB.with(Capabilities::LOCAL_FILES);
+    let refused = agreed(offered(claimed, LocalFiles::Refused), claimed).unwrap();
+    assert!(!refused.contains(Capabilities::LOCAL_FILES));
+    let allowed = agreed(offered(claimed, LocalFiles::Allowed), claimed).unwrap();
+    let sent = |server, rule| upstream(allowed, server, (Database::None, rule)).unwrap();
+    let asks = |sent: Capabilities| sent.contains(Capabilities::LOCAL_FILES);
+    assert!(asks(sent(claimed, LocalFiles::Allowed)));
+    assert!(!asks(sent(claimed, LocalFiles::Refused)));
+    let without = claimed.without(Capabilities::LOCAL_FILES);
+    assert!(!asks(sent(without, LocalFiles::Allowed)));
 }

@@ -25,7 +25,7 @@ impl Session {
     /// Under what client and server agreed on.
     pub(crate) fn new(agreed: Capabilities) -> Self {
         Self {
-            tracker: Tracker::new(45, None),
+            tracker: Tracker::new(45, None).loading_files(),
             frontend: frontend::Scanner::new(agreed),
             backend: backend::Scanner::new(agreed),
         }

@@ -2,7 +2,7 @@
 
 use wire::mysql::Capabilities;
 use wire::mysql::packet::encode;
-use wire::mysql::statement::{Note, Outcome, TransactionStatus};
+use wire::mysql::statement::{LocalFile, Note, Outcome, TransactionStatus};
 use wire::mysql::statements::LAST;
 
 use crate::session::{
@@ -175,13 +175,15 @@ fn answers_come_in_the_order_of_the_commands() {
 fn a_statement_that_sends_a_file_ends_behind_it() {
     let mut session = Session::new(Capabilities::LOCAL_FILES);
     session.client(&[query("load data local infile 'a' into table t; select 1")]);
+    assert!(session.tracker.names_file(b"a"));
+    assert!(!session.tracker.names_file(b"/etc/passwd"));
     assert_eq!(session.server(&[b"\xfba"]), []);
     session.client(&[encode(2, b"1\n2\n"), encode(3, b"")]);
-    assert_eq!(session.frontend.file_bytes(), 4);
     let loaded = b"\0\x02\0\x0a\0\0\0".as_slice();
     let packets = answer(4, &[loaded, b"\x01", COLUMN, EOF, b"\x01a", EOF]);
     let outcomes = session.try_server(&packets).unwrap();
-    assert_eq!(outcomes, [Outcome { results: 2, affected: 2, ..ended(1, 1) }]);
+    let files = vec![LocalFile { name: b"a".to_vec(), bytes: 4 }];
+    assert_eq!(outcomes, [Outcome { results: 2, affected: 2, files, ..ended(1, 1) }]);
 }
 
 #[test]

@@ -6,7 +6,6 @@ use model::code;
 use runtime::Secret;
 use tokio::io::AsyncWriteExt;
 use wire::mysql::authentication::NATIVE_PASSWORD;
-use wire::mysql::capabilities::LocalFiles;
 use wire::mysql::greeting::{self, Greeting};
 use wire::mysql::handshake::{self, First as Answer, HandshakeResponse};
 use wire::mysql::limits::HANDSHAKE_RESPONSE_BYTES_MAX;
@@ -96,14 +95,15 @@ async fn exposed(
 async fn greeting(connection: &mut Connection) -> Result<Greeting, Denied> {
     let gateway = Arc::clone(&connection.gateway);
     let door = Arc::clone(&connection.door);
-    let known = connection.server(gateway.greetings.behind(&door.name, &gateway)).await??;
+    let behind = gateway.greetings.behind(&door.name, &gateway);
+    let (known, local_files) = connection.server(behind).await??;
     let failed = |error: keys::KeyError| {
         Denied::new(&code::INTERNAL, "no challenge could be made for the client").because(error)
     };
     Ok(Greeting {
         connection_id: gateway.threads.number(),
         scramble: greeting::scramble(keys::random().map_err(failed)?).to_vec(),
-        capabilities: capabilities::offered(known.capabilities, LocalFiles::Refused),
+        capabilities: capabilities::offered(known.capabilities, local_files),
         // Clients that have to be told so switch to the clear-text plugin, inside TLS; as a default some refuse it.
         plugin: NATIVE_PASSWORD.to_owned(),
         ..known

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::kind::server::Engine;
 use model::{Refusal, code};
+use wire::mysql::capabilities::LocalFiles;
 use wire::mysql::greeting::Greeting;
 
 use crate::Shared;
@@ -26,17 +27,19 @@ impl Greetings {
     }
 
     /// What a client of this listener is told: the version of its first server by name, and what all that can be
-    /// reached offer.
+    /// reached offer. Whether it may be asked for files depends on the server that it turns out to want: it is offered
+    /// where any of them allows that.
     pub(crate) async fn behind(
         &self,
         listener: &str,
         gateway: &Shared,
-    ) -> Result<Greeting, Denied> {
+    ) -> Result<(Greeting, LocalFiles), Denied> {
         let snapshot = gateway.snapshots.load();
         let behind = snapshot.servers.iter().filter(|server| {
             server.spec.engine == Engine::MySql && server.spec.listeners.contains(listener)
         });
         let (mut common, mut last) = (None::<Greeting>, None);
+        let mut local_files = LocalFiles::Refused;
         for server in behind {
             let known = self.lock().get(server.name()).cloned();
             let greeting = match known {
@@ -52,6 +55,9 @@ impl Greetings {
                     }
                 },
             };
+            if super::local_files(&server.spec) == LocalFiles::Allowed {
+                local_files = LocalFiles::Allowed;
+            }
             common = Some(match common {
                 None => greeting,
                 Some(first) => Greeting {
@@ -60,7 +66,7 @@ impl Greetings {
                 },
             });
         }
-        common.ok_or_else(|| {
+        common.map(|greeting| (greeting, local_files)).ok_or_else(|| {
             last.unwrap_or_else(|| {
                 let message = "no server is protected behind this listener";
                 Refusal::new(&code::SERVER_UNKNOWN, message).into()

@@ -5,7 +5,7 @@ use model::code;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wire::mysql::authentication::{NATIVE_PASSWORD, Reply, reply};
-use wire::mysql::capabilities::{self, Database};
+use wire::mysql::capabilities::{self, Database, LocalFiles};
 use wire::mysql::error::server_error;
 use wire::mysql::greeting::Greeting;
 use wire::mysql::handshake::{Attributes, HandshakeResponse};
@@ -35,6 +35,8 @@ pub(crate) struct Wish {
     pub collation: u8,
     /// Whether a database will be named.
     pub database: Database,
+    /// Whether the server may ask for a file of the client's.
+    pub local_files: LocalFiles,
 }
 
 impl Wish {
@@ -46,7 +48,8 @@ impl Wish {
             .with(Capabilities::TRANSACTIONS)
             .with(Capabilities::DEPRECATE_EOF);
         let (packet_bytes_max, collation) = (PACKET_BYTES_MAX, COLLATION);
-        Self { agreed, packet_bytes_max, collation, database: Database::None }
+        let local_files = LocalFiles::Refused;
+        Self { agreed, packet_bytes_max, collation, database: Database::None, local_files }
     }
 
     fn response(self, capabilities: Capabilities) -> HandshakeResponse<'static> {
@@ -111,8 +114,9 @@ pub(crate) async fn request_tls(stream: &mut TcpStream, wish: Wish) -> Result<Gr
             "the database server does not speak TLS, and is not spoken to without it",
         ));
     }
-    let capabilities = capabilities::upstream(wish.agreed, greeting.capabilities, wish.database)
-        .map_err(|missing| {
+    let more = (wish.database, wish.local_files);
+    let capabilities =
+        capabilities::upstream(wish.agreed, greeting.capabilities, more).map_err(|missing| {
             let message = "the database server offers less than the client was told";
             Denied::new(&code::UPSTREAM_REFUSED, message)
                 .because(format_args!("missing: {missing:?}; greeted as {greeting:?}"))

@@ -2,7 +2,7 @@
 
 use model::code;
 use wire::mysql::Capabilities;
-use wire::mysql::capabilities::{self, Database};
+use wire::mysql::capabilities::{self, Database, LocalFiles};
 use wire::mysql::handshake::{self, HandshakeResponse, OwnAttributes};
 use wire::mysql::limits::HANDSHAKE_RESPONSE_BYTES_MAX;
 
@@ -39,6 +39,7 @@ impl Response {
             packet_bytes_max: self.packet_bytes_max,
             collation: self.collation,
             database: if self.database.is_some() { Database::Named } else { Database::None },
+            local_files: LocalFiles::Refused,
         }
     }
 }

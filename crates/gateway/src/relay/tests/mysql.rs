@@ -1,6 +1,6 @@
 //! The same with MySQL's protocol: what is not forwarded as it is.
 
-use model::event::{MySqlOutcome, StatementProtocol};
+use model::event::{LocalFile, MySqlOutcome, StatementProtocol};
 use model::{Refusal, code};
 use wire::mysql::error::{Report, ok, server_error};
 use wire::mysql::{Capabilities, packet};
@@ -14,6 +14,10 @@ fn thread(principal: PrincipalId, number: u32) -> Thread {
 
 /// A session of a principal who has another one, which the server knows as 11 and the client by the number returned.
 fn session() -> (Bench, u32, Registered) {
+    session_with(Capabilities::default())
+}
+
+fn session_with(more: Capabilities) -> (Bench, u32, Registered) {
     let threads = Arc::new(Threads::default());
     let ada = PrincipalId::random();
     let other = threads.number();
@@ -22,7 +26,8 @@ fn session() -> (Bench, u32, Registered) {
     let agreed = observe::mysql::Agreed {
         capabilities: Capabilities::PROTOCOL_41
             .with(Capabilities::DEPRECATE_EOF)
-            .with(Capabilities::TRANSACTIONS),
+            .with(Capabilities::TRANSACTIONS)
+            .with(more),
         collation: 45,
         database: Some("orders"),
     };
@@ -62,7 +67,8 @@ async fn a_query_and_what_became_of_it_are_recorded() {
         panic!("{events:?}")
     };
     assert_eq!(statement.protocol, StatementProtocol::Query);
-    let said = MySqlOutcome { results: 1, affected: 2, last_insert_id: 7, warnings: 1 };
+    let said =
+        MySqlOutcome { results: 1, affected: 2, last_insert_id: 7, warnings: 1, files: Vec::new() };
     assert_eq!((outcome.number, &outcome.mysql, &outcome.error), (1, &Some(said), &None));
 }
 
@@ -122,6 +128,35 @@ async fn a_server_that_wants_a_clients_file_gets_none() {
     let end = moved(&mut bench).await;
     assert!(matches!(end, Some(End::ServerUnobservable(_))), "{end:?}");
     assert_eq!(received(&mut bench.client).await, b"");
+}
+
+#[tokio::test]
+async fn where_files_may_be_loaded_it_is_the_one_that_the_statement_names() {
+    let load = query("load data local infile 'new.csv' into table orders");
+    let (mut bench, ..) = session_with(Capabilities::LOCAL_FILES);
+    bench.client.write_all(&load).await.unwrap();
+    bench.server.write_all(&packet::encode(1, b"\xfb/etc/passwd")).await.unwrap();
+    let end = moved(&mut bench).await;
+    assert!(matches!(end, Some(End::ServerUnobservable(_))), "{end:?}");
+    assert_eq!(received(&mut bench.client).await, b"");
+
+    let (mut bench, ..) = session_with(Capabilities::LOCAL_FILES);
+    bench.client.write_all(&load).await.unwrap();
+    let asked = packet::encode(1, b"\xfbnew.csv");
+    bench.server.write_all(&asked).await.unwrap();
+    assert!(moved(&mut bench).await.is_none());
+    assert_eq!(received(&mut bench.server).await, load);
+    assert_eq!(received(&mut bench.client).await, asked);
+    let file = [packet::encode(2, b"8,9\n"), packet::encode(3, b"")].concat();
+    bench.client.write_all(&file).await.unwrap();
+    bench.server.write_all(&packet::encode(4, &[0, 1, 0, 2, 0, 0, 0])).await.unwrap();
+    assert!(moved(&mut bench).await.is_none());
+    assert_eq!(received(&mut bench.server).await, file);
+    let events = bench.events();
+    let Some(EventBody::StatementOutcome(outcome)) = events.get(1) else { panic!("{events:?}") };
+    let said = outcome.mysql.as_ref().unwrap();
+    assert_eq!(said.files, [LocalFile { name: "new.csv".to_owned(), bytes: 4 }]);
+    assert_eq!(said.affected, 1);
 }
 
 #[tokio::test]

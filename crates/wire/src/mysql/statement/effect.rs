@@ -3,6 +3,8 @@
 
 use super::{Encoding, Note, Pending, Tracker};
 use crate::mysql::frontend::{Body, Execute, Request};
+use crate::mysql::lexer::Backslash;
+use crate::mysql::local_infile;
 use crate::mysql::statements::LAST;
 use crate::part::Part;
 use crate::sql::{self, Kind, Strings};
@@ -21,15 +23,20 @@ pub(super) enum Effect {
     CharacterSet(String),
     /// Another database is the default.
     Database(Vec<u8>),
+    /// These files of the client's may be asked for.
+    Loads(Vec<Vec<u8>>),
 }
 
 /// No text that is longer is looked at: those that are meant have some words.
 const TEXT_BYTES_MAX: usize = 256;
 
 impl Effect {
-    pub(super) fn of(request: &Request<'_>) -> Self {
+    /// `files`: how texts are quoted, where a client's files may be asked for.
+    pub(super) fn of(request: &Request<'_>, files: Option<Backslash>) -> Self {
         match (&request.body, request.command.code) {
-            (Body::Query(query), _) => of_text(&query.text).unwrap_or(Self::None),
+            (Body::Query(query), _) => {
+                of_text(&query.text).or_else(|| loads(&query.text, files?)).unwrap_or(Self::None)
+            }
             (Body::Prepare(_), _) => Self::Prepares,
             (Body::Execute(Execute { statement: LAST, .. }), _) => Self::ExecutesLast,
             (Body::Database(name), 0x02) => Self::Database(name.to_vec()),
@@ -37,6 +44,11 @@ impl Effect {
             _ => Self::None,
         }
     }
+}
+
+fn loads(text: &Part<'_>, backslash: Backslash) -> Option<Effect> {
+    let files = local_infile::files(text.start, backslash);
+    (!files.is_empty()).then_some(Effect::Loads(files))
 }
 
 /// `USE name`, `SET NAMES name`, `SET CHARACTER SET name`, `SET [SESSION] character_set_client = name`, perhaps in the
@@ -88,7 +100,7 @@ impl Tracker {
         let told = std::mem::take(&mut self.character_set_told);
         let Pending { run, effect, .. } = front;
         match effect {
-            Effect::None | Effect::Prepares | Effect::ExecutesLast => {}
+            Effect::None | Effect::Prepares | Effect::ExecutesLast | Effect::Loads(_) => {}
             Effect::Resets => self.statements.clear(),
             // The server's own word counts for more.
             Effect::CharacterSet(_) if told => {}

@@ -20,6 +20,8 @@ pub struct Outcome {
     pub last_insert_id: u64,
     /// Warnings of the last result.
     pub warnings: u16,
+    /// Files of the client's that were loaded.
+    pub files: Vec<LocalFile>,
     /// Status flags of the last result.
     pub status: u16,
     /// The error, when there was one.
@@ -44,6 +46,15 @@ impl Outcome {
     pub(super) fn of(self, run: Run, note: Option<Note>) -> Self {
         Self { number: run.number, mark: run.mark, note, ..self }
     }
+}
+
+/// A file of the client's (`LOAD DATA LOCAL INFILE`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalFile {
+    /// Its name, as the statement has it.
+    pub name: Vec<u8>,
+    /// What was sent of it; nothing where the client had no such file, or the session ended first.
+    pub bytes: u64,
 }
 
 /// An error as the server reported it.
