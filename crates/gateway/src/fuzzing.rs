@@ -5,13 +5,14 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use rustls::crypto::cipher::{AeadKey, Iv};
-use rustls::{ConnectionTrafficSecrets as Secrets, ProtocolVersion};
+use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305};
+use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wire::pg::backend::{Authentication, Message, Scanner, Step};
 
 use crate::dialect::{self, CancelKey};
 use crate::tls::record::{Content, Opener, RecordError, Sealer, Step as Record};
+use crate::tls::schedule::Keys;
 
 /// A server that says this and no more, a piece at a time.
 struct Server<'a> {
@@ -120,14 +121,13 @@ pub fn tls_record(data: &[u8]) {
 /// Every suite and version that is offered and can be made here.
 fn pair(suite: u8) -> Result<(Sealer, Opener), RecordError> {
     let version = if suite & 1 == 0 { ProtocolVersion::TLSv1_3 } else { ProtocolVersion::TLSv1_2 };
-    let secrets = || {
-        let (key, iv) = (AeadKey::from([9; 32]), Iv::new([7; 12]));
-        match suite & 2 {
-            0 => (0, Secrets::Aes256Gcm { key, iv }),
-            _ => (0, Secrets::Chacha20Poly1305 { key, iv }),
-        }
+    let algorithm = match suite >> 1 & 3 {
+        0 => &AES_256_GCM,
+        1 => &CHACHA20_POLY1305,
+        _ => &AES_128_GCM,
     };
-    Ok((Sealer::new(secrets(), version)?, Opener::new(secrets(), version)?))
+    let keys = Keys::new(algorithm, &[9; 32], [7; 12])?;
+    Ok((Sealer::new(&keys, version)?, Opener::new(&keys, version)?))
 }
 
 /// As far as they can be opened.

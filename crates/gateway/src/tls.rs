@@ -9,6 +9,7 @@ use crate::session::Connection;
 
 pub(crate) mod handshake;
 pub(crate) mod record;
+pub(crate) mod schedule;
 mod stream;
 
 pub(crate) use stream::Broken;

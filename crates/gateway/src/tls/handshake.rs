@@ -4,7 +4,6 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
-use rustls::kernel::KernelConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{
     ClientHello, ResolvesServerCert, ServerConnectionData, UnbufferedServerConnection,
@@ -12,47 +11,18 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
 use rustls::{
-    ClientConfig, ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion, ServerConfig,
+    CipherSuite, ClientConfig, CommonState, ExtractedSecrets, KeyLog, ProtocolVersion, ServerConfig,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::record::{Opener, Sealer};
+use super::schedule::{self, Keys, Role, Schedule};
 use super::stream::{Agreed, Finished, Stream};
 
 /// A handshake's flight is shorter, but for certificate chains that nobody has.
 const HANDSHAKE_BYTES_MAX: usize = 128 * 1024;
 const READ_BYTES: usize = 8 * 1024;
-
-/// What is left of rustls' connection: the schedule of keys.
-pub(crate) enum Kernel {
-    /// We are the server.
-    Server(Box<KernelConnection<ServerConnectionData>>),
-    /// We are the client.
-    Client(Box<KernelConnection<ClientConnectionData>>),
-}
-
-impl Kernel {
-    /// The keys that the peer seals with after its key update.
-    pub(crate) fn next_receiving(
-        &mut self,
-    ) -> Result<(u64, ConnectionTrafficSecrets), rustls::Error> {
-        match self {
-            Self::Server(connection) => connection.update_rx_secret(),
-            Self::Client(connection) => connection.update_rx_secret(),
-        }
-    }
-
-    /// The keys that we seal with after our key update.
-    pub(crate) fn next_sending(
-        &mut self,
-    ) -> Result<(u64, ConnectionTrafficSecrets), rustls::Error> {
-        match self {
-            Self::Server(connection) => connection.update_tx_secret(),
-            Self::Client(connection) => connection.update_tx_secret(),
-        }
-    }
-}
 
 /// What a client said in its handshake.
 #[derive(Debug)]
@@ -93,6 +63,8 @@ pub(crate) async fn accept(
     let resolver = Arc::new(Listening::to(&config));
     let mut config = Arc::unwrap_or_clone(config);
     config.cert_resolver = Arc::clone(&resolver) as Arc<dyn ResolvesServerCert>;
+    let told = Arc::new(schedule::Listening::default());
+    config.key_log = Arc::clone(&told) as Arc<dyn KeyLog>;
     let mut connection =
         UnbufferedServerConnection::new(Arc::new(config)).map_err(io::Error::other)?;
     let buffers = drive(&mut connection, &mut socket).await?;
@@ -100,9 +72,9 @@ pub(crate) async fn accept(
         server_name: resolver.server_name.get().cloned(),
         protocol: connection.alpn_protocol().map(<[u8]>::to_vec),
     };
-    let (secrets, kernel) =
-        connection.dangerous_into_kernel_connection().map_err(io::Error::other)?;
-    let stream = finish(socket, secrets, Kernel::Server(Box::new(kernel)), buffers)?;
+    let agreed = agreed(&connection)?;
+    let secrets = connection.dangerous_extract_secrets().map_err(io::Error::other)?;
+    let stream = finish((socket, buffers), &secrets, (&told, Role::Server, agreed))?;
     Ok((stream, greeted))
 }
 
@@ -112,35 +84,41 @@ pub(crate) async fn connect(
     name: ServerName<'static>,
     mut socket: TcpStream,
 ) -> io::Result<(Stream, Option<CertificateDer<'static>>)> {
-    let mut connection = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
+    let told = Arc::new(schedule::Listening::default());
+    let mut config = Arc::unwrap_or_clone(config);
+    config.key_log = Arc::clone(&told) as Arc<dyn KeyLog>;
+    let mut connection =
+        UnbufferedClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
     let buffers = drive(&mut connection, &mut socket).await?;
     let certificate = connection.peer_certificates().and_then(<[_]>::first).cloned();
-    let (secrets, kernel) =
-        connection.dangerous_into_kernel_connection().map_err(io::Error::other)?;
-    let stream = finish(socket, secrets, Kernel::Client(Box::new(kernel)), buffers)?;
+    let agreed = agreed(&connection)?;
+    let secrets = connection.dangerous_extract_secrets().map_err(io::Error::other)?;
+    let stream = finish((socket, buffers), &secrets, (&told, Role::Client, agreed))?;
     Ok((stream, certificate.map(CertificateDer::into_owned)))
 }
 
+/// Version and suite of a finished handshake.
+fn agreed(state: &CommonState) -> io::Result<(ProtocolVersion, CipherSuite)> {
+    let both = state.protocol_version().zip(state.negotiated_cipher_suite());
+    let (version, suite) =
+        both.ok_or_else(|| io::Error::other(rustls::Error::HandshakeNotComplete))?;
+    Ok((version, suite.suite()))
+}
+
+/// Nothing of rustls' connection is kept but these keys.
 fn finish(
-    socket: TcpStream,
-    secrets: ExtractedSecrets,
-    kernel: Kernel,
-    buffers: Buffers,
+    (socket, buffers): (TcpStream, Buffers),
+    secrets: &ExtractedSecrets,
+    (told, role, (version, suite)): (&schedule::Listening, Role, (ProtocolVersion, CipherSuite)),
 ) -> io::Result<Stream> {
-    let (version, suite) = match &kernel {
-        Kernel::Server(connection) => {
-            (connection.protocol_version(), connection.negotiated_cipher_suite())
-        }
-        Kernel::Client(connection) => {
-            (connection.protocol_version(), connection.negotiated_cipher_suite())
-        }
-    };
-    let agreed = Agreed { version, suite: suite.suite().as_str().unwrap_or("unknown") };
+    let keys = |secrets| Keys::of(secrets).map_err(io::Error::other);
+    let (receiving, sending) = (keys(&secrets.rx)?, keys(&secrets.tx)?);
     let finished = Finished {
-        opener: Opener::new(secrets.rx, version).map_err(io::Error::other)?,
-        sealer: Sealer::new(secrets.tx, version).map_err(io::Error::other)?,
-        kernel,
-        agreed,
+        opener: Opener::new(&receiving, version).map_err(io::Error::other)?,
+        sealer: Sealer::new(&sending, version).map_err(io::Error::other)?,
+        schedule: Schedule::new(told, role, suite),
+        role,
+        agreed: Agreed { version, suite: suite.as_str().unwrap_or("unknown") },
         partial: buffers.incoming,
         opened: buffers.opened,
     };

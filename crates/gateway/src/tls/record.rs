@@ -1,15 +1,16 @@
 //! TLS's record layer after the handshake (RFC 8446 §5; RFC 5246 §6 with AES-GCM of RFC 5288 and ChaCha20-Poly1305 of
 //! RFC 7905): records are sealed and opened in place in buffers that the caller lends, so that an idle session holds its
-//! keys and nothing else. The handshake, the key schedule and the choice of suites are rustls'.
+//! keys and nothing else. The handshake, and the choice of suites are rustls'.
 
 use std::fmt;
 use std::ops::Range;
 
 use aws_lc_rs::aead::{
-    AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce,
-    UnboundKey,
+    AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
 };
-use rustls::{ConnectionTrafficSecrets, ProtocolVersion};
+use rustls::ProtocolVersion;
+
+use super::schedule::Keys;
 
 /// Content type, version and length.
 const HEADER_BYTES: usize = 5;
@@ -76,6 +77,9 @@ pub(crate) enum RecordError {
     /// The secrets are of no suite that is offered.
     #[error("the TLS suite is not one of ours")]
     Suite,
+    /// The next key is not known.
+    #[error("the TLS connection's next key cannot be made")]
+    NoSchedule,
 }
 
 /// How records look.
@@ -117,25 +121,15 @@ impl fmt::Debug for Protection {
 }
 
 impl Protection {
-    fn new(
-        (sequence, secrets): (u64, ConnectionTrafficSecrets),
-        version: ProtocolVersion,
-    ) -> Result<Self, RecordError> {
-        let (algorithm, key, iv) = match &secrets {
-            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
-            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv),
-            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (&CHACHA20_POLY1305, key, iv),
-            _ => return Err(RecordError::Suite),
-        };
-        let shape = match (version, is_gcm(algorithm)) {
+    fn new(keys: &Keys, version: ProtocolVersion) -> Result<Self, RecordError> {
+        let shape = match (version, is_gcm(keys.algorithm)) {
             (ProtocolVersion::TLSv1_3, _) => Shape::Tls13,
             (ProtocolVersion::TLSv1_2, true) => Shape::Tls12Gcm,
             (ProtocolVersion::TLSv1_2, false) => Shape::Tls12ChaCha,
             _ => return Err(RecordError::Suite),
         };
-        let key = UnboundKey::new(algorithm, key.as_ref()).map_err(|_| RecordError::Suite)?;
-        let iv = iv.as_ref().try_into().map_err(|_| RecordError::Suite)?;
-        Ok(Self { key: LessSafeKey::new(key), iv, sequence, shape })
+        let key = UnboundKey::new(keys.algorithm, keys.key()).map_err(|_| RecordError::Suite)?;
+        Ok(Self { key: LessSafeKey::new(key), iv: keys.iv, sequence: keys.sequence, shape })
     }
 
     /// The next record's number; each is used once.
@@ -208,12 +202,9 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    /// With the secrets of a finished handshake or key update.
-    pub(crate) fn new(
-        secrets: (u64, ConnectionTrafficSecrets),
-        version: ProtocolVersion,
-    ) -> Result<Self, RecordError> {
-        let protection = Protection::new(secrets, version)?;
+    /// With the keys of a finished handshake or key update.
+    pub(crate) fn new(keys: &Keys, version: ProtocolVersion) -> Result<Self, RecordError> {
+        let protection = Protection::new(keys, version)?;
         let is_gcm = is_gcm(protection.key.algorithm());
         Ok(Self { protection, blocks: 0, is_gcm })
     }
@@ -299,12 +290,9 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    /// With the secrets of a finished handshake or key update.
-    pub(crate) fn new(
-        secrets: (u64, ConnectionTrafficSecrets),
-        version: ProtocolVersion,
-    ) -> Result<Self, RecordError> {
-        Ok(Self { protection: Protection::new(secrets, version)? })
+    /// With the keys of a finished handshake or key update.
+    pub(crate) fn new(keys: &Keys, version: ProtocolVersion) -> Result<Self, RecordError> {
+        Ok(Self { protection: Protection::new(keys, version)? })
     }
 
     /// Opens the record at the start of the buffer, in place.

@@ -13,8 +13,8 @@ use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::handshake::Kernel;
 use super::record::{Content, Opener, RECORD_BYTES_MAX, RecordError, Sealer, Step};
+use super::schedule::{Role, Schedule};
 
 /// Read from the kernel at a time, behind the bytes of a record that is not whole.
 const READ_BYTES: usize = 64 * 1024;
@@ -54,7 +54,8 @@ pub struct Stream<S = TcpStream> {
 struct Tls {
     opener: Opener,
     sealer: Sealer,
-    kernel: Kernel,
+    schedule: Schedule,
+    role: Role,
     agreed: Agreed,
     /// The beginning of a record.
     partial: Vec<u8>,
@@ -92,7 +93,8 @@ impl<S> fmt::Debug for Stream<S> {
 pub(crate) struct Finished {
     pub opener: Opener,
     pub sealer: Sealer,
-    pub kernel: Kernel,
+    pub schedule: Schedule,
+    pub role: Role,
     pub agreed: Agreed,
     /// The beginning of a record that came behind the handshake.
     pub partial: Vec<u8>,
@@ -102,11 +104,12 @@ pub(crate) struct Finished {
 
 impl Stream {
     pub(crate) fn new(socket: TcpStream, finished: Finished) -> Self {
-        let Finished { opener, sealer, kernel, agreed, partial, opened } = finished;
+        let Finished { opener, sealer, schedule, role, agreed, partial, opened } = finished;
         let tls = Tls {
             opener,
             sealer,
-            kernel,
+            schedule,
+            role,
             agreed,
             partial,
             opened,
@@ -231,9 +234,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             let Some((body, rest)) = rest.split_at_checked(length) else { return Ok(()) };
             let (body, rest) = (<[u8; 1]>::try_from(body).ok(), rest.to_vec());
             self.tls.handshake = rest;
-            match (kind, self.tls.agreed.version, &self.tls.kernel) {
+            match (kind, self.tls.agreed.version, self.tls.role) {
                 // Never resumed: each connection to a server authenticates its own identity.
-                (NEW_SESSION_TICKET, ProtocolVersion::TLSv1_3, Kernel::Client(_)) => {}
+                (NEW_SESSION_TICKET, ProtocolVersion::TLSv1_3, Role::Client) => {}
                 (KEY_UPDATE, ProtocolVersion::TLSv1_3, _) => self.key_update(body)?,
                 _ => return Err(Broken::Protocol("an unexpected TLS handshake message")),
             }
@@ -251,8 +254,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         if !self.tls.handshake.is_empty() {
             return Err(Broken::Protocol("a TLS key update that does not end its record"));
         }
-        let secrets = self.tls.kernel.next_receiving()?;
-        self.tls.opener = Opener::new(secrets, self.tls.agreed.version)?;
+        let keys = self.tls.schedule.next_receiving()?;
+        self.tls.opener = Opener::new(&keys, self.tls.agreed.version)?;
         if asked && self.tls.writing == Side::Open {
             self.rekey()?;
         }
@@ -263,8 +266,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     fn rekey(&mut self) -> Result<(), Broken> {
         let update = [KEY_UPDATE, 0, 0, 1, 0];
         self.tls.sealer.seal(Content::Handshake, &update, &mut self.tls.unsent)?;
-        let secrets = self.tls.kernel.next_sending()?;
-        self.tls.sealer = Sealer::new(secrets, self.tls.agreed.version)?;
+        let keys = self.tls.schedule.next_sending()?;
+        self.tls.sealer = Sealer::new(&keys, self.tls.agreed.version)?;
         Ok(())
     }
 
@@ -404,9 +407,6 @@ pub(crate) enum Broken {
     /// The peer gave up.
     #[error("the peer ended TLS with alert {0}")]
     Alert(u8),
-    /// The key schedule.
-    #[error(transparent)]
-    Keys(#[from] rustls::Error),
 }
 
 impl Broken {
@@ -416,7 +416,9 @@ impl Broken {
             Self::Record(RecordError::Unauthentic) => Some(20),
             Self::Record(RecordError::TooLong) => Some(22),
             Self::Record(RecordError::NotARecord) | Self::Protocol(_) => Some(10),
-            Self::Record(RecordError::KeyWornOut | RecordError::Suite) | Self::Keys(_) => Some(80),
+            Self::Record(
+                RecordError::KeyWornOut | RecordError::Suite | RecordError::NoSchedule,
+            ) => Some(80),
             Self::Alert(_) => None,
         }
     }

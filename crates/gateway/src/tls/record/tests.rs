@@ -1,6 +1,5 @@
+use aws_lc_rs::aead::CHACHA20_POLY1305;
 use proptest::prelude::*;
-use rustls::ConnectionTrafficSecrets as Secrets;
-use rustls::crypto::cipher::{AeadKey, Iv};
 
 use super::*;
 
@@ -14,21 +13,18 @@ fn unhex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(byte).collect()
 }
 
-fn pair(secrets: impl Fn() -> Secrets, version: ProtocolVersion) -> (Sealer, Opener) {
-    (Sealer::new((0, secrets()), version).unwrap(), Opener::new((0, secrets()), version).unwrap())
+fn pair(algorithm: &'static Algorithm, version: ProtocolVersion) -> (Sealer, Opener) {
+    let keys = Keys::new(algorithm, &[9; 32], [7; NONCE_LEN]).unwrap();
+    (Sealer::new(&keys, version).unwrap(), Opener::new(&keys, version).unwrap())
 }
 
 fn pairs() -> Vec<(Sealer, Opener)> {
-    let iv = || Iv::new([7; NONCE_LEN]);
-    let key = || AeadKey::from([9; 32]);
     let versions = [ProtocolVersion::TLSv1_3, ProtocolVersion::TLSv1_2];
     versions
         .into_iter()
         .flat_map(|version| {
-            [
-                pair(|| Secrets::Aes256Gcm { key: key(), iv: iv() }, version),
-                pair(|| Secrets::Chacha20Poly1305 { key: key(), iv: iv() }, version),
-            ]
+            [&AES_128_GCM, &AES_256_GCM, &CHACHA20_POLY1305]
+                .map(|algorithm| pair(algorithm, version))
         })
         .collect()
 }
@@ -50,19 +46,10 @@ fn open_all(opener: &mut Opener, bytes: &mut [u8]) -> Result<Vec<Carried>, Recor
 
 #[test]
 fn a_record_of_rfc_8448_is_sealed_byte_for_byte() {
-    let secrets = || {
-        let mut key = [0; 32];
-        key[..16].copy_from_slice(&unhex(RFC_8448_KEY));
-        let iv = Iv::new(unhex(RFC_8448_IV).try_into().unwrap());
-        // rustls makes short keys itself only; the first 16 bytes are what AES-128 takes.
-        (AeadKey::from(key), iv)
-    };
-    let (key, iv) = secrets();
-    let key = UnboundKey::new(&AES_128_GCM, &key.as_ref()[..16]).unwrap();
-    let iv: [u8; NONCE_LEN] = iv.as_ref().try_into().unwrap();
-    let protection =
-        Protection { key: LessSafeKey::new(key), iv, sequence: 1, shape: Shape::Tls13 };
-    let mut sealer = Sealer { protection, blocks: 0, is_gcm: true };
+    let iv = unhex(RFC_8448_IV).try_into().unwrap();
+    let mut keys = Keys::new(&AES_128_GCM, &unhex(RFC_8448_KEY), iv).unwrap();
+    keys.sequence = 1;
+    let mut sealer = Sealer::new(&keys, ProtocolVersion::TLSv1_3).unwrap();
     let plaintext: Vec<u8> = (0..50).collect();
     let mut sealed = Vec::new();
     sealer.seal(Content::Application, &plaintext, &mut sealed).unwrap();
