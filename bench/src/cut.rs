@@ -5,7 +5,6 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use e2e::raw::Client;
 use model::Timestamp;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use serde_json::Value;
@@ -14,7 +13,7 @@ use testkit::{program, wait};
 
 use crate::Extent;
 use crate::machine::wall_clock;
-use crate::sessions::{self, Door};
+use crate::sessions::{self, Client, Door, Engine};
 use crate::stacks;
 use crate::statistics::{Spread, percentile, sorted};
 
@@ -24,15 +23,15 @@ const REQUESTS_MAX: usize = 50;
 const WITHIN: Duration = Duration::from_secs(30);
 const EVENTS_AT_ONCE: usize = 64;
 
-pub(crate) fn run(extent: Extent) -> Result<()> {
-    let stack = stacks::for_sessions(extent.sessions)?;
+pub(crate) fn run(extent: Extent, engine: Engine) -> Result<()> {
+    let stack = stacks::for_sessions(extent.sessions, engine)?;
     let facts = &stack.facts;
-    one_by_one(facts, extent.revocations)?;
+    one_by_one((facts, engine), extent.revocations)?;
     let person = facts.newcomer("crowd@example.com", &[GROUP])?;
     let mut rounds = Vec::new();
     for _ in 0..extent.rounds {
-        rounds.push(all_at_once(facts, &person, extent.sessions)?);
-        sessions::all_gone(&stack.postgres)?;
+        rounds.push(all_at_once((facts, engine), &person, extent.sessions)?);
+        sessions::all_gone(&stack, engine)?;
     }
     println!("\n{} sessions of one person, cut at once, ms after the commit:", extent.sessions);
     let say = |what: &str, of: fn(&Crowd) -> f64| {
@@ -53,13 +52,13 @@ connection is closed when its socket reads as closed. Half of the single session
 /// The record of a session's end, and when its client found the connection closed.
 type Seen = (Value, Timestamp);
 
-fn one_by_one(facts: &Facts, count: usize) -> Result<()> {
+fn one_by_one((facts, engine): (&Facts, Engine), count: usize) -> Result<()> {
     let mut all = Vec::with_capacity(count);
     while all.len() < count {
         let person = facts.newcomer(&format!("single{}@example.com", all.len()), &[GROUP])?;
         let mut closed = Vec::new();
         for number in 0..REQUESTS_MAX.min(count - all.len()) {
-            closed.push(one(facts, &person, number % 2 == 1)?);
+            closed.push(one((facts, engine), &person, number % 2 == 1)?);
         }
         all.extend(recorded(facts, &person, closed)?);
     }
@@ -91,11 +90,11 @@ fn one_by_one(facts: &Facts, count: usize) -> Result<()> {
 }
 
 /// Access given, used and taken back; when the client found its connection closed.
-fn one(facts: &Facts, person: &Person, running: bool) -> Result<Timestamp> {
+fn one((facts, engine): (&Facts, Engine), person: &Person, running: bool) -> Result<Timestamp> {
     let activation = facts.activate(person, GROUP, "10m")?;
-    let mut client = Door::person(person)?.open()?;
+    let mut client = Door::person(person, engine)?.open()?;
     if running {
-        client.query("select pg_sleep(600)")?;
+        client.sleep()?;
     }
     let mut socket = client.tcp().try_clone()?;
     let watching = std::thread::spawn(move || until_closed(&mut socket));
@@ -110,9 +109,9 @@ struct Crowd {
     stopped: f64,
 }
 
-fn all_at_once(facts: &Facts, person: &Person, count: usize) -> Result<Crowd> {
+fn all_at_once((facts, engine): (&Facts, Engine), person: &Person, count: usize) -> Result<Crowd> {
     let activation = facts.activate(person, GROUP, "30m")?;
-    let clients = Door::person(person)?.open_many(count)?;
+    let clients = Door::person(person, engine)?.open_many(count)?;
     let begun = wall_clock();
     let closed = std::thread::scope(|scope| {
         let watching = scope.spawn(|| all_closed(&clients));

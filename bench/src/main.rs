@@ -1,5 +1,6 @@
 //! `cargo xtask bench pg`: the same work through the naked server, pgbouncer and Portcullis, in turns, so that whatever
 //! else the machine does hits all three alike. What counts are the ratios; absolute figures depend on the machine.
+//! `cargo xtask bench mysql`: MariaDB, haproxy passing the encrypted stream through untouched, and Portcullis.
 //! `cargo xtask bench audit`: what an append to the audit log takes.
 #![expect(
     clippy::print_stdout,
@@ -9,34 +10,35 @@
 
 mod append;
 mod cut;
-mod durable;
-mod idle;
-mod latency;
-mod login;
 mod machine;
+mod measured;
 mod memory;
-mod pgbouncer;
+mod mysql;
+mod pg;
 mod processor;
-mod route;
 mod sessions;
 mod stacks;
 mod statistics;
-mod throughput;
-mod workload;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-const USAGE: &str = "usage: cargo xtask bench pg [--quick] [--only PART] | audit | hostility
-PART: throughput, latency, login, durable, memory, cut or idle";
+const USAGE: &str =
+    "usage: cargo xtask bench (pg | mysql) [--quick] [--only PART] | audit | hostility
+PART of pg: throughput, latency, login, durable, memory, cut or idle
+PART of mysql: throughput, login, dump, memory or cut";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["audit"] => append::run(),
-        ["pg", rest @ ..] => match asked(rest) {
+        ["pg", rest @ ..] => match asked(rest, &pg::PARTS) {
+            Some((extent, parts)) => run(extent, &parts),
+            None => return misused(),
+        },
+        ["mysql", rest @ ..] => match asked(rest, &mysql::PARTS) {
             Some((extent, parts)) => run(extent, &parts),
             None => return misused(),
         },
@@ -85,28 +87,18 @@ const WHOLE: Extent = Extent {
 const QUICK: Extent =
     Extent { rounds: 1, seconds: 2, clients: &[8], sessions: 200, crowd: 1_000, revocations: 10 };
 
+/// Each starts what it needs and ends it again.
 type Part = (&'static str, fn(Extent) -> Result<()>);
 
-/// Each starts what it needs and ends it again.
-const PARTS: [Part; 7] = [
-    ("throughput", throughput::run),
-    ("latency", latency::run),
-    ("login", login::run),
-    ("durable", durable::run),
-    ("memory", memory::run),
-    ("cut", cut::run),
-    ("idle", idle::run),
-];
-
 /// Nothing when the words make no sense.
-fn asked(words: &[&str]) -> Option<(Extent, Vec<Part>)> {
+fn asked(words: &[&str], parts: &[Part]) -> Option<(Extent, Vec<Part>)> {
     match words {
-        [] => Some((WHOLE, PARTS.to_vec())),
-        ["--quick", rest @ ..] => asked(rest).map(|(_, parts)| (QUICK, parts)),
+        [] => Some((WHOLE, parts.to_vec())),
+        ["--quick", rest @ ..] => asked(rest, parts).map(|(_, parts)| (QUICK, parts)),
         ["--only", part, rest @ ..] => {
-            let (extent, _) = asked(rest)?;
-            let part = PARTS.into_iter().find(|(name, _)| name == part)?;
-            Some((extent, vec![part]))
+            let (extent, _) = asked(rest, parts)?;
+            let part = parts.iter().find(|(name, _)| name == part)?;
+            Some((extent, vec![*part]))
         }
         _ => None,
     }
@@ -133,10 +125,10 @@ mod tests {
     #[test]
     fn words_choose_how_much_and_which_part() {
         let names = |words: &[&str]| {
-            let (extent, parts) = asked(words)?;
+            let (extent, parts) = asked(words, &pg::PARTS)?;
             Some((extent.rounds, parts.iter().map(|(name, _)| *name).collect::<Vec<_>>()))
         };
-        let every: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+        let every: Vec<&str> = pg::PARTS.iter().map(|(name, _)| *name).collect();
         assert_eq!(names(&[]), Some((3, every)));
         assert_eq!(names(&["--quick", "--only", "cut"]), Some((1, vec!["cut"])));
         assert_eq!(names(&["--only", "cut", "--quick"]), Some((1, vec!["cut"])));

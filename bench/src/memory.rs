@@ -5,44 +5,28 @@ use std::time::Duration;
 use anyhow::Result;
 use testkit::wait;
 
-use crate::Extent;
-use crate::pgbouncer::{Logins, PgBouncer};
-use crate::sessions::{self, Door, Memory};
-use crate::stacks;
+use crate::sessions::{Door, Memory};
 
 /// Opened and closed before memory is looked at: what is made once has been made then.
 const WARM_UP: usize = 8;
 /// So long nobody does anything.
 const IDLE: Duration = Duration::from_secs(3);
 
-pub(crate) fn run(extent: Extent) -> Result<()> {
-    let mut stack = stacks::for_sessions(extent.sessions)?;
+pub(crate) fn heading(sessions: usize) {
     println!(
         "{:<12}{:>16}{:>20}{:>18}{:>18}{:>20}{:>16}",
         "",
         "none, KiB",
-        format!("{} idle, KiB", extent.sessions),
+        format!("{sessions} idle, KiB"),
         "KiB a session",
         "of it the heap",
         "of it mapped files",
         "after, KiB"
     );
-    let door = Door::portcullis(&stack)?;
-    measured("Portcullis", (stack.server().identity().pid, &door), extent.sessions)?;
-    sessions::all_gone(&stack.postgres)?;
-    // It keeps its server connections after their clients have gone.
-    let pgbouncer = PgBouncer::start(&stack, extent.sessions, Logins::Kept)?;
-    let door = Door::pgbouncer(&stack, &pgbouncer);
-    measured("pgbouncer", (pgbouncer.pid(), &door), extent.sessions)?;
-    println!(
-        "
-Proportional set size (`/proc/PID/smaps_rollup`); each session has run one statement, so that pgbouncer has a server
-connection for it, too. What the kernel holds for the two sockets is in neither figure."
-    );
-    Ok(())
 }
 
-fn measured(name: &str, (pid, door): (u32, &Door), sessions: usize) -> Result<()> {
+/// A line of the table: this process, with and without sessions that came through this door.
+pub(crate) fn measured(name: &str, (pid, door): (u32, &Door), sessions: usize) -> Result<()> {
     drop(door.open_many(WARM_UP)?);
     wait::pause(IDLE);
     let none = Memory::of(pid)?;

@@ -77,6 +77,8 @@ pub struct Options {
     pub beside: Beside,
     /// More settings of the database server's.
     pub postgres: Vec<(String, String)>,
+    /// More settings of MariaDB's.
+    pub mariadb: Vec<(String, String)>,
     /// Where another PostgreSQL than the distribution's is installed.
     pub postgres_at: Option<PathBuf>,
     pub enrolment: Enrolment,
@@ -99,6 +101,7 @@ impl Default for Options {
             fsync: Fsync::Off,
             beside: Beside::Nothing,
             postgres: Vec::new(),
+            mariadb: Vec::new(),
             postgres_at: None,
             enrolment: Enrolment::Applied,
             audit_mode: "bounded",

@@ -58,6 +58,8 @@ const NEEDS: &[Need] = &[
         files: &["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"],
         by: &[For::Bench],
     },
+    Need { package: "sysbench", files: &["/usr/bin/sysbench"], by: &[For::Bench] },
+    Need { package: "haproxy", files: &["/usr/sbin/haproxy"], by: &[For::Bench] },
     Need { package: "nodejs", files: &["/usr/bin/node"], by: &[For::Conformance] },
     Need { package: "npm", files: &["/usr/bin/npm"], by: &[For::Conformance] },
     Need { package: "default-jdk-headless", files: &["/usr/bin/javac"], by: &[For::Conformance] },

@@ -78,7 +78,7 @@ fn mariadb(options: &Options) -> Result<(MariaDb, Duration)> {
     let mariadb = MariaDb::start_with(&mariadb::Options {
         fsync: options.fsync,
         direct_access: direct_access(options),
-        ..mariadb::Options::default()
+        settings: options.mariadb.clone(),
     })?;
     mariadb.sql("mysql", "create database orders")?;
     mariadb.sql("orders", ORDERS_MARIADB).context("orders database")?;

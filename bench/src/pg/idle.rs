@@ -1,16 +1,16 @@
 //! What a crowd of idle sessions costs those who work.
 
 use anyhow::{Result, ensure};
-use e2e::raw::Client;
 
 use crate::Extent;
 use crate::machine::memory_free_kib;
+use crate::measured::Measured;
 use crate::memory::per_session;
-use crate::route::Route;
-use crate::sessions::{self, Door, Memory};
+use crate::pg::route::Route;
+use crate::pg::workload::{self, Protocol, Workload};
+use crate::sessions::{self, Client, Door, Engine, Memory};
 use crate::stacks;
 use crate::statistics::Spread;
-use crate::workload::{self, Measured, Protocol, Workload};
 
 /// Opened between two looks at the machine's memory.
 const STEP: usize = 500;
@@ -22,9 +22,10 @@ const WORKLOADS: [Workload; 2] = [
 ];
 
 pub(crate) fn run(extent: Extent) -> Result<()> {
-    let mut stack = stacks::for_sessions(extent.crowd)?;
+    let mut stack = stacks::for_sessions(extent.crowd, Engine::PostgreSql)?;
     workload::prepare(&Route::naked(&stack)?)?;
-    let (gateway, door) = (stack.server().identity().pid, Door::portcullis(&stack)?);
+    let (gateway, door) =
+        (stack.server().identity().pid, Door::portcullis(&stack, Engine::PostgreSql)?);
     let route = Route::portcullis(&mut stack)?;
     let alone = measured(&route, extent)?;
     let before = Memory::of(gateway)?;
@@ -33,7 +34,7 @@ pub(crate) fn run(extent: Extent) -> Result<()> {
     let each = per_session((before.all, Memory::of(gateway)?.all), crowd.len())?;
     let count = crowd.len();
     drop(crowd);
-    sessions::all_gone(&stack.postgres)?;
+    sessions::all_gone(&stack, Engine::PostgreSql)?;
     let again = measured(&route, extent)?;
     println!(
         "{:<26}{:>12}{:>12}{:>24}{:>12}{:>12}{:>24}",

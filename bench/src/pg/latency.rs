@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use testkit::program;
 
 use crate::Extent;
-use crate::route::Route;
-use crate::stacks::Ways;
+use crate::pg::route::Route;
+use crate::pg::stacks::Ways;
+use crate::pg::workload::Protocol;
 use crate::statistics::{Spread, in_turns, percentile, sorted};
-use crate::workload::Protocol;
 
 const CLIENTS: [u32; 2] = [1, 8];
 

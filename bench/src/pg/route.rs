@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use testkit::program;
 use testkit::stack::{Credential, Stack};
 
-use crate::pgbouncer::PgBouncer;
+use crate::pg::pgbouncer::PgBouncer;
 use crate::processor::Processor;
 
 /// One way.

@@ -7,11 +7,13 @@ use testkit::program;
 use testkit::wait;
 
 use crate::Extent;
-use crate::pgbouncer::{Logins, PgBouncer, Secret};
-use crate::route::Route;
+use crate::measured::Measured;
+use crate::pg::pgbouncer::{Logins, PgBouncer, Secret};
+use crate::pg::route::Route;
+use crate::pg::workload::Workload;
+use crate::sessions::Engine;
 use crate::stacks;
 use crate::statistics::{Spread, in_turns};
-use crate::workload::{Measured, Workload};
 
 const SESSIONS: usize = 50;
 const CLIENTS: [u32; 2] = [1, 8];
@@ -21,8 +23,8 @@ const SECONDS_TIMES: u32 = 3;
 const RELOADED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(extent: Extent) -> Result<()> {
-    let mut stack = stacks::for_sessions(SESSIONS)?;
-    crate::workload::prepare(&Route::naked(&stack)?)?;
+    let mut stack = stacks::for_sessions(SESSIONS, Engine::PostgreSql)?;
+    crate::pg::workload::prepare(&Route::naked(&stack)?)?;
     let bouncer = |secret| PgBouncer::start(&stack, SESSIONS, Logins::Scram(secret));
     let bouncers = [bouncer(Secret::Password)?, bouncer(Secret::Verifier)?];
     let [passwords, verifiers] = bouncers.each_ref().map(|each| Route::pgbouncer(&stack, each));

@@ -5,9 +5,10 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 
 use crate::Extent;
-use crate::stacks::Ways;
+use crate::measured::Measured;
+use crate::pg::stacks::Ways;
+use crate::pg::workload::{Protocol, Workload};
 use crate::statistics::{Spread, in_turns};
-use crate::workload::{Measured, Protocol, Workload};
 
 const MODES: [&str; 2] = ["bounded", "durable"];
 const CLIENTS: [u32; 2] = [8, 64];

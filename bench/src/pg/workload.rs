@@ -7,29 +7,13 @@ use std::process::{ChildStdout, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use testkit::{program, wait};
 
-use crate::processor::Processor;
-use crate::route::Route;
+use crate::measured::{Measured, Report, Window, spent};
+use crate::pg::route::Route;
 
 /// Rows of `pgbench_accounts` for each unit of pgbench's scale.
 const ROWS_PER_SCALE: u32 = 100_000;
 /// A million rows.
 const SCALE: u32 = 10;
-
-/// What one turn measured.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Measured {
-    /// Units of work in a second.
-    pub(crate) rate: f64,
-    /// Microseconds that the proxy computed for one unit; nothing where there is no proxy.
-    pub(crate) processor: Option<f64>,
-}
-
-impl Measured {
-    /// Not a number where there is no proxy.
-    pub(crate) fn cost(&self) -> f64 {
-        self.processor.unwrap_or(f64::NAN)
-    }
-}
 
 /// How pgbench sends its statements (`-M`).
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +96,7 @@ fn pgbench((route, clients): (&Route, u32), options: &[&str], seconds: u32) -> R
     let (mut said, mut window) = (String::new(), Window::default());
     for line in BufReader::new(stderr).lines() {
         let line = line?;
-        match Report::parse(&line) {
+        match report(&line) {
             Some(report) => window.add(report, route.processor()?),
             None => said.extend([line.as_str(), "\n"]),
         }
@@ -122,52 +106,11 @@ fn pgbench((route, clients): (&Route, u32), options: &[&str], seconds: u32) -> R
 }
 
 /// `progress: 2.0 s, 31415.9 tps, lat 0.032 ms stddev 0.007, 0 failed`
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Report {
-    at: f64,
-    rate: f64,
-}
-
-impl Report {
-    fn parse(line: &str) -> Option<Self> {
-        let mut parts = line.strip_prefix("progress: ")?.split(", ");
-        let at = parts.next()?.strip_suffix(" s")?.parse().ok()?;
-        let rate = parts.next()?.strip_suffix(" tps")?.parse().ok()?;
-        Some(Self { at, rate })
-    }
-}
-
-#[derive(Default)]
-struct Window {
-    first: Option<(f64, Option<Processor>)>,
-    last: Option<(f64, Option<Processor>)>,
-    transactions: f64,
-}
-
-impl Window {
-    fn add(&mut self, report: Report, processor: Option<Processor>) {
-        let now = (report.at, processor);
-        match self.last {
-            None => self.first = Some(now),
-            Some((before, _)) => self.transactions += report.rate * (report.at - before),
-        }
-        self.last = Some(now);
-    }
-
-    fn measured(&self) -> Option<Measured> {
-        let ((begin, before), (end, after)) = (self.first?, self.last?);
-        if end <= begin || self.transactions <= 0.0 {
-            return None;
-        }
-        let rate = self.transactions / (end - begin);
-        let processor = spent(before, after).map(|spent| spent / self.transactions);
-        Some(Measured { rate, processor })
-    }
-}
-
-/// Microseconds between two readings.
-fn spent(before: Option<Processor>, after: Option<Processor>) -> Option<f64> {
-    Some(after?.microseconds() - before?.microseconds())
+fn report(line: &str) -> Option<Report> {
+    let mut parts = line.strip_prefix("progress: ")?.split(", ");
+    let at = parts.next()?.strip_suffix(" s")?.parse().ok()?;
+    let rate = parts.next()?.strip_suffix(" tps")?.parse().ok()?;
+    Some(Report { at, rate })
 }
 
 fn stream(route: &Route) -> Result<Measured> {
@@ -219,18 +162,7 @@ mod tests {
     #[test]
     fn a_report_is_read_and_anything_else_is_not() {
         let line = "progress: 2.0 s, 31415.9 tps, lat 0.032 ms stddev 0.007, 0 failed";
-        assert_eq!(Report::parse(line), Some(Report { at: 2.0, rate: 31_415.9 }));
-        assert_eq!(Report::parse("pgbench: error: connection failed"), None);
-    }
-
-    #[test]
-    fn the_first_second_is_warm_up_and_counts_for_nothing() {
-        let mut window = Window::default();
-        for (at, rate) in [(1.0, 10.0), (2.0, 100.0), (4.0, 400.0)] {
-            window.add(Report { at, rate }, None);
-        }
-        let measured = window.measured().unwrap();
-        assert!((measured.rate - 300.0).abs() < 1e-9, "{measured:?}");
-        assert!(Window::default().measured().is_none());
+        assert_eq!(report(line), Some(Report { at: 2.0, rate: 31_415.9 }));
+        assert_eq!(report("pgbench: error: connection failed"), None);
     }
 }

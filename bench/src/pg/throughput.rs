@@ -3,10 +3,11 @@
 use anyhow::Result;
 
 use crate::Extent;
-use crate::route::Route;
-use crate::stacks::Ways;
+use crate::measured::Measured;
+use crate::pg::route::Route;
+use crate::pg::stacks::Ways;
+use crate::pg::workload::{Protocol, Workload};
 use crate::statistics::{Spread, in_turns};
-use crate::workload::{Measured, Protocol, Workload};
 
 impl Extent {
     fn workloads(self) -> Vec<Workload> {

@@ -1,0 +1,20 @@
+//! MariaDB: the naked server, haproxy as the floor of any relay, Portcullis.
+
+mod dump;
+mod haproxy;
+mod login;
+mod memory;
+mod sysbench;
+mod throughput;
+mod ways;
+
+use crate::sessions::Engine;
+use crate::{Part, cut};
+
+pub(crate) const PARTS: [Part; 5] = [
+    ("throughput", throughput::run),
+    ("login", login::run),
+    ("dump", dump::run),
+    ("memory", memory::run),
+    ("cut", |extent| cut::run(extent, Engine::MariaDb)),
+];
