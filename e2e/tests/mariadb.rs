@@ -88,7 +88,8 @@ fn a_clients_file_is_loaded_only_where_the_servers_rules_allow_it() {
     // It was not offered, so the server says what it says to any client without it.
     assert_says(&load().expect_failure(1).unwrap().stderr, &["ERROR 4166 (HY000)"]);
     let documents = std::fs::read_to_string(facts.folder.join("seed/6-mariadb.yaml")).unwrap();
-    let server = documents.split("---\n").next().unwrap();
+    let server = documents.split_inclusive("\n---\n").next().unwrap();
+    let server = server.strip_suffix("---\n").unwrap();
     facts.apply(&format!("{server}  localInfile: allowed\n")).unwrap().expect_success().unwrap();
     assert_eq!(load().expect_success().unwrap().trim(), "3");
     let outcomes = events(facts, "statementOutcome", &name);

@@ -73,7 +73,7 @@ pub(crate) async fn accept(
         protocol: connection.alpn_protocol().map(<[u8]>::to_vec),
     };
     let agreed = agreed(&connection)?;
-    let secrets = connection.dangerous_extract_secrets().map_err(io::Error::other)?;
+    let (secrets, _) = connection.dangerous_into_kernel_connection().map_err(io::Error::other)?;
     let stream = finish((socket, buffers), &secrets, (&told, Role::Server, agreed))?;
     Ok((stream, greeted))
 }
@@ -92,7 +92,7 @@ pub(crate) async fn connect(
     let buffers = drive(&mut connection, &mut socket).await?;
     let certificate = connection.peer_certificates().and_then(<[_]>::first).cloned();
     let agreed = agreed(&connection)?;
-    let secrets = connection.dangerous_extract_secrets().map_err(io::Error::other)?;
+    let (secrets, _) = connection.dangerous_into_kernel_connection().map_err(io::Error::other)?;
     let stream = finish((socket, buffers), &secrets, (&told, Role::Client, agreed))?;
     Ok((stream, certificate.map(CertificateDer::into_owned)))
 }
