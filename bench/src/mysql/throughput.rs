@@ -45,8 +45,8 @@ Portcullis', for a statement or a megabyte. p99: of a transaction, over the nake
 fn compare(script: Script, ways: &[Way; 3], extent: Extent) -> Result<()> {
     let [naked, haproxy, portcullis] =
         in_turns(extent.rounds, ways, |way| script.run(way, extent.seconds))?;
-    let queries = |turns: &[Turn]| turns.iter().map(|turn| turn.queries).collect::<Vec<_>>();
-    let each = [&naked, &haproxy, &portcullis].map(|turns| queries(turns));
+    let queries = |turns: &Vec<Turn>| turns.iter().map(|turn| turn.queries).collect::<Vec<_>>();
+    let each = [&naked, &haproxy, &portcullis].map(queries);
     line(&script.to_string(), "qps", each.each_ref().map(|each| each.as_slice()));
     let tail = |turn: &Turn| turn.p99;
     println!(

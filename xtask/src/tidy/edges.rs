@@ -32,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // Tests drive the binary, not its insides.
     ("testkit", &["model", "runtime"]),
-    ("e2e", &["model", "testkit"]),
+    ("e2e", &["model", "wire", "testkit"]),
     // An append to the audit log is measured without the binary around it.
     ("bench", &["model", "runtime", "keys", "audit", "testkit", "e2e"]),
     ("xtask", &[]),

@@ -123,6 +123,7 @@ pub enum LocalInfile {
 }
 
 impl LocalInfile {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_refused(&self) -> bool {
         *self == Self::Refused
     }
