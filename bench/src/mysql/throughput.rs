@@ -47,7 +47,7 @@ fn compare(script: Script, ways: &[Way; 3], extent: Extent) -> Result<()> {
         in_turns(extent.rounds, ways, |way| script.run(way, extent.seconds))?;
     let queries = |turns: &Vec<Turn>| turns.iter().map(|turn| turn.queries).collect::<Vec<_>>();
     let each = [&naked, &haproxy, &portcullis].map(queries);
-    line(&script.to_string(), "qps", each.each_ref().map(|each| each.as_slice()));
+    line(&script.to_string(), "qps", each.each_ref().map(Vec::as_slice));
     let tail = |turn: &Turn| turn.p99;
     println!(
         "{:<32}{:>9.2} ms{:>24}{:>24}",
