@@ -75,9 +75,12 @@ impl Ways {
         let api = writer(&stack)?;
         let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir()?;
         let reach = &stack.facts.reach;
-        let account = |port| Account { port, ca: &authority, user: USER, token: None };
+        // sysbench wants a client certificate; nobody asks to see it.
+        let direct = mariadb.direct().context("there is no way around the gateway")?;
+        let shown = (direct.certificate.as_path(), direct.key.as_path());
+        let account = |port| Account { port, ca: &authority, user: USER, token: None, shown };
         let portcullis =
-            Account { port: reach.mysql_port, ca: &reach.ca, user: API, token: Some(&api) };
+            Account { port: reach.mysql_port, ca: &reach.ca, user: API, token: Some(&api), shown };
         let way = |name, account: &Account<'_>, door, proxy| -> Result<Way> {
             let folder = folder.path().join(name);
             account.write(&folder)?;
@@ -98,7 +101,7 @@ impl Ways {
     }
 }
 
-/// The workload reads by itself; here it writes, too. Its token.
+/// The workload reads by itself; here it writes, too. Its token, by a handle.
 fn writer(stack: &Stack) -> Result<String> {
     let applied = stack.facts.apply(&format!(
         "apiVersion: portcullis.dev/v1
@@ -108,7 +111,9 @@ spec: {{ principal: {{ application: {API} }}, role: {MARIADB_SERVER}.writer }}
 "
     ))?;
     ensure!(applied.ok(), "{applied}");
-    stack.facts.api.token(Credential::Secret)
+    // sysbench's file of options cuts lines that are as long as a token.
+    let mut command = stack.facts.api.token_command(Credential::Secret)?;
+    program::run(command.arg("--handle"))?.expect_success()
 }
 
 struct Account<'a> {
@@ -116,6 +121,8 @@ struct Account<'a> {
     ca: &'a Path,
     user: &'a str,
     token: Option<&'a str>,
+    /// Certificate and key.
+    shown: (&'a Path, &'a Path),
 }
 
 impl Account<'_> {
@@ -123,7 +130,12 @@ impl Account<'_> {
     fn write(&self, folder: &Path) -> Result<()> {
         use std::io::Write as _;
         fs::create_dir(folder)?;
-        let Self { port, ca, user, token } = self;
+        let Self { port, ca, user, token, shown: (certificate, key) } = self;
+        let named =
+            [(*ca, "cacert.pem"), (*certificate, "client-cert.pem"), (*key, "client-key.pem")];
+        for (file, name) in named {
+            fs::copy(file, folder.join(name))?;
+        }
         let password = token.unwrap_or_default();
         let ca = ca.display();
         let client = format!(
