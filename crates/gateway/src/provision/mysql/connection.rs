@@ -19,10 +19,11 @@ use crate::upstream::Dialled;
 /// Of one answer. Even lists of ten thousand accounts are smaller.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The server itself ends what takes longer. Only the quote itself means anything in a text.
+/// The server itself ends what takes longer. Only the quote itself means anything in a text. A GRANT to an account that
+/// was dropped meanwhile makes no new one, which would ask for no certificate.
 const SETTINGS: [&str; 3] = [
     "SET NAMES utf8mb4",
-    "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'",
+    "SET SESSION sql_mode = 'NO_AUTO_CREATE_USER,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'",
     "SET SESSION lock_wait_timeout = 5, max_statement_time = 20, time_zone = '+00:00'",
 ];
 
