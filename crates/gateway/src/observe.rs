@@ -11,7 +11,6 @@ use model::kind::server::AuditSettings;
 use model::{Refusal, ServerName, SessionId, Timestamp};
 use wire::Part;
 use wire::pg::statement::{self, Relations, Sql};
-use wire::sql::{self, Strings};
 
 use crate::record::Observed;
 use crate::relay::State;
@@ -317,9 +316,9 @@ impl Subject {
     }
 
     /// The text, as far as the server's rules let it be recorded.
-    fn take_sql(&self, record: &mut Statement, sql: Sql, strings: Strings) {
+    fn take_sql(&self, record: &mut Statement, sql: Sql, redact: impl FnOnce(&str) -> String) {
         let Sql { text, bytes, sha256, encoding } = sql;
-        record.sql = if self.audit.redact_literals { sql::redact(&text, strings) } else { text };
+        record.sql = if self.audit.redact_literals { redact(&text) } else { text };
         record.sql_bytes = bytes;
         record.sql_sha256 = sha256.map(|digest| hex(&digest));
         record.encoding = encoding;

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use crate::mysql::lexer;
 use crate::pg::limits::{HOLD_BYTES_MAX, STARTUP_BYTES_MAX};
 use crate::pg::statement::{Encoding, Statement, Tracker};
 use crate::pg::{Malformed, backend, error, frontend, sasl, startup};
@@ -78,7 +79,7 @@ pub fn pg_sasl(data: &[u8]) {
     assert!(json.bytes().all(|byte| byte >= b' '), "{json:?}");
 }
 
-/// Any text as SQL: its tokens are the text, and what is redacted stays SQL of the same shape.
+/// Any text as SQL, PostgreSQL's and MySQL's: its tokens are the text, and what is redacted has no text left.
 pub fn sql(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for strings in [sql::Strings::Standard, sql::Strings::Backslash] {
@@ -91,6 +92,13 @@ pub fn sql(data: &[u8]) {
         }
     }
     drop(sql::deallocated(&text));
+    for backslash in [lexer::Backslash::Escapes, lexer::Backslash::Plain] {
+        let redacted = lexer::redact(&text, backslash);
+        for token in lexer::tokens(redacted.as_bytes(), backslash) {
+            let literal = matches!(token, lexer::Token::Text(_) | lexer::Token::Unended);
+            assert!(!literal, "{token:?} is left of {text:?} in {redacted:?}");
+        }
+    }
 }
 
 /// Any bytes as a balancer's header, and behind the signature of one: never longer than its bound, and no address that it does not hold.

@@ -17,7 +17,7 @@ pub mod frontend;
 pub mod greeting;
 pub mod handshake;
 mod head;
-mod lexer;
+pub(crate) mod lexer;
 pub mod limits;
 mod local_infile;
 mod malformed;

@@ -12,7 +12,6 @@ use wire::mysql::error::Report;
 use wire::mysql::frontend::{Body, Message, Request};
 use wire::mysql::statement::{self, Given, Tracker, TransactionStatus};
 use wire::mysql::{Capabilities, Malformed, backend, frontend, packet};
-use wire::sql::Strings;
 
 use super::{
     Common, Instead, Observed, SQL_BYTES_MAX, Subject, Understood, Unobservable, Values, With, mark,
@@ -51,15 +50,15 @@ impl Protocol {
     /// Behind the OK packet of the login.
     pub(crate) fn new(agreed: Agreed<'_>, own: Registered, threads: Arc<Threads>) -> Self {
         let Agreed { capabilities, collation, database } = agreed;
+        let mut tracker = Tracker::new(collation, database);
+        if capabilities.contains(Capabilities::LOCAL_FILES) {
+            tracker = tracker.loading_files();
+        }
         Self {
             capabilities,
             client: frontend::Scanner::new(capabilities),
             server: backend::Scanner::new(capabilities),
-            tracker: if capabilities.contains(Capabilities::LOCAL_FILES) {
-                Tracker::new(collation, database).loading_files()
-            } else {
-                Tracker::new(collation, database)
-            },
+            tracker,
             own,
             threads,
         }
@@ -101,7 +100,7 @@ impl super::Protocol for Protocol {
                 if common.record.database != database {
                     database.clone_into(&mut common.record.database);
                 }
-                common.subject.fill_mysql(&mut common.record, &statement, tracker.encoding());
+                common.subject.fill_mysql(&mut common.record, &statement, tracker);
                 common.begins(observed);
             }
             if let Message::Command(request) = &message
@@ -285,11 +284,13 @@ impl Subject {
         &self,
         record: &mut Statement,
         statement: &statement::Statement<'_>,
-        encoding: &statement::Encoding,
+        tracker: &Tracker,
     ) {
+        let encoding = tracker.encoding();
         record.number = statement.number;
         record.protocol = protocol(statement.protocol);
-        self.take_sql(record, statement.sql(encoding, SQL_BYTES_MAX), Strings::Backslash);
+        let redact = |text: &str| tracker.redact(text);
+        self.take_sql(record, statement.sql(encoding, SQL_BYTES_MAX), redact);
         let mut values = Values::new(&self.audit);
         statement.for_each_value(|value| {
             let part = match value.given {

@@ -8,7 +8,7 @@ use wire::pg::backend::{self, TransactionStatus};
 use wire::pg::startup::Replication;
 use wire::pg::statement::{self, Tracker};
 use wire::pg::{Malformed, frontend};
-use wire::sql::Strings;
+use wire::sql::{self, Strings};
 
 use super::{Common, Observed, SQL_BYTES_MAX, Subject, Understood, Unobservable, Values, mark};
 use crate::dialect;
@@ -162,7 +162,8 @@ impl Subject {
     ) {
         record.number = statement.number;
         record.protocol = protocol(statement.protocol);
-        self.take_sql(record, statement.sql(encoding, SQL_BYTES_MAX), strings);
+        let redact = |text: &str| sql::redact(text, strings);
+        self.take_sql(record, statement.sql(encoding, SQL_BYTES_MAX), redact);
         let mut values = Values::new(&self.audit);
         statement.for_each_value(|value| {
             let show = |bytes_max| value.parameter(encoding, bytes_max);

@@ -1,5 +1,5 @@
-//! As much of MySQL's and MariaDB's lexical structure as is needed to find parameters and files: words, texts, quoted
-//! names, comments. It never fails.
+//! As much of MySQL's and MariaDB's lexical structure as is needed to find parameters, files and literals: words, texts,
+//! quoted names, comments. It never fails.
 
 /// Whether a backslash in a text keeps the next character (`NO_BACKSLASH_ESCAPES` is not set).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) enum Token<'a> {
     Word(&'a [u8]),
     /// `'…'` or `"…"`, which may be a name where `ANSI_QUOTES` is set.
     Text(Quoted<'a>),
+    /// A text without an end: the statement was cut, or is none.
+    Unended,
     /// `` `…` ``.
     Name,
     /// Any other character.
@@ -34,15 +36,39 @@ pub(crate) fn placeholders(text: &[u8], backslash: Backslash) -> usize {
     tokens(text, backslash).filter(|token| *token == Token::Other(b'?')).count()
 }
 
+/// The text with `?` for every literal, also for those in comments that are run; names, other comments and parameters
+/// stay. What `ANSI_QUOTES` makes a name of goes, too.
+pub(crate) fn redact(text: &str, backslash: Backslash) -> String {
+    let mut tokens = tokens(text.as_bytes(), backslash);
+    let (mut redacted, mut kept) = (String::with_capacity(text.len()), 0);
+    while let Some(token) = tokens.next() {
+        let literal = match token {
+            Token::Text(_) | Token::Unended => true,
+            Token::Word(word) => word.first().is_some_and(u8::is_ascii_digit),
+            Token::Name | Token::Other(_) => false,
+        };
+        let end = text.len().saturating_sub(tokens.rest.len());
+        if literal {
+            redacted.push_str(text.get(kept..tokens.start(text.len())).unwrap_or_default());
+            redacted.push('?');
+            kept = end;
+        }
+    }
+    redacted.push_str(text.get(kept..).unwrap_or_default());
+    redacted
+}
+
 /// The tokens of a text.
 pub(crate) fn tokens(text: &[u8], backslash: Backslash) -> Tokens<'_> {
-    Tokens { rest: text, backslash, running: false }
+    Tokens { rest: text, from: text.len(), backslash, running: false }
 }
 
 /// Iterates over tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens<'a> {
     rest: &'a [u8],
+    /// Bytes from the beginning of the last token to the end of the text.
+    from: usize,
     backslash: Backslash,
     /// Within `/*!`.
     running: bool,
@@ -54,14 +80,12 @@ impl<'a> Iterator for Tokens<'a> {
     fn next(&mut self) -> Option<Token<'a>> {
         loop {
             let (byte, after) = self.rest.split_first()?;
+            self.from = self.rest.len();
             let (token, rest) = match (*byte, after) {
-                (quote @ (b'\'' | b'"'), _) => {
-                    let Some((inside, rest)) = quoted(after, quote, self.backslash) else {
-                        self.rest = &[];
-                        return None;
-                    };
-                    (Some(Token::Text(Quoted { inside, quote })), rest)
-                }
+                (quote @ (b'\'' | b'"'), _) => match quoted(after, quote, self.backslash) {
+                    Some((inside, rest)) => (Some(Token::Text(Quoted { inside, quote })), rest),
+                    None => (Some(Token::Unended), &[][..]),
+                },
                 (b'`', _) => {
                     let rest = quoted(after, b'`', Backslash::Plain).map(|(_, rest)| rest);
                     (Some(Token::Name), rest.unwrap_or_default())
@@ -99,6 +123,13 @@ impl<'a> Iterator for Tokens<'a> {
                 return token;
             }
         }
+    }
+}
+
+impl Tokens<'_> {
+    /// Where in a text of this length the last token begins.
+    fn start(&self, length: usize) -> usize {
+        length.saturating_sub(self.from)
     }
 }
 
@@ -169,4 +200,34 @@ fn version(run: &[u8]) -> &[u8] {
 fn line(text: &[u8]) -> &[u8] {
     let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
     text.get(end..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_literal_is_left_wherever_it_stands() {
+        for (text, redacted) in [
+            ("select 'secret', name from t where id = 42", "select ?, name from t where id = ?"),
+            ("select \"secret\", `se'cret`", "select ?, `se'cret`"),
+            (r"select 'a\'secret', b", "select ?, b"),
+            ("select 'it''s secret' + 1.5e3", "select ? + ?.?"),
+            (
+                "/*!50000 set @a = 'secret' */ set @b = x'736563'",
+                "/*!50000 set @a = ? */ set @b = x?",
+            ),
+            ("select 1 --'secret'", "select ? --?"),
+            ("select 1 -- it's", "select ? -- it's"),
+            ("select 1 # it's\n, 2", "select ? # it's\n, ?"),
+            ("select /* it's */ 2", "select /* it's */ ?"),
+            ("insert into t1 values (?, 0xff, 'cut", "insert into t1 values (?, ?, ?"),
+            ("select _utf8'\u{e9}', n'\u{e9}'", "select _utf8?, n?"),
+            ("select '\u{e9}' as \u{e9}", "select ? as \u{e9}"),
+            ("", ""),
+        ] {
+            assert_eq!(redact(text, Backslash::Escapes), redacted, "{text}");
+        }
+        assert_eq!(redact(r"select 'a\', 'secret'", Backslash::Plain), "select ?, ?");
+    }
 }

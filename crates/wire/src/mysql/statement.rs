@@ -36,7 +36,7 @@ use super::backend::{self, Change, Done, Expected, status};
 use super::command::{Answer, Treatment};
 use super::error::ServerError as ErrorPacket;
 use super::frontend::{self, Body};
-use super::lexer::Backslash;
+use super::lexer::{self, Backslash};
 use super::limits::{PENDING_MAX, STATEMENTS_MAX, TRACKER_BYTES_MAX};
 use super::statements::Statements;
 
@@ -155,6 +155,11 @@ impl Tracker {
     /// The encoding of the client's texts.
     pub fn encoding(&self) -> &Encoding {
         &self.encoding
+    }
+
+    /// A text that the client sent, without its literals.
+    pub fn redact(&self, text: &str) -> String {
+        lexer::redact(text, self.statements.backslash)
     }
 
     /// Whether everything that is answered has been.

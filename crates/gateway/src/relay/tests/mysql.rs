@@ -14,10 +14,10 @@ fn thread(principal: PrincipalId, number: u32) -> Thread {
 
 /// A session of a principal who has another one, which the server knows as 11 and the client by the number returned.
 fn session() -> (Bench, u32, Registered) {
-    session_with(Capabilities::default())
+    session_with(Capabilities::default(), AuditSettings::default())
 }
 
-fn session_with(more: Capabilities) -> (Bench, u32, Registered) {
+fn session_with(more: Capabilities, audit: AuditSettings) -> (Bench, u32, Registered) {
     let threads = Arc::new(Threads::default());
     let ada = PrincipalId::random();
     let other = threads.number();
@@ -32,7 +32,7 @@ fn session_with(more: Capabilities) -> (Bench, u32, Registered) {
         database: Some("orders"),
     };
     let protocol = observe::mysql::Protocol::new(agreed, own, threads);
-    (bench_of(Box::new(protocol), AuditSettings::default(), 4096), other, registered)
+    (bench_of(Box::new(protocol), audit, 4096), other, registered)
 }
 
 fn query(sql: &str) -> Vec<u8> {
@@ -133,14 +133,14 @@ async fn a_server_that_wants_a_clients_file_gets_none() {
 #[tokio::test]
 async fn where_files_may_be_loaded_it_is_the_one_that_the_statement_names() {
     let load = query("load data local infile 'new.csv' into table orders");
-    let (mut bench, ..) = session_with(Capabilities::LOCAL_FILES);
+    let (mut bench, ..) = session_with(Capabilities::LOCAL_FILES, AuditSettings::default());
     bench.client.write_all(&load).await.unwrap();
     bench.server.write_all(&packet::encode(1, b"\xfb/etc/passwd")).await.unwrap();
     let end = moved(&mut bench).await;
     assert!(matches!(end, Some(End::ServerUnobservable(_))), "{end:?}");
     assert_eq!(received(&mut bench.client).await, b"");
 
-    let (mut bench, ..) = session_with(Capabilities::LOCAL_FILES);
+    let (mut bench, ..) = session_with(Capabilities::LOCAL_FILES, AuditSettings::default());
     bench.client.write_all(&load).await.unwrap();
     let asked = packet::encode(1, b"\xfbnew.csv");
     bench.server.write_all(&asked).await.unwrap();
@@ -157,6 +157,17 @@ async fn where_files_may_be_loaded_it_is_the_one_that_the_statement_names() {
     let said = outcome.mysql.as_ref().unwrap();
     assert_eq!(said.files, [LocalFile { name: "new.csv".to_owned(), bytes: 4 }]);
     assert_eq!(said.affected, 1);
+}
+
+#[tokio::test]
+async fn literals_are_left_out_where_the_rules_say_so_also_those_of_mysql_alone() {
+    let audit = AuditSettings { redact_literals: true, ..AuditSettings::default() };
+    let (mut bench, ..) = session_with(Capabilities::default(), audit);
+    let asked = query("select \"secret\" /*!, 'secret' */ from `t` where id = 4711");
+    bench.client.write_all(&asked).await.unwrap();
+    assert!(moved(&mut bench).await.is_none());
+    assert_eq!(bench.statements(), ["select ? /*!, ? */ from `t` where id = ?"]);
+    assert_eq!(received(&mut bench.server).await, asked);
 }
 
 #[tokio::test]
