@@ -254,6 +254,10 @@ impl Stack {
         let (server, reach) = parts.server(ports, created)?;
         reaper.process(server.identity())?;
         let people = parts.people(&reach, &pass, (&postgres, mariadb.as_ref()))?;
+        // Enrolment restarted it.
+        if let Some(mariadb) = &mariadb {
+            reaper.process(&mariadb.process()?)?;
+        }
         let Enrolled { admin, dev, approver, auditor, api, owner } = people;
         let facts = Facts {
             folder: folder.to_owned(),
