@@ -14,6 +14,7 @@ mod machine;
 mod measured;
 mod memory;
 mod mysql;
+mod peer;
 mod pg;
 mod processor;
 mod sessions;

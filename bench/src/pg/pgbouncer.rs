@@ -1,16 +1,14 @@
 //! pgbouncer, set up as Portcullis is: TLS on both sides, one server connection a client.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use testkit::postgres::Account;
-use testkit::process::{Reaper, Running};
 use testkit::stack::Stack;
-use testkit::wait;
+
+use crate::peer::Peer;
 
 /// Whom it lets in, and how it goes to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +36,14 @@ pub(crate) struct PgBouncer {
     pub(crate) port: u16,
     /// User and password with which clients come.
     pub(crate) client: (&'static str, &'static str),
-    process: Running,
-    /// Ends it when we die without having done so.
-    reaper: Reaper,
-    _folder: tempfile::TempDir,
+    peer: Peer,
 }
 
 impl PgBouncer {
     /// With room for so many clients.
     pub(crate) fn start(stack: &Stack, clients: usize, logins: Logins) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("portcullis-pgbouncer-").tempdir_in("/tmp")?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = Peer::free_port()?;
         let configuration = folder.path().join("pgbouncer.ini");
         let (ways, client) = match logins {
             Logins::Kept => (kept(stack)?, ("postgres", "")),
@@ -61,29 +56,13 @@ impl PgBouncer {
         // It refuses to run as root, and must be able to read the server's key.
         let account = Account::of_package("postgres")?;
         let mut command = account.command(&program()?);
-        let log = folder.path().join("pgbouncer.log");
-        let mut reaper = Reaper::start()?;
-        reaper.folder(folder.path())?;
-        let process = Running::start(command.arg(&configuration), &log)?;
-        reaper.process(process.identity())?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        wait::try_until(Duration::from_secs(10), || TcpStream::connect(address).ok())
-            .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
-        Ok(Self { port, client, process, reaper, _folder: folder })
+        command.arg(&configuration);
+        Ok(Self { port, client, peer: Peer::start(("pgbouncer", port), &mut command, folder)? })
     }
 
     /// `setpriv` becomes the program that it starts, so this is pgbouncer's own.
     pub(crate) fn pid(&self) -> u32 {
-        self.process.identity().pid
-    }
-}
-
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        match self.process.kill() {
-            Ok(_) => self.reaper.dismiss(),
-            Err(error) => eprintln!("pgbouncer stays: {error:#}"),
-        }
+        self.peer.pid()
     }
 }
 
