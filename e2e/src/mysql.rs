@@ -67,8 +67,7 @@ impl Client {
     pub fn open((port, ca): (u16, &Path), user: &str, token: Option<&str>) -> Result<Self> {
         let mut stream = raw::connect(port)?;
         let greeting = Greeting::parse(&read_packet(&mut stream)?)?;
-        let wished = Capabilities::LONG_PASSWORD
-            .with(Capabilities::PROTOCOL_41)
+        let wished = Capabilities::PROTOCOL_41
             .with(Capabilities::SSL)
             .with(Capabilities::TRANSACTIONS)
             .with(Capabilities::SECURE_CONNECTION)

@@ -27,13 +27,10 @@ pub(crate) fn run(extent: Extent) -> Result<()> {
         })?;
         println!("A connection for each statement, {clients} at once:");
         for (way, turns) in ways.ways.iter().zip(&turns) {
-            println!(
-                "  {:<12}{:>36}{:>36}",
-                way.name,
-                Spread::of(turns.iter().map(|it| it.rate)).in_units(" logins a second", 0),
-                Spread::of(turns.iter().map(|it| it.cost() / 1000.0))
-                    .in_units(" ms of processor", 2),
-            );
+            let rate = Spread::of(turns.iter().map(|it| it.rate)).in_units(" logins a second", 0);
+            let cost = Spread::of(turns.iter().map(|it| it.cost() / 1000.0));
+            let cost = way.proxy.map(|_| cost.in_units(" ms of processor", 2));
+            println!("  {:<12}{rate:>36}{:>36}", way.name, cost.unwrap_or_default());
         }
         let [naked, _, portcullis] = &turns;
         let ratio = Spread::of_ratios((portcullis, naked), |it: &Measured| it.rate);
