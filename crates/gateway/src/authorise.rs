@@ -75,7 +75,7 @@ fn per_server_max(asked: Option<u32>, connections_max: Option<u32>) -> Option<u3
 }
 
 /// The decision on what is known now. Without fresh knowledge there is none (docs/architecture.md, "State").
-fn grant(request: &Request, gateway: &Shared) -> Result<Box<Grant>, Denied> {
+pub(crate) fn grant(request: &Request, gateway: &Shared) -> Result<Box<Grant>, Denied> {
     let (snapshot, now) = (gateway.snapshots.load(), gateway.clock.now());
     let verified_at = gateway.snapshots.verified_at();
     if let Some((refusal, _)) = verify::stale(verified_at, gateway.limits.staleness_login_max, now)

@@ -11,7 +11,7 @@ use model::kind::server::{AuditMode, DatabaseServer};
 use model::{Document, PrincipalKind, Timestamp, code};
 
 use super::certificate;
-use crate::authorise::Authorised;
+use crate::authorise::{self, Authorised};
 use crate::cancel::threads::Thread;
 use crate::cancel::{Registered, Target};
 use crate::dialect::{self, CancelKey, Greeted, Login, Wish};
@@ -46,7 +46,7 @@ struct Opened {
 }
 
 async fn opened(authorised: &mut Authorised) -> Result<Opened, Denied> {
-    let (upstream, login) = log_in(authorised).await?;
+    let (upstream, login) = log_in(authorised).await.map_err(|denied| now(authorised, denied))?;
     let live = Arc::new(list(authorised));
     let connection = &authorised.started.connection;
     // Joins those that are verified continuously and decides once more: the snapshot may have changed meanwhile.
@@ -63,6 +63,13 @@ async fn opened(authorised: &mut Authorised) -> Result<Opened, Denied> {
     };
     record(authorised, &login).await?;
     Ok(Opened { upstream, login, live, watch, key, at })
+}
+
+/// Why there is no session. When access ends meanwhile, the database user may be withdrawn before it has logged in; then
+/// that is the reason, and not what the server makes of it.
+fn now(authorised: &Authorised, denied: Denied) -> Denied {
+    let gateway = &authorised.started.connection.gateway;
+    authorise::grant(&authorised.request, gateway).err().unwrap_or(denied)
 }
 
 async fn log_in(authorised: &mut Authorised) -> Result<(Box<Stream>, Login), Denied> {
