@@ -23,6 +23,7 @@ mod hostile_clients;
 mod hostile_servers;
 mod installation;
 mod mariadb;
+mod mariadb_drivers;
 mod oauth_bearer;
 mod operate;
 mod operator;

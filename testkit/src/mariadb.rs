@@ -107,6 +107,12 @@ impl MariaDb {
         program::feed(&mut self.client(), &format!("use {database};\n{sql}"))?.expect_success()
     }
 
+    /// As [`MariaDb::sql`]; a statement that fails does not end the rest.
+    pub fn sql_regardless(&self, database: &str, sql: &str) -> Result<String> {
+        let mut command = self.client();
+        Ok(program::feed(command.arg("--force"), &format!("use {database};\n{sql}"))?.stdout)
+    }
+
     /// Runs SQL over TCP and TLS, around the gateway, with a client certificate (paths of PEM files).
     pub fn sql_directly(&self, login: &DirectLogin<'_>, sql: &str) -> Result<String> {
         program::feed(&mut self.directly(login), sql)?.expect_success()

@@ -453,7 +453,10 @@ impl<'a> Parts<'a> {
         if self.options.enrolment == Enrolment::Applied {
             self.timed("enrolment of the server", || enroll(&admin, postgres))?;
             if let Some(mariadb) = beside {
-                self.timed("enrolment of MariaDB", || mariadb::enroll(&admin, mariadb))?;
+                let privileges = self.options.privileges;
+                self.timed("enrolment of MariaDB", || {
+                    mariadb::enroll(&admin, mariadb, privileges)
+                })?;
             }
         }
         let (dev, approver, auditor) = self.timed("people", || {

@@ -36,6 +36,7 @@ pub(crate) const PORTCULLIS: (&str, &str) = ("portcullis", "portcullis");
 pub(crate) const STACK: (&str, &str) = ("testkit", "stack");
 pub(crate) const CONFORMANCE: (&str, &str) = ("e2e", "conformance");
 pub(crate) const SUITES: (&str, &str) = ("testkit", "suites");
+pub(crate) const MARIADB_SUITE: (&str, &str) = ("testkit", "mariadb_suite");
 pub(crate) const HOSTILITY: (&str, &str) = ("e2e", "hostility");
 pub(crate) const BENCH: (&str, &str) = ("bench", "bench");
 

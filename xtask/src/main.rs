@@ -32,10 +32,14 @@ cargo xtask COMMAND
                                        each write and each sync of a scripted day fails once (20 minutes)
   conformance [CLIENT…]                every client's features through the gateway and directly (5 minutes); writes
                                        docs/conformance/clients.md
+  conformance --mysql [CLIENT…]        the same for clients of MySQL's and MariaDB's (5 minutes); writes
+                                       docs/conformance/clients-mysql.md
   conformance --suites [SUITE…]        drivers' own suites, likewise (10 minutes); writes docs/conformance/drivers.md
   conformance --newest                 protocol 3.2 in front of PostgreSQL 18, by hand and with libpq 18 (2 minutes)
   test --pg-regress                    PostgreSQL's own suites, directly and through the gateway, and the server's own
                                        statement log against ours
+  test --mariadb-test [TEST…]          MariaDB's own suite, directly and through the gateway (1 hour); writes
+                                       docs/conformance/mariadb-test.md
   bench pg [--quick] [--only PART]     interleaved comparison with pgbouncer and the naked server; the parts: throughput,
                                        latency, login, durable, memory, cut, idle
   bench mysql [--quick] [--only PART]  the same with MariaDB and haproxy; the parts: throughput, login, dump, memory, cut
@@ -80,6 +84,7 @@ fn run(words: &[&str]) -> Result<()> {
             test::long(test::Long::FailingDisk { fault })
         }
         ["test", "--pg-regress"] => suites::run(),
+        ["test", "--mariadb-test", tests @ ..] => suites::mariadb(tests),
         ["lint"] => test::lint(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),

@@ -16,6 +16,8 @@ pub(crate) enum For {
     Conformance,
     /// PostgreSQL's own suites.
     Suites,
+    /// MariaDB's own suite.
+    MariaDbSuite,
 }
 
 struct Need {
@@ -25,7 +27,8 @@ struct Need {
     by: &'static [For],
 }
 
-const EVERYONE: &[For] = &[For::Demo, For::Tests, For::Bench, For::Conformance, For::Suites];
+const EVERYONE: &[For] =
+    &[For::Demo, For::Tests, For::Bench, For::Conformance, For::Suites, For::MariaDbSuite];
 
 const NEEDS: &[Need] = &[
     Need { package: "postgresql", files: &["/usr/lib/postgresql/*/bin/postgres"], by: EVERYONE },
@@ -60,6 +63,11 @@ const NEEDS: &[Need] = &[
     },
     Need { package: "sysbench", files: &["/usr/bin/sysbench"], by: &[For::Bench] },
     Need { package: "haproxy", files: &["/usr/sbin/haproxy"], by: &[For::Bench] },
+    Need {
+        package: "mariadb-test",
+        files: &["/usr/share/mysql/mysql-test/main"],
+        by: &[For::MariaDbSuite],
+    },
     Need { package: "nodejs", files: &["/usr/bin/node"], by: &[For::Conformance] },
     Need { package: "npm", files: &["/usr/bin/npm"], by: &[For::Conformance] },
     Need { package: "default-jdk-headless", files: &["/usr/bin/javac"], by: &[For::Conformance] },
@@ -68,6 +76,24 @@ const NEEDS: &[Need] = &[
     Need {
         package: "libpostgresql-jdbc-java",
         files: &["/usr/share/java/postgresql.jar"],
+        by: &[For::Conformance],
+    },
+    // mysqlclient is built against it.
+    Need {
+        package: "libmariadb-dev",
+        files: &["/usr/bin/mariadb_config"],
+        by: &[For::Conformance],
+    },
+    Need { package: "gcc", files: &["/usr/bin/gcc"], by: &[For::Conformance] },
+    Need { package: "pkg-config", files: &["/usr/bin/pkg-config"], by: &[For::Conformance] },
+    Need {
+        package: "python3-dev",
+        files: &["/usr/include/python3*/Python.h"],
+        by: &[For::Conformance],
+    },
+    Need {
+        package: "libmariadb-java",
+        files: &["/usr/share/java/mariadb-java-client.jar"],
         by: &[For::Conformance],
     },
     Need { package: "golang-go", files: &["/usr/bin/go"], by: &[For::Conformance] },
@@ -79,6 +105,11 @@ const NEEDS: &[Need] = &[
     Need {
         package: "golang-github-jackc-pgx-v4-dev",
         files: &["/usr/share/gocode/src/github.com/jackc/pgx"],
+        by: &[For::Conformance],
+    },
+    Need {
+        package: "golang-github-go-sql-driver-mysql-dev",
+        files: &["/usr/share/gocode/src/github.com/go-sql-driver/mysql"],
         by: &[For::Conformance],
     },
 ];

@@ -45,14 +45,15 @@ pub(crate) fn append() -> Result<()> {
     shell::run(Command::new(bench).arg("audit"))
 }
 
-/// Clients, or with `--suites` drivers' own suites, with the program as the tests run it.
+/// Clients, with `--mysql` those of MySQL's and MariaDB's, or with `--suites` drivers' own suites, with the program as the tests run it.
 pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
     if rest == ["--newest"] {
         return newest();
     }
     let (what, page, names) = match rest {
         ["--suites", names @ ..] => ("suites", "drivers.md", names),
-        names => ("clients", "clients.md", names),
+        ["--mysql", names @ ..] => ("mysql", "clients-mysql.md", names),
+        names => ("pg", "clients.md", names),
     };
     packages::ensure(For::Conformance)?;
     let programs = build::programs(Profile::Dev, &[build::PORTCULLIS, build::CONFORMANCE])?;

@@ -91,7 +91,7 @@ pub(super) fn seed(
         fs::write(seed.join(name), text)?;
     }
     if let Some(mariadb) = beside {
-        let documents = mariadb::documents(mariadb, options.audit_mode);
+        let documents = mariadb::documents(mariadb, options);
         fs::write(seed.join("6-mariadb.yaml"), documents)?;
     }
     if options.privileges == Privileges::TestStack {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::Person;
 use super::configuration::indented;
+use super::{Options, Person, Privileges};
 use crate::mariadb::MariaDb;
 use crate::{program, wait};
 
@@ -21,8 +21,14 @@ const PROVISIONER: &str = "portcullis_provisioner";
 const AUTHORITY_WITHIN: Duration = Duration::from_secs(20);
 
 /// The server and its roles, held by whom PostgreSQL's are held.
-pub(super) fn documents(mariadb: &MariaDb, audit_mode: &str) -> String {
+pub(super) fn documents(mariadb: &MariaDb, options: &Options) -> String {
     let (port, ca) = (mariadb.port(), indented(mariadb.server_ca().trim_end(), 4));
+    let audit_mode = options.audit_mode;
+    let databases = match options.privileges {
+        Privileges::Ordinary => "databases: { only: [orders] }",
+        // The server itself answers for databases that do not exist: MariaDB's own suite makes some.
+        Privileges::TestStack => "testStack: true\n  databases: any",
+    };
     let mut text = format!(
         "apiVersion: portcullis.dev/v1
 kind: DatabaseServer
@@ -32,7 +38,7 @@ spec:
   host: 127.0.0.1
   port: {port}
   listeners: [{LISTENER}]
-  databases: {{ only: [orders] }}
+  {databases}
   publicNetworkAccess: disabled
   audit: {{ mode: {audit_mode} }}
   ca: |
@@ -62,12 +68,25 @@ metadata: {{ name: {MARIADB_SERVER}-{who} }}
 spec: {{ principal: {{ {kind}: {who} }}, role: {MARIADB_SERVER}.{privileges} }}"
         ));
     }
+    if options.privileges == Privileges::TestStack {
+        add(format_args!(
+            "kind: DatabaseRole
+metadata: {{ name: {MARIADB_SERVER}.superuser }}
+spec: {{ server: {MARIADB_SERVER}, privileges: superuser }}"
+        ));
+        add(format_args!(
+            "kind: RoleAssignment
+metadata: {{ name: {MARIADB_SERVER}-{owner} }}
+spec: {{ principal: {{ application: {owner} }}, role: {MARIADB_SERVER}.superuser }}",
+            owner = super::OWNER
+        ));
+    }
     text
 }
 
 /// Lets the gateway in: its authority among those that the server trusts, and an account for the provisioner that only
-/// its certificate opens.
-pub(super) fn enroll(admin: &Person, mariadb: &MariaDb) -> Result<()> {
+/// its certificate opens. Only a test stack's may do everything.
+pub(super) fn enroll(admin: &Person, mariadb: &MariaDb, privileges: Privileges) -> Result<()> {
     let authority = wait::try_until(AUTHORITY_WITHIN, || {
         let said = admin.run(&["get", "databaseservers", MARIADB_SERVER, "-o", "json"]).ok()?;
         let document = said.json().ok()?;
@@ -89,20 +108,25 @@ pub(super) fn enroll(admin: &Person, mariadb: &MariaDb) -> Result<()> {
     mariadb.restart()?;
     let account = format!("'{PROVISIONER}'@'127.0.0.1'");
     // Whoever signed it: the server trusts this one server's authority, and its successor while it is rotated.
-    let sql = format!(
-        "create user {account} require subject '/CN={PROVISIONER}';
-grant create user, process, connection admin on *.* to {account};
+    let granted = match privileges {
+        Privileges::Ordinary => format!(
+            "grant create user, process, connection admin on *.* to {account};
 grant select, update on mysql.* to {account};
-grant all privileges on `orders`.* to {account} with grant option;
-"
-    );
+grant all privileges on `orders`.* to {account} with grant option;"
+        ),
+        Privileges::TestStack => {
+            format!("grant all privileges on *.* to {account} with grant option;")
+        }
+    };
+    let sql = format!("create user {account} require subject '/CN={PROVISIONER}';\n{granted}\n");
     mariadb.sql("mysql", &sql).map(drop)
 }
 
 impl super::Stack {
     /// Does on MariaDB's host what an administrator does, where [`Enrolment::Left`](super::Enrolment) left it.
     pub fn enroll_mariadb(&self) -> Result<()> {
-        enroll(&self.facts.admin, self.mariadb.as_ref().context("no MariaDB runs beside")?)
+        let mariadb = self.mariadb.as_ref().context("no MariaDB runs beside")?;
+        enroll(&self.facts.admin, mariadb, self.options.privileges)
     }
 }
 

@@ -1,162 +1,20 @@
-//! The clients, and what became of each feature in both places.
+//! What became of each client's features in both places.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use testkit::program;
 
-use crate::ground::{Ground, Place};
+use crate::ground::{Place, Places};
 use crate::install::Program;
-
-/// A client of PostgreSQL's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Client {
-    Psql,
-    Libpq18,
-    Psycopg,
-    Psycopg2,
-    Asyncpg,
-    Pg8000,
-    TokioPostgres,
-    Sqlx,
-    NodePg,
-    PostgresJs,
-    Jdbc,
-    LibPq,
-    Pgx,
-}
-
-/// What a client is written in, and so how it is had.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Family {
-    Python,
-    Node,
-    Go,
-    Java,
-    Rust,
-}
-
-impl Client {
-    const ALL: [Self; 13] = [
-        Self::Psql,
-        Self::Libpq18,
-        Self::Psycopg,
-        Self::Psycopg2,
-        Self::Asyncpg,
-        Self::Pg8000,
-        Self::TokioPostgres,
-        Self::Sqlx,
-        Self::NodePg,
-        Self::PostgresJs,
-        Self::Jdbc,
-        Self::LibPq,
-        Self::Pgx,
-    ];
-
-    /// All of them when none is named.
-    pub(crate) fn chosen(names: &[&str]) -> Result<Vec<Self>> {
-        if names.is_empty() {
-            return Ok(Self::ALL.to_vec());
-        }
-        let find = |name: &&str| {
-            let found = Self::ALL.into_iter().find(|client| client.title() == *name);
-            found.with_context(|| {
-                let known: Vec<&str> = Self::ALL.iter().map(|client| client.title()).collect();
-                format!("`{name}` is not one of: {}", known.join(", "))
-            })
-        };
-        names.iter().map(find).collect()
-    }
-
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Psql => "psql",
-            Self::Libpq18 => "libpq 18",
-            Self::Psycopg => "psycopg 3",
-            Self::Psycopg2 => "psycopg 2",
-            Self::Asyncpg => "asyncpg",
-            Self::Pg8000 => "pg8000",
-            Self::TokioPostgres => "tokio-postgres",
-            Self::Sqlx => "sqlx",
-            Self::NodePg => "node-postgres",
-            Self::PostgresJs => "Postgres.js",
-            Self::Jdbc => "JDBC",
-            Self::LibPq => "Go lib/pq",
-            Self::Pgx => "Go pgx",
-        }
-    }
-
-    pub(crate) fn family(self) -> Family {
-        match self {
-            Self::Psql
-            | Self::Libpq18
-            | Self::Psycopg
-            | Self::Psycopg2
-            | Self::Asyncpg
-            | Self::Pg8000 => Family::Python,
-            Self::TokioPostgres | Self::Sqlx => Family::Rust,
-            Self::NodePg | Self::PostgresJs => Family::Node,
-            Self::Jdbc => Family::Java,
-            Self::LibPq | Self::Pgx => Family::Go,
-        }
-    }
-
-    /// Its program in its family's folder.
-    pub(crate) fn script(self) -> &'static str {
-        match self {
-            Self::Psql => "via_psql.py",
-            Self::Libpq18 | Self::Psycopg => "via_psycopg.py",
-            Self::Psycopg2 => "via_psycopg2.py",
-            Self::Asyncpg => "via_asyncpg.py",
-            Self::Pg8000 => "via_pg8000.py",
-            Self::TokioPostgres => "via_tokio_postgres",
-            Self::Sqlx => "via_sqlx",
-            Self::NodePg => "via_pg.js",
-            Self::PostgresJs => "via_postgres.js",
-            Self::Jdbc => "ViaJdbc.java",
-            Self::LibPq => "via_lib_pq.go",
-            Self::Pgx => "via_pgx.go",
-        }
-    }
-
-    /// The distribution's package, where it comes from there.
-    pub(crate) fn package(self) -> &'static str {
-        match self {
-            Self::LibPq => "golang-github-lib-pq-dev",
-            Self::Pgx => "golang-github-jackc-pgx-v4-dev",
-            _ => "",
-        }
-    }
-
-    /// More of its environment.
-    pub(crate) fn environment(self) -> Vec<(&'static str, String)> {
-        match self {
-            // psycopg's binary brings a libpq of its own.
-            Self::Libpq18 => vec![("PSYCOPG_IMPL", "binary".to_owned())],
-            Self::Psycopg => vec![("PSYCOPG_IMPL", "python".to_owned())],
-            _ => Vec::new(),
-        }
-    }
-}
-
-/// Columns of the table, in its order: the name that programs say, and the heading.
-pub(crate) const FEATURES: [(&str, &str); 11] = [
-    ("login", "token"),
-    ("handle", "handle"),
-    ("simple", "simple"),
-    ("prepared", "prepared"),
-    ("pipeline", "pipeline"),
-    ("copyIn", "COPY in"),
-    ("copyOut", "COPY out"),
-    ("cancel", "cancel"),
-    ("largeIn", "large in"),
-    ("largeOut", "large out"),
-    ("reconnect", "reconnect"),
-];
+use crate::known::{At, Client, Feature};
 
 /// What became of a feature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Works,
+    Works {
+        /// What the program saw, which has to be the same in both places.
+        saw: String,
+    },
     Fails {
         reason: String,
     },
@@ -183,7 +41,7 @@ impl Told {
 /// One client in both places.
 #[derive(Debug)]
 pub(crate) struct Compared {
-    pub client: Client,
+    pub client: &'static Client,
     pub versions: String,
     gateway: Told,
     directly: Told,
@@ -195,49 +53,85 @@ impl Compared {
         self.gateway.outcome(feature)
     }
 
-    /// Every feature that is not as directly, or works in neither place, which is a mistake of the program's. A handle
-    /// exists at a gateway only, and has to work there.
+    /// Every feature that is not as directly, or works in neither place, which is a mistake of the program's.
     pub(crate) fn differences(&self) -> Vec<String> {
-        let differs = |feature: &str| {
-            let here = self.gateway.outcome(feature);
-            let there = match feature {
-                "handle" => Some(&Outcome::Works),
-                _ => self.directly.outcome(feature),
-            };
-            let same = match here {
-                Some(Outcome::Works | Outcome::Absent { .. }) => here == there,
-                Some(Outcome::Fails { .. }) | None => false,
-            };
-            (!same).then(|| {
-                let client = self.client.title();
-                format!("{client}, {feature}: {here:?} through the gateway, {there:?} directly")
-            })
+        let features = self.client.engine.features().iter();
+        features.filter_map(|feature| self.difference(feature)).collect()
+    }
+
+    fn difference(&self, feature: &Feature) -> Option<String> {
+        let name = feature.name;
+        let (here, there) = (self.gateway.outcome(name), self.directly.outcome(name));
+        let same = match (here, feature.at) {
+            (Some(Outcome::Works { .. } | Outcome::Absent { .. }), At::Both) => here == there,
+            (Some(Outcome::Works { .. } | Outcome::Absent { .. }), At::Gateway) => true,
+            (Some(Outcome::Fails { .. }) | None, _) => false,
         };
-        FEATURES.iter().filter_map(|(feature, _)| differs(feature)).collect()
+        if same {
+            return None;
+        }
+        let title = self.client.title;
+        Some(match (here, there) {
+            (Some(Outcome::Works { saw }), Some(Outcome::Works { saw: directly })) => {
+                format!("{title}, {name}: {}", first_difference(saw, directly))
+            }
+            _ => format!(
+                "{title}, {name}: {} through the gateway, {} directly",
+                shown(here),
+                shown(there)
+            ),
+        })
+    }
+}
+
+fn shown(outcome: Option<&Outcome>) -> String {
+    match outcome {
+        None => "nothing was said".to_owned(),
+        Some(Outcome::Works { .. }) => "works".to_owned(),
+        Some(Outcome::Fails { reason }) => format!("fails ({reason})"),
+        Some(Outcome::Absent { reason, .. }) => format!("is absent ({reason})"),
+    }
+}
+
+/// The first line in which two texts differ.
+fn first_difference(here: &str, there: &str) -> String {
+    let (mut one, mut other) = (here.lines(), there.lines());
+    loop {
+        match (one.next(), other.next()) {
+            (Some(here), Some(there)) if here == there => {}
+            (here, there) => {
+                let or = |line: Option<&str>| line.unwrap_or("nothing more").to_owned();
+                return format!("`{}` through the gateway, `{}` directly", or(here), or(there));
+            }
+        }
     }
 }
 
 /// Runs the client in both places.
-pub(crate) fn compare(client: Client, program: &Program, ground: &Ground) -> Result<Compared> {
+pub(crate) fn compare(
+    client: &'static Client,
+    program: &Program,
+    places: &Places,
+) -> Result<Compared> {
     let run = |place: &Place| {
-        run(program, place).with_context(|| format!("{}, {}", client.title(), place.name))
+        run(client, program, place).with_context(|| format!("{}, {}", client.title, place.name))
     };
-    let (gateway, directly) = (run(&ground.gateway)?, run(&ground.directly)?);
-    ensure!(gateway.versions == directly.versions, "two versions of {}", client.title());
+    let (gateway, directly) = (run(&places.gateway)?, run(&places.directly)?);
+    ensure!(gateway.versions == directly.versions, "two versions of {}", client.title);
     let versions = gateway.versions.clone();
     Ok(Compared { client, versions, gateway, directly })
 }
 
-fn run(program: &Program, place: &Place) -> Result<Told> {
+fn run(client: &Client, program: &Program, place: &Place) -> Result<Told> {
     let mut command = place.command(&program.command, "orders");
     command.args(&program.arguments);
     command.envs(program.environment.iter().map(|(name, value)| (name, value)));
     let said = program::run(&mut command)?;
     let told = told(&said.stdout).with_context(|| said.to_string())?;
     ensure!(said.ok(), "{said}");
-    for (feature, _) in FEATURES {
-        let asked = feature != "handle" || place.handle.is_some();
-        ensure!(!asked || told.outcome(feature).is_some(), "nothing is said of {feature}: {said}");
+    for Feature { name, at, .. } in client.engine.features() {
+        let asked = *at == At::Both || place.handle.is_some();
+        ensure!(!asked || told.outcome(name).is_some(), "nothing is said of {name}: {said}");
     }
     Ok(told)
 }
@@ -255,7 +149,7 @@ fn told(stdout: &str) -> Result<Told> {
             continue;
         }
         let outcome = match text("outcome")?.as_str() {
-            "works" => Outcome::Works,
+            "works" => Outcome::Works { saw: text("saw").unwrap_or_default() },
             "fails" => Outcome::Fails { reason: one_line(&text("reason")?) },
             "absent" => Outcome::Absent { reason: text("reason")?, source: text("source")? },
             other => bail!("`{other}` is no outcome"),
@@ -273,18 +167,22 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::known::Engine;
 
     fn of(gateway: &str, directly: &str) -> Vec<String> {
+        let client = &Engine::PostgreSql.clients()[0];
         let all = |cancel: &str| {
-            let lines = FEATURES.map(|(feature, _)| match feature {
+            let features = client.engine.features().iter().map(|feature| feature.name);
+            let lines = features.map(|feature| match feature {
                 "cancel" => cancel.to_owned(),
                 _ => format!(r#"{{"feature": "{feature}", "outcome": "works"}}"#),
             });
+            let lines: Vec<String> = lines.collect();
             told(&format!("{{\"versions\": \"1\"}}\n{}", lines.join("\n"))).unwrap()
         };
         let (gateway, directly) = (all(gateway), all(directly));
         let versions = gateway.versions.clone();
-        Compared { client: Client::Psql, versions, gateway, directly }.differences()
+        Compared { client, versions, gateway, directly }.differences()
     }
 
     #[test]
@@ -295,6 +193,20 @@ mod tests {
         assert_eq!(of(fails, works).len(), 1);
         assert_eq!(of(works, fails).len(), 1);
         assert_eq!(of(fails, fails).len(), 1);
+    }
+
+    #[test]
+    fn what_a_program_saw_must_be_the_same_in_both_places() {
+        let saw = |rows: &str| {
+            format!(
+                r#"{{"feature": "cancel", "outcome": "works", "saw": "columns\n{rows}\nthe end"}}"#
+            )
+        };
+        assert_eq!(of(&saw("1"), &saw("1")), Vec::<String>::new());
+        assert_eq!(
+            of(&saw("1"), &saw("2")),
+            ["psql, cancel: `1` through the gateway, `2` directly"]
+        );
     }
 
     #[test]

@@ -1,18 +1,25 @@
-//! The two places that are compared: a gateway in front of PostgreSQL, and PostgreSQL of the same version, reached over
-//! TLS with a password.
+//! The two places that are compared: a gateway in front of a server, and a server of the same version, reached over TLS
+//! with a password.
+
+mod mysql;
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use testkit::postgres::{self, Postgres};
 use testkit::program;
-use testkit::stack::{Credential, OWNER, Options, Privileges, Stack};
+use testkit::stack::{Credential, OWNER, Options, Privileges, Stack, Workload};
+
+use crate::known::Engine;
+pub(crate) use mysql::MySqlGround;
 
 /// Everything that a client needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
+    pub engine: Engine,
     /// `gateway` or `directly`.
     pub name: &'static str,
     pub port: u16,
@@ -21,13 +28,21 @@ pub(crate) struct Place {
     pub authority: PathBuf,
     /// A short handle in place of the password; a gateway's alone.
     pub handle: Option<String>,
+    /// Passwords that do not open, each behind the code that says why; a gateway's alone.
+    pub refused: Vec<(&'static str, String)>,
 }
 
 /// Both.
 #[derive(Debug)]
-pub(crate) struct Ground {
+pub(crate) struct Places {
     pub gateway: Place,
     pub directly: Place,
+}
+
+/// Both, for clients of PostgreSQL's.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub places: Places,
     stack: Stack,
     server: Postgres,
 }
@@ -41,27 +56,28 @@ impl Ground {
         // The first login makes its database user, which is to own databases.
         owner.psql("select 1")?.expect_success()?;
         let password = owner.token(Credential::Secret)?;
-        let handle = owner.token_command(Credential::Secret)?.arg("--handle").output()?;
-        let handle = String::from_utf8(handle.stdout)?.trim().to_owned();
-        anyhow::ensure!(handle.starts_with("pct_"), "`{handle}` is no handle");
         let gateway = Place {
+            engine: Engine::PostgreSql,
             name: "gateway",
             port: stack.facts.reach.port,
             user: OWNER.to_owned(),
             password: password.clone(),
             authority: stack.facts.reach.ca.clone(),
-            handle: Some(handle),
+            handle: Some(handle(owner)?),
+            refused: Vec::new(),
         };
         let server = server(&password)?;
         let directly = Place {
+            engine: Engine::PostgreSql,
             name: "directly",
             port: server.port(),
             user: OWNER.to_owned(),
             password,
             authority: server.server_ca_file(),
             handle: None,
+            refused: Vec::new(),
         };
-        Ok(Self { gateway, directly, stack, server })
+        Ok(Self { places: Places { gateway, directly }, stack, server })
     }
 
     /// The servers' version.
@@ -105,8 +121,16 @@ impl Place {
         )
     }
 
-    /// libpq's environment for this place.
-    pub(crate) fn command(&self, program: &Path, database: &str) -> std::process::Command {
+    /// What its clients follow for this place.
+    pub(crate) fn command(&self, program: &Path, database: &str) -> Command {
+        match self.engine {
+            Engine::PostgreSql => self.libpq(program, database),
+            Engine::MySql => self.variables(program, database),
+        }
+    }
+
+    /// libpq's environment.
+    fn libpq(&self, program: &Path, database: &str) -> Command {
         let mut command = program::clean(program);
         command
             .env("PGHOST", "localhost")
@@ -120,4 +144,12 @@ impl Place {
             .envs(self.handle.iter().map(|handle| ("PGHANDLE", handle)));
         command
     }
+}
+
+/// A short handle in place of a token.
+fn handle(owner: &Workload) -> Result<String> {
+    let said = program::run(owner.token_command(Credential::Secret)?.arg("--handle"))?;
+    let handle = said.expect_success()?;
+    anyhow::ensure!(handle.starts_with("pct_"), "`{handle}` is no handle");
+    Ok(handle)
 }

@@ -8,10 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use testkit::program;
 
-use crate::clients::{Client, Family};
+use crate::known::{Client, Engine, Family};
 
-const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/pg");
-const JDBC: &str = "/usr/share/java/postgresql.jar";
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
 pub(crate) const GO_PACKAGES: &str = "/usr/share/gocode";
 
 /// Where what is downloaded and built lies.
@@ -40,55 +39,64 @@ pub(crate) struct Program {
 }
 
 /// The programs of these clients, in their order. One that cannot be had is an error: nothing is skipped.
-pub(crate) fn programs(clients: &[Client], cache: &Cache) -> Result<Vec<Program>> {
+pub(crate) fn programs(clients: &[&Client], cache: &Cache) -> Result<Vec<Program>> {
     clients
         .iter()
         .map(|client| {
-            program_of(*client, cache)
-                .with_context(|| format!("{} is not to be had", client.title()))
+            program_of(client, cache).with_context(|| format!("{} is not to be had", client.title))
         })
         .collect()
 }
 
-fn program_of(client: Client, cache: &Cache) -> Result<Program> {
-    let script = client.script();
-    Ok(match client.family() {
-        Family::Python => Program {
-            command: python(cache)?,
-            arguments: vec![source("python").join(script)],
-            environment: client.environment(),
-        },
-        Family::Node => Program {
-            command: PathBuf::from("node"),
-            arguments: vec![source("node").join(script)],
-            environment: vec![("NODE_PATH", shown(&node_modules(cache)?))],
-        },
-        Family::Go => Program {
-            command: go(script, cache)?,
-            arguments: Vec::new(),
-            environment: vec![("DRIVER_VERSION", debian_version(client.package())?)],
-        },
-        Family::Java => Program {
-            command: PathBuf::from("java"),
-            arguments: java(script, cache)?,
-            environment: Vec::new(),
-        },
-        Family::Rust => Program {
-            command: rust(script, cache)?,
-            arguments: Vec::new(),
-            environment: Vec::new(),
-        },
-    })
+fn program_of(client: &Client, cache: &Cache) -> Result<Program> {
+    let Client { engine, family, script, package, environment, .. } = *client;
+    let environment = environment.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let mut environment: Vec<(&'static str, String)> = environment.collect();
+    let (command, arguments) = match family {
+        Family::Python => (python(engine, cache)?, vec![source(engine, "python").join(script)]),
+        Family::Node => {
+            environment.push(("NODE_PATH", shown(&node_modules(engine, cache)?)));
+            (PathBuf::from("node"), vec![source(engine, "node").join(script)])
+        }
+        Family::Go => {
+            environment.push(("DRIVER_VERSION", debian_version(package)?));
+            (go(engine, script, cache)?, Vec::new())
+        }
+        Family::Java => (PathBuf::from("java"), java(engine, script, cache)?),
+        Family::Rust => (rust(engine, script, cache)?, Vec::new()),
+    };
+    Ok(Program { command, arguments, environment })
 }
 
-pub(crate) fn source(family: &str) -> PathBuf {
-    Path::new(SOURCES).join(family)
+/// The folder of the programs in one language.
+pub(crate) fn source(engine: Engine, family: &str) -> PathBuf {
+    Path::new(SOURCES).join(engine.folder()).join(family)
+}
+
+impl Engine {
+    /// The distribution's driver for Java.
+    fn jdbc(self) -> &'static str {
+        match self {
+            Self::PostgreSql => "/usr/share/java/postgresql.jar",
+            Self::MySql => "/usr/share/java/mariadb-java-client.jar",
+        }
+    }
+}
+
+impl Cache {
+    /// A folder for what is installed or built for the clients of one engine.
+    fn of(&self, engine: Engine, name: &str) -> Result<PathBuf> {
+        self.folder(&match engine {
+            Engine::PostgreSql => name.to_owned(),
+            Engine::MySql => format!("mysql-{name}"),
+        })
+    }
 }
 
 /// A Python with the packages of `requirements.txt`, made anew when that file has changed.
-pub(crate) fn python(cache: &Cache) -> Result<PathBuf> {
-    let wanted = source("python").join("requirements.txt");
-    let folder = cache.folder("python")?;
+pub(crate) fn python(engine: Engine, cache: &Cache) -> Result<PathBuf> {
+    let wanted = source(engine, "python").join("requirements.txt");
+    let folder = cache.of(engine, "python")?;
     let python = folder.join("venv/bin/python");
     if unchanged(&wanted, &folder)? {
         return Ok(python);
@@ -130,29 +138,36 @@ pub(crate) fn postgresql(package: &str, version: &str, cache: &Cache) -> Result<
     Ok(installed)
 }
 
-fn node_modules(cache: &Cache) -> Result<PathBuf> {
-    let wanted = source("node").join("package.json");
-    let folder = cache.folder("node")?;
+/// What `package.json` names; exactly what the lock file names where there is one.
+fn node_modules(engine: Engine, cache: &Cache) -> Result<PathBuf> {
+    let source = source(engine, "node");
+    let (wanted, locked) = (source.join("package.json"), source.join("package-lock.json"));
+    let folder = cache.of(engine, "node")?;
     if !unchanged(&wanted, &folder)? {
         println!("Installing Node's clients from npm …");
-        must(Command::new("npm").args(["install", "--silent", "--no-fund"]).current_dir({
-            fs::copy(&wanted, folder.join("package.json"))?;
-            &folder
-        }))?;
+        fs::copy(&wanted, folder.join("package.json"))?;
+        let install = if locked.try_exists()? {
+            fs::copy(&locked, folder.join("package-lock.json"))?;
+            "ci"
+        } else {
+            "install"
+        };
+        let mut npm = Command::new("npm");
+        must(npm.args([install, "--silent", "--no-fund"]).current_dir(&folder))?;
         remember(&wanted, &folder)?;
     }
     Ok(folder.join("node_modules"))
 }
 
-fn go(script: &str, cache: &Cache) -> Result<PathBuf> {
-    let program = cache.folder("go")?.join(script.trim_end_matches(".go"));
+fn go(engine: Engine, script: &str, cache: &Cache) -> Result<PathBuf> {
+    let program = cache.of(engine, "go")?.join(script.trim_end_matches(".go"));
     let mut go = go_command(cache)?;
     must(
         go.arg("build")
             .arg("-o")
             .arg(&program)
             .args(["harness.go", script])
-            .current_dir(source("go")),
+            .current_dir(source(engine, "go")),
     )?;
     Ok(program)
 }
@@ -167,22 +182,22 @@ pub(crate) fn go_command(cache: &Cache) -> Result<Command> {
     Ok(go)
 }
 
-fn java(script: &str, cache: &Cache) -> Result<Vec<PathBuf>> {
-    let classes = cache.folder("java")?;
+fn java(engine: Engine, script: &str, cache: &Cache) -> Result<Vec<PathBuf>> {
+    let (classes, driver) = (cache.of(engine, "java")?, engine.jdbc());
     let mut javac = Command::new("javac");
-    javac.arg("-d").arg(&classes).args(["-cp", JDBC]);
-    must(javac.arg(source("java").join(script)))?;
-    let path = format!("{}:{JDBC}", shown(&classes));
+    javac.arg("-d").arg(&classes).args(["-cp", driver]);
+    must(javac.arg(source(engine, "java").join(script)))?;
+    let path = format!("{}:{driver}", shown(&classes));
     let class = script.trim_end_matches(".java");
     Ok(["-cp", &path, class].map(PathBuf::from).to_vec())
 }
 
-fn rust(program: &str, cache: &Cache) -> Result<PathBuf> {
-    let target = cache.folder("rust")?;
+fn rust(engine: Engine, program: &str, cache: &Cache) -> Result<PathBuf> {
+    let target = cache.of(engine, "rust")?;
     let mut cargo = Command::new("cargo");
     cargo
         .args(["build", "--locked", "--quiet", "--bin", program])
-        .current_dir(source("rust"))
+        .current_dir(source(engine, "rust"))
         .env("CARGO_TARGET_DIR", &target);
     must(&mut cargo)?;
     Ok(target.join("debug").join(program))

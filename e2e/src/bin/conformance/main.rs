@@ -8,6 +8,7 @@
 mod clients;
 mod ground;
 mod install;
+mod known;
 mod newest;
 mod suites;
 mod table;
@@ -17,13 +18,14 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use clients::Client;
-use ground::Ground;
-use install::Cache;
+use clients::Compared;
+use ground::{Ground, MySqlGround, Places};
+use install::{Cache, Program};
+use known::{Client, Engine};
 use suites::Suite;
 
 const USAGE: &str =
-    "usage: conformance clients|suites [NAME…] --cache DIR --page FILE | newest --cache DIR";
+    "usage: conformance pg|mysql|suites [NAME…] --cache DIR --page FILE | newest --cache DIR";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,8 +41,11 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Result<()> {
     match words {
-        ["clients", names @ .., "--cache", cache, "--page", page] => {
-            clients(names, &Cache::at(PathBuf::from(cache)), &PathBuf::from(page))
+        ["pg", names @ .., "--cache", cache, "--page", page] => {
+            clients(Engine::PostgreSql, names, (cache, page))
+        }
+        ["mysql", names @ .., "--cache", cache, "--page", page] => {
+            clients(Engine::MySql, names, (cache, page))
         }
         ["suites", names @ .., "--cache", cache, "--page", page] => {
             suites(names, &Cache::at(PathBuf::from(cache)), &PathBuf::from(page))
@@ -51,26 +56,42 @@ fn run(words: &[&str]) -> Result<()> {
 }
 
 /// Every client, or those that are named; the page is written when it is about all.
-fn clients(names: &[&str], cache: &Cache, page: &std::path::Path) -> Result<()> {
-    let chosen = Client::chosen(names)?;
-    let programs = install::programs(&chosen, cache)?;
-    let ground = Ground::prepare()?;
-    let mut results = Vec::new();
-    for (client, program) in chosen.iter().zip(&programs) {
-        println!("{}", client.title());
-        let result = clients::compare(*client, program, &ground)?;
-        print!("{}", table::plain(&result));
-        results.push(result);
-    }
+fn clients(engine: Engine, names: &[&str], (cache, page): (&str, &str)) -> Result<()> {
+    let chosen = engine.chosen(names)?;
+    let programs = install::programs(&chosen, &Cache::at(PathBuf::from(cache)))?;
+    let (results, version) = match engine {
+        Engine::PostgreSql => {
+            let ground = Ground::prepare()?;
+            (compare(&chosen, &programs, &ground.places)?, ground.version()?)
+        }
+        Engine::MySql => {
+            let ground = MySqlGround::prepare()?;
+            (compare(&chosen, &programs, &ground.places)?, ground.version()?)
+        }
+    };
     if names.is_empty() {
-        std::fs::write(page, table::page(&results, &ground.version()?))?;
-        println!("written: {}", page.display());
+        std::fs::write(page, table::page(engine, &results, &version))?;
+        println!("written: {page}");
     }
-    let different: Vec<String> = results.iter().flat_map(clients::Compared::differences).collect();
+    let different: Vec<String> = results.iter().flat_map(Compared::differences).collect();
     if different.is_empty() {
         return Ok(());
     }
     bail!("not as directly:\n  {}", different.join("\n  "))
+}
+
+fn compare(
+    clients: &[&'static Client],
+    programs: &[Program],
+    places: &Places,
+) -> Result<Vec<Compared>> {
+    let one = |(client, program): (&&'static Client, &Program)| {
+        println!("{}", client.title);
+        let result = clients::compare(client, program, places)?;
+        print!("{}", table::plain(&result));
+        Ok(result)
+    };
+    clients.iter().zip(programs).map(one).collect()
 }
 
 /// Every driver's own suite, or those that are named; the page is written when it is about all.

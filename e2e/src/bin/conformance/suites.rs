@@ -181,7 +181,8 @@ pub(crate) fn compare(suite: Suite, ground: &Ground, cache: &Cache) -> Result<Ra
         );
         Ok(verdicts)
     };
-    let (directly, gateway) = (verdicts(&ground.directly)?, verdicts(&ground.gateway)?);
+    let (directly, gateway) =
+        (verdicts(&ground.places.directly)?, verdicts(&ground.places.gateway)?);
     let version = program.version.clone();
     let mut ran = Ran { suite, version, directly, gateway, again: BTreeSet::new() };
     for _ in 0..AGAIN_MAX {
@@ -190,8 +191,8 @@ pub(crate) fn compare(suite: Suite, ground: &Ground, cache: &Cache) -> Result<Ra
             break;
         }
         let once_more = |place| run::verdicts((suite, &program), place, cache, &different);
-        keep_best(&mut ran.directly, once_more(&ground.directly)?);
-        keep_best(&mut ran.gateway, once_more(&ground.gateway)?);
+        keep_best(&mut ran.directly, once_more(&ground.places.directly)?);
+        keep_best(&mut ran.gateway, once_more(&ground.places.gateway)?);
         ran.again.extend(different);
     }
     Ok(ran)

@@ -1,31 +1,35 @@
 //! The page, and what the terminal shows.
 
-use crate::clients::{Compared, FEATURES, Outcome};
+use crate::clients::{Compared, Outcome};
+use crate::known::{Engine, Feature};
 use crate::suites::{Counts, Ran};
 
 /// One client for the terminal.
 pub(crate) fn plain(result: &Compared) -> String {
-    let cells = FEATURES.iter().map(|(feature, heading)| match result.outcome(feature) {
-        Some(Outcome::Works) => format!("  {heading}: ✓\n"),
-        Some(Outcome::Fails { reason }) => format!("  {heading}: ✗ {reason}\n"),
-        Some(Outcome::Absent { reason, .. }) => format!("  {heading}: n/a, {reason}\n"),
-        None => format!("  {heading}: nothing was said\n"),
+    let cells = result.client.engine.features().iter().map(|Feature { name, heading, .. }| {
+        match result.outcome(name) {
+            Some(Outcome::Works { .. }) => format!("  {heading}: ✓\n"),
+            Some(Outcome::Fails { reason }) => format!("  {heading}: ✗ {reason}\n"),
+            Some(Outcome::Absent { reason, .. }) => format!("  {heading}: n/a, {reason}\n"),
+            None => format!("  {heading}: nothing was said\n"),
+        }
     });
     cells.collect()
 }
 
-/// `docs/conformance/clients.md`.
-pub(crate) fn page(results: &[Compared], server: &str) -> String {
+/// The page of one engine's clients.
+pub(crate) fn page(engine: Engine, results: &[Compared], version: &str) -> String {
     let mut notes = Notes::default();
-    let headings: Vec<&str> = FEATURES.iter().map(|(_, heading)| *heading).collect();
+    let features = engine.features();
+    let headings: Vec<&str> = features.iter().map(|feature| feature.heading).collect();
     let mut rows = vec![
         format!("| client | {} |", headings.join(" | ")),
-        format!("|---|{}", ":-:|".repeat(FEATURES.len())),
+        format!("|---|{}", ":-:|".repeat(features.len())),
     ];
     for result in results {
-        let cells: Vec<String> =
-            FEATURES.iter().map(|(feature, _)| cell(result.outcome(feature), &mut notes)).collect();
-        let title = result.client.title();
+        let cells = features.iter().map(|feature| cell(result.outcome(feature.name), &mut notes));
+        let cells: Vec<String> = cells.collect();
+        let title = result.client.title;
         rows.push(format!("| **{title}** ({}) | {} |", result.versions, cells.join(" | ")));
     }
     let differences: Vec<String> = results.iter().flat_map(Compared::differences).collect();
@@ -35,15 +39,44 @@ pub(crate) fn page(results: &[Compared], server: &str) -> String {
         format!("Not as directly: {}.", differences.join("; "))
     };
     format!(
-        "# Clients\n\n\
-         Made by `cargo xtask conformance`: each client's program (`e2e/clients/pg`, whose README says what each \
-         column does) ran through the gateway in front of PostgreSQL {server}, and directly against PostgreSQL {server} \
-         over TLS with a password. {verdict}\n\n{}\n\n\
-         ✓ works through the gateway; ✗ does not; n/a: the client has no such feature.\n{}",
+        "{}{verdict}\n\n{}\n\n\
+         ✓ works through the gateway; ✗ does not; n/a: the client has no such feature.\n{}{}",
+        beginning(engine, version),
         rows.join("\n"),
-        notes.text()
+        notes.text(),
+        ending(engine)
     )
 }
+
+fn beginning(engine: Engine, version: &str) -> String {
+    let (folder, server) = (engine.folder(), engine.server());
+    let (title, command) = match engine {
+        Engine::PostgreSql => ("Clients", "cargo xtask conformance"),
+        Engine::MySql => ("Clients of MySQL's and MariaDB's", "cargo xtask conformance --mysql"),
+    };
+    format!(
+        "# {title}\n\n\
+         Made by `{command}`: each client's program (`e2e/clients/{folder}`, whose README says what each column does) ran \
+         through the gateway in front of {server} {version}, and directly against {server} {version} over TLS with a \
+         password. "
+    )
+}
+
+/// What the table cannot hold.
+fn ending(engine: Engine) -> &'static str {
+    match engine {
+        Engine::PostgreSql => "",
+        Engine::MySql => WITHOUT,
+    }
+}
+
+const WITHOUT: &str = "
+## Not here
+
+These are in none of the distribution's packages, PyPI, npm and crates.io, so nothing is said of them: the `mysql` command
+and MySQL Shell (MySQL's own C library is here, as mysql-connector-python brings it), MySQL Connector/J, and the server of
+MySQL.
+";
 
 /// One suite in one line.
 pub(crate) fn line(ran: &Ran) -> String {

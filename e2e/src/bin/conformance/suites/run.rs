@@ -11,6 +11,7 @@ use testkit::program;
 use super::{Suite, Verdict, Verdicts};
 use crate::ground::Place;
 use crate::install::{self, Cache, must};
+use crate::known::Engine;
 
 /// A suite that hangs is ended, and what it did not come to is missing.
 const SUITE_WITHIN: &str = "900";
@@ -37,7 +38,7 @@ pub(super) fn prepare(suite: Suite, cache: &Cache) -> Result<Prepared> {
 
 /// `tests` of the source distribution of exactly the version that is installed.
 fn python(cache: &Cache, source: &str, installed: &str) -> Result<Prepared> {
-    let python = install::python(cache)?;
+    let python = install::python(Engine::PostgreSql, cache)?;
     let ask = "import sys, importlib.metadata as m; print(m.version(sys.argv[1]))";
     let said = program::run(Command::new(&python).args(["-c", ask, installed]))?;
     let version = said.expect_success()?;
@@ -69,7 +70,7 @@ fn go(import: &str, package: &str) -> Result<Prepared> {
 
 /// The suite that the crate itself brings, with the database that its own script makes.
 fn rust(cache: &Cache) -> Result<Prepared> {
-    let folder = install::source("rust");
+    let folder = install::source(Engine::PostgreSql, "rust");
     let mut metadata = Command::new("cargo");
     metadata.args(["metadata", "--locked", "--format-version", "1"]).current_dir(&folder);
     let metadata = program::run(&mut metadata)?.json()?;
@@ -106,7 +107,7 @@ pub(super) fn verdicts(
     command.arg(SUITE_WITHIN).current_dir(&prepared.folder).env_remove("PGHANDLE");
     match suite {
         Suite::Psycopg2 | Suite::Asyncpg => {
-            command.arg(install::python(cache)?);
+            command.arg(install::python(Engine::PostgreSql, cache)?);
             command.args(["-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider"]);
             if only.is_empty() {
                 command.arg("tests");
