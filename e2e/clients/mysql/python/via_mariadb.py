@@ -8,6 +8,8 @@ import tempfile
 
 from harness import *
 
+# What Python calls the server's character sets.
+ENCODING = {"utf8mb4": "utf-8", "latin1": "latin-1"}
 DOCUMENTATION = "https://mariadb.com/kb/en/mariadb-command-line-client/"
 COMMAND = [
     "mariadb", "--no-defaults", "--protocol=tcp", f"--host={HOST}", f"--port={PORT}", f"--user={USER}",
@@ -26,9 +28,9 @@ def mariadb(script, *arguments, code=0, charset="utf8mb4", **more):
     """What it prints, with the types of columns and warnings."""
     arguments = arguments or ("--table", "--column-type-info", "--show-warnings", "--force", "-v")
     process = begin(*arguments, charset=charset, **more)
-    out, error = process.communicate(script.encode(charset, "replace"), timeout=120)
+    out, error = process.communicate(script.encode(ENCODING[charset]), timeout=120)
     expect((process.returncode, error if code == 0 and "--force" not in arguments else b""), (code, b""))
-    return out.decode(charset), error.decode()
+    return out.decode(ENCODING[charset], "backslashreplace"), error.decode()
 
 
 def plain(script, **more):
@@ -141,9 +143,10 @@ def change_user():
 def reconnect():
     out = plain("set @kept = 1;\nselect @kept;\n\\r\nselect @kept;\n\\r orders\nselect database();\n")
     expect([line for line in out.splitlines() if not line.startswith(("Connection id", "Current"))], ["1", "NULL", "orders"])
-    # Its session is ended: it connects again and repeats the statement.
-    out, error = mariadb("set @kept = 1;\nkill connection_id();\nselect @kept;\n", "--reconnect", "--force", "-N", "-B")
-    holds(out, "NULL")
+    # Its session is ended: one error, and it connects anew.
+    out, error = mariadb("set @kept = 1;\nkill connection_id();\n\\r\nselect @kept;\n", "--force", "-N", "-B")
+    holds(error, "ERROR 1927 (70100)")
+    expect(out.splitlines()[-1], "NULL")
     both = [begin("-N", "-B", "-e", "select 1"), begin("-N", "-B", "-e", "select 1")]
     expect([process.communicate(timeout=60)[0] for process in both], [b"1\n", b"1\n"])
 

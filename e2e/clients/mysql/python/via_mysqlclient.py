@@ -2,6 +2,7 @@
 
 import MySQLdb
 import MySQLdb.cursors
+import MySQLdb.release
 
 from dbapi import Adapter, stories
 from harness import *
@@ -34,4 +35,4 @@ class MySqlClient(Adapter):
         connection.ping(True)
 
 
-run(f"mysqlclient {MySQLdb.__version__}, libmariadb {MySQLdb.get_client_info()}", stories(MySqlClient()))
+run(f"mysqlclient {MySQLdb.release.__version__}, libmariadb {MySQLdb.get_client_info()}", stories(MySqlClient()))

@@ -128,7 +128,7 @@ fn section(text: &mut String, heading: &str, lines: impl Iterator<Item = String>
 
 fn cell(outcome: Option<&Outcome>, notes: &mut Notes) -> String {
     match outcome {
-        Some(Outcome::Works) => "✓".to_owned(),
+        Some(Outcome::Works { saw: _ }) => "✓".to_owned(),
         Some(Outcome::Fails { reason }) => format!("✗ [{}]", notes.number(reason.clone())),
         Some(Outcome::Absent { reason, source }) => {
             format!("n/a [{}]", notes.number(format!("{reason} ([documentation]({source}))")))
