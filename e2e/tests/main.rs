@@ -36,6 +36,7 @@ mod sessions_completeness;
 mod sessions_cut;
 mod sessions_failures;
 mod sessions_relay;
+mod shared_users;
 mod store;
 mod support;
 mod token_service;

@@ -99,6 +99,30 @@ fn a_clients_file_is_loaded_only_where_the_servers_rules_allow_it() {
 }
 
 #[test]
+fn clients_that_name_no_database_come_in_and_reach_what_their_roles_hold() {
+    let facts = &shared().facts;
+    let (person, _, token) = member(facts, "orders-readers");
+    let run = |client: &str, arguments: &[&str]| {
+        let mut command = program::clean(client);
+        command
+            .args(["--no-defaults", "--protocol=tcp", "-h", "127.0.0.1", "-u", &person.user])
+            .args(["-P", &facts.reach.mysql_port.to_string(), "--ssl", "--ssl-verify-server-cert"])
+            .arg("--ssl-ca")
+            .arg(&facts.reach.ca)
+            .args(arguments)
+            .env("MYSQL_PWD", &token);
+        program::run(&mut command).unwrap()
+    };
+    assert_says(&run("mariadb-admin", &["ping"]).expect_success().unwrap(), &["is alive"]);
+    let dump = run("mariadb-dump", &["--single-transaction", "--no-tablespaces", "orders"]);
+    assert_says(&dump.expect_success().unwrap(), &["INSERT INTO `customers`", "Dump completed"]);
+    let databases = run("mariadb", &["-N", "-B", "-e", "show databases"]).expect_success().unwrap();
+    assert_eq!(databases.lines().collect::<Vec<_>>(), ["information_schema", "orders"]);
+    let refused = run("mariadb", &["-N", "-B", "-e", "use mysql"]).expect_failure(1).unwrap();
+    assert_says(&refused.stderr, &["ERROR 1044 (42000)"]);
+}
+
+#[test]
 fn nothing_is_said_without_tls() {
     let facts = &shared().facts;
     let mut command = program::clean("mariadb");

@@ -88,6 +88,8 @@ pub struct Options {
     pub limits: &'static str,
     /// More lines of `portcullis.yaml`.
     pub configuration: &'static str,
+    /// More lines of its `gateway`.
+    pub gateway: String,
     /// More environment for the server's process.
     pub environment: Vec<(String, String)>,
     /// What the server's command line begins with: programs that change its surroundings and then become it.
@@ -107,6 +109,7 @@ impl Default for Options {
             audit_mode: "bounded",
             limits: "",
             configuration: "",
+            gateway: String::new(),
             environment: Vec::new(),
             wrapper: Vec::new(),
         }

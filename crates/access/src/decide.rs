@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::kind::server::{DatabaseServer, Databases};
+use model::kind::server::{DatabaseServer, Databases, Engine};
 use model::{
     ActivationId, DatabaseRoleName, Document, Lifetime, Principal, PrincipalId, PrincipalKind,
     Refusal, ServerName, Snapshot, Timestamp, code,
@@ -163,6 +163,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("user name", check_user_name),
     ("database", check_database),
     ("membership", check_membership),
+    ("shared user", check_shared_user),
     ("replication", check_replication),
     ("session age", check_age),
 ];
@@ -174,7 +175,7 @@ fn grant(facts: &Facts<'_>) -> Result<Grant, Refusal> {
     let principal = facts.principal()?;
     let active = facts.active_roles();
     let until = deadline(facts, &principal, &active);
-    let database_user = database_user::name_for(&principal, &facts.request.server, facts.snapshot);
+    let database_user = facts.database_user(&principal)?;
     let notice = notice(facts, &principal, &active, until);
     Ok(Grant {
         roles: active.iter().map(|held| held.role.clone()).collect(),
@@ -213,6 +214,22 @@ impl Facts<'_> {
             self.snapshot,
             self.now,
         )
+    }
+
+    /// Their own, or the one that they share with all who hold the same roles.
+    fn database_user(&self, principal: &Principal) -> Result<String, Refusal> {
+        let server = self.server()?;
+        if server.spec.upstream_identity.is_certificate() {
+            return Ok(database_user::name_for(principal, &self.request.server, self.snapshot));
+        }
+        let held = self.active_roles().into_iter().map(|held| held.role).collect();
+        match server.spec.upstream_identity.shared_user_for(&held) {
+            Some(shared) => Ok(shared.user.clone()),
+            None => Err(Refusal::new(
+                &code::NO_SHARED_USER,
+                format!("no shared user of `{}` stands for the roles that you hold", server.name()),
+            )),
+        }
     }
 
     fn open(&self) -> bool {
@@ -282,6 +299,11 @@ fn check_database(facts: &Facts<'_>) -> Result<String, Refusal> {
         Databases::Only(names) if names.contains(database) => {
             Ok(format!("`{database}` is reachable"))
         }
+        // MySQL's sessions need none: `mysqldump` and `mysqladmin` name none, and `USE` changes it at any time. What is
+        // reached is what the roles hold, which reach into these databases only.
+        Databases::Only(_) if database.is_empty() && server.spec.engine == Engine::MySql => {
+            Ok("none is named; the roles say what is reached".to_owned())
+        }
         Databases::Only(names) => {
             let message =
                 format!("the database `{database}` is not reachable on `{}`", server.name());
@@ -314,6 +336,12 @@ fn check_membership(facts: &Facts<'_>) -> Result<String, Refusal> {
     }
     let held: Vec<String> = active.iter().map(ToString::to_string).collect();
     Ok(held.join("; "))
+}
+
+fn check_shared_user(facts: &Facts<'_>) -> Result<String, Refusal> {
+    let own = facts.server()?.spec.upstream_identity.is_certificate();
+    let user = facts.database_user(&facts.principal()?)?;
+    Ok(if own { "not needed".to_owned() } else { format!("`{user}` stands for the roles") })
 }
 
 fn check_replication(facts: &Facts<'_>) -> Result<String, Refusal> {

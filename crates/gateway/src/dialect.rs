@@ -16,7 +16,7 @@ use crate::observe;
 use crate::outcome::{Denied, Stop};
 use crate::session::Connection;
 use crate::tls::{Hello, Secured, Stream};
-use crate::upstream::Dialled;
+use crate::upstream::{Dialled, Proof};
 
 mod mysql;
 mod pg;
@@ -27,6 +27,8 @@ pub(crate) use mysql::login::greeting as mysql_greeting;
 pub(crate) use mysql::say::refusal as mysql_refusal;
 #[cfg(any(test, fuzzing))]
 pub(crate) use pg::login::log_in as pg_log_in;
+#[cfg(any(test, fuzzing))]
+pub(crate) use pg::password::Ours as PgOurs;
 pub(crate) use pg::say::{ends_soon as pg_ends_soon, notice, refusal as pg_refusal};
 
 /// What a connection is for, before TLS.
@@ -221,11 +223,11 @@ pub(crate) async fn request_tls(stream: &mut TcpStream, wish: Wish) -> Result<Gr
     }
 }
 
-/// Logs in to the server as the person. Packets for the client begin with this number.
+/// Logs in to the server as this user. Packets for the client begin with this number.
 pub(crate) async fn log_in(
     dialled: &mut Dialled,
     (startup, sequence): (&Startup, u8),
-    (server, user): (&Document<DatabaseServer>, &str),
+    (server, user, proof): (&Document<DatabaseServer>, &str, &Proof),
 ) -> Result<Login, Denied> {
     match (&startup.packet, &dialled.greeted) {
         (Packet::PostgreSql(packet), Greeted::PostgreSql) => {
@@ -235,11 +237,15 @@ pub(crate) async fn log_in(
                 let message = "the start-up message cannot be passed on";
                 Denied::new(&model::code::PROTOCOL_VIOLATION, message).because(error)
             })?;
-            pg::login::log_in(&mut dialled.stream, &packet).await.map(Login::PostgreSql)
+            let certificate = dialled.certificate.as_ref();
+            let ours = pg::password::Ours { user, proof, certificate };
+            pg::login::log_in(&mut dialled.stream, &packet, ours).await.map(Login::PostgreSql)
         }
         (Packet::MySql(response), Greeted::MySql(greeted)) => {
-            let ours = (&**response, &**greeted, user);
-            mysql::login::log_in(&mut dialled.stream, ours, sequence).await.map(Login::MySql)
+            let said = (&**response, &**greeted);
+            let login =
+                mysql::login::log_in(&mut dialled.stream, said, (user, proof), sequence).await;
+            login.map(Login::MySql)
         }
         _ => {
             let message = "the listener's protocol is not the server's";
@@ -250,9 +256,15 @@ pub(crate) async fn log_in(
 }
 
 /// Logs in to a MySQL server under this name for ourselves, without a database.
-pub(crate) async fn enter_mysql(dialled: &mut Dialled, user: &str) -> Result<(), Denied> {
+pub(crate) async fn enter_mysql(
+    dialled: &mut Dialled,
+    user: &str,
+    proof: &Proof,
+) -> Result<(), Denied> {
     match &dialled.greeted {
-        Greeted::MySql(greeted) => mysql::login::enter_as(&mut dialled.stream, greeted, user).await,
+        Greeted::MySql(greeted) => {
+            mysql::login::enter_as(&mut dialled.stream, greeted, (user, proof)).await
+        }
         Greeted::PostgreSql => {
             let message = "the server is not of the engine that its document names";
             Err(Denied::new(&model::code::UPSTREAM_MALFORMED, message))

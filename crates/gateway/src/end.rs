@@ -16,6 +16,7 @@ use crate::record::Observed;
 use crate::relay::{End, Ended, Socket, Why};
 use crate::session::Connection;
 use crate::tls::Stream;
+use crate::upstream;
 use crate::verify::{Cause, Kind};
 
 mod farewell;
@@ -222,6 +223,16 @@ fn stop_backend(ended: &Ended) {
     let (provisioner, session) = (gateway.provisioner.clone(), ended.connection.id);
     let (server, key, user) =
         (Arc::clone(&ended.server), ended.upstream_key.clone(), ended.database_user.clone());
+    if !server.spec.upstream_identity.is_certificate() {
+        let gateway = Arc::clone(gateway);
+        let tasks = gateway.tasks.clone();
+        tasks.spawn("stop-backend", async move {
+            if let Err(error) = upstream::stop_shared(&gateway, &server, (&user, &key)).await {
+                warn!(%session, %error, "a backend could not be ended as its shared user");
+            }
+        });
+        return;
+    }
     gateway.tasks.spawn("stop-backend", async move {
         // On the provisioner's standing connection; without it, what runs can at least be cancelled from outside.
         let Err(error) = provisioner.terminate(&name, &user, key.pid).await else { return };

@@ -57,7 +57,9 @@ impl AsyncWrite for Server<'_> {
 pub fn pg_login(data: &[u8]) {
     let (piece, says) = data.split_first().unwrap_or((&0, data));
     let mut server = Server { says, piece: usize::from(*piece).saturating_add(1) };
-    let login = pin!(dialect::pg_log_in(&mut server, b"start-up"));
+    let proof = crate::upstream::Proof::Certificate;
+    let ours = dialect::PgOurs { user: "ada", proof: &proof, certificate: None };
+    let login = pin!(dialect::pg_log_in(&mut server, b"start-up", ours));
     let Poll::Ready(login) = login.poll(&mut Context::from_waker(Waker::noop())) else { return };
     let Ok(login) = login else { return };
     let key = CancelKey { pid: login.key.pid, secret: vec![7; 4] };

@@ -131,6 +131,7 @@ pub(crate) struct Shared {
     pub relays: Relays,
     pub contexts: upstream::Contexts,
     pub session_keys: upstream::SessionKeys,
+    pub credentials: upstream::Credentials,
     pub metrics: metrics::Metrics,
 }
 
@@ -277,6 +278,7 @@ impl Shared {
             relays,
             contexts: upstream::Contexts::default(),
             session_keys: upstream::SessionKeys::default(),
+            credentials: upstream::Credentials::new(&config),
             metrics: metrics::Metrics::new(&metrics),
         }
     }

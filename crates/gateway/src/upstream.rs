@@ -1,4 +1,5 @@
-//! 6 Opens the database as the person: user prepared, TLS verified in full, a certificate minted for this session.
+//! 6 Opens the database as the person: user prepared, TLS verified in full, a certificate minted for this session. Or, where
+//! the server's users are shared, as the user that stands for the person's roles.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,10 +20,16 @@ use crate::outcome::Denied;
 use crate::tls::{self, ALPN, Stream};
 
 mod certificate;
+mod entra;
 mod open;
+mod proof;
+mod secrets;
+mod stop;
 
 pub(crate) use certificate::SessionKeys;
 pub(crate) use open::open;
+pub(crate) use proof::{Credentials, Proof};
+pub(crate) use stop::stop_shared;
 
 /// From the first packet to the end of the TLS handshake.
 const DIAL_WITHIN: Duration = Duration::from_secs(10);
@@ -49,11 +56,15 @@ impl Contexts {
     pub(crate) async fn dial(
         &self,
         server: &Document<DatabaseServer>,
-        identity: CertifiedKey,
+        certificate: Option<CertifiedKey>,
         wish: Wish,
     ) -> Result<Dialled, Denied> {
         let config = self.of(server)?;
-        within(server, runtime::tls::showing(&config, identity), wish).await
+        let config = match certificate {
+            Some(certificate) => runtime::tls::showing(&config, certificate),
+            None => config,
+        };
+        within(server, config, wish).await
     }
 
     fn of(&self, server: &Document<DatabaseServer>) -> Result<Arc<ClientConfig>, Denied> {

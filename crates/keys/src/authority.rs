@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
 use model::{Lifetime, SessionId, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -244,6 +245,26 @@ pub fn not_after(certificate: &CertificateDer<'_>) -> Result<Timestamp, KeyError
     let (_, parsed) = X509Certificate::from_der(certificate)
         .map_err(|_| KeyError::Malformed { expected: "a certificate" })?;
     Ok(Timestamp::from_seconds(parsed.validity().not_after.timestamp()))
+}
+
+/// The hash by which SCRAM binds itself to the TLS channel of a server with this certificate (RFC 5929 §4.1): that of its
+/// signature, SHA-256 in place of MD5 and SHA-1. `None` where the signature has no hash of its own (Ed25519), and nothing
+/// is bound.
+pub fn end_point_hash(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let digest = match parsed.signature_algorithm.algorithm.to_id_string().as_str() {
+        // RSA and ECDSA with SHA-384; RSA and ECDSA with SHA-512.
+        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => &SHA384,
+        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => &SHA512,
+        // MD5, SHA-1 and SHA-256 with RSA; SHA-1 and SHA-256 with ECDSA.
+        "1.2.840.113549.1.1.4"
+        | "1.2.840.113549.1.1.5"
+        | "1.2.840.113549.1.1.11"
+        | "1.2.840.10045.4.1"
+        | "1.2.840.10045.4.3.2" => &SHA256,
+        _ => return None,
+    };
+    Some(digest::digest(digest, certificate).as_ref().to_vec())
 }
 
 fn pem_block(label: &str, bytes: &[u8]) -> String {

@@ -100,6 +100,7 @@ codes! {
     SESSION_AGE, "PC1207", "57P01", 403, "the session has reached its greatest age", "connect again";
     ROLES_CHANGED, "PC1208", "57P01", 403, "a role that the session was opened with has ended", "connect again to go on with the roles that remain";
     STARTUP_OPTION_DENIED, "PC1209", "42501", 403, "a start-up option is not allowed through the gateway", "leave the option out";
+    NO_SHARED_USER, "PC1210", "28000", 403, "no shared database user stands for your roles", "ask an owner to add one to the server's `upstreamIdentity`";
     // 13xx: the database
     UPSTREAM_UNREACHABLE, "PC1301", "08006", 502, "the database server cannot be reached", "an operator must look at the server";
     UPSTREAM_UNTRUSTED, "PC1302", "08006", 502, "the database server's certificate cannot be trusted", "an operator must compare the server's certificate with the resource's `ca`";
@@ -108,6 +109,7 @@ codes! {
     PROVISIONING_FAILED, "PC1305", "08006", 502, "the database user could not be prepared", "an operator must look at the server and its provisioner";
     UPSTREAM_LOST, "PC1306", "08006", 502, "the database server closed the connection", "connect again";
     UPSTREAM_MALFORMED, "PC1307", "08P01", 502, "the database server sent bytes that are not its protocol", "an operator must look at the server";
+    UPSTREAM_CREDENTIAL, "PC1308", "08006", 502, "the gateway has no credential for the database server", "an operator must look at the gateway's secret or managed identity";
     // 14xx: protocol
     PROTOCOL_VIOLATION, "PC1401", "08P01", 400, "the bytes are not the protocol's", "use an unmodified client";
     PROTOCOL_UNSUPPORTED, "PC1402", "0A000", 400, "the protocol version is not supported", "use protocol 3.0 or later";

@@ -102,6 +102,13 @@ pub struct Gateway {
     /// Addresses from which it dials databases: what `server enroll` lets in.
     #[serde(default = "default_addresses")]
     pub addresses: Vec<IpAddr>,
+    /// The folder with the secrets of shared database users, a file each (`upstreamIdentity` of a DatabaseServer);
+    /// absent: systemd's folder of credentials.
+    #[serde(default)]
+    pub secrets: Option<PathBuf>,
+    /// Where the gateway's own managed identity gets Entra tokens: the cloud's instance metadata service.
+    #[serde(default = "default_instance_metadata")]
+    pub instance_metadata: String,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -119,6 +126,10 @@ fn default_gateway_name() -> String {
 
 fn default_addresses() -> Vec<IpAddr> {
     vec![IpAddr::from([127, 0, 0, 1])]
+}
+
+fn default_instance_metadata() -> String {
+    "http://169.254.169.254".to_owned()
 }
 
 const fn default_staleness_login() -> Lifetime {
@@ -391,11 +402,16 @@ impl Written {
             },
             checkpoint_file: self.audit.checkpoint_file.map(|file| folder.join(file)),
         };
+        let mut gateway = self.gateway;
+        gateway.secrets = match gateway.secrets {
+            Some(secrets) => Some(folder.join(secrets)),
+            None => environment.credentials_directory.clone(),
+        };
         Config {
             data_directory,
             origin: self.origin,
             http: self.http,
-            gateway: self.gateway,
+            gateway,
             master_key,
             audit,
             seed: self.seed.map(|seed| folder.join(seed)),

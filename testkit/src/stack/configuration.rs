@@ -40,7 +40,7 @@ impl Ports {
 pub(super) fn write(folder: &Path, ports: Ports, options: &Options) -> Result<PathBuf> {
     let Ports { https, postgresql, oauth, mysql } = ports;
     let path = folder.join("portcullis.yaml");
-    let Options { limits, configuration, .. } = options;
+    let Options { limits, configuration, gateway, .. } = options;
     let log = if configuration.contains("log:") { "" } else { "log: { format: text }" };
     let beside = match options.beside {
         Beside::Nothing => String::new(),
@@ -59,6 +59,8 @@ audit: {{ checkpointFile: checkpoint.json }}
 gateway:
   name: gateway-1
   addresses: [127.0.0.1]
+  secrets: secrets
+{gateway}
   limits: {{ {limits} }}
   listeners:
     - {{ name: postgresql, listen: \"127.0.0.1:{postgresql}\" }}

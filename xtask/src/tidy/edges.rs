@@ -46,8 +46,9 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("sqlparser", &["affected"]),
     ("tokio-postgres", &["gateway"]),
+    ("postgres-protocol", &["gateway"]),
     ("rcgen", &["keys", "testkit"]),
-    ("ureq", &["client"]),
+    ("ureq", &["client", "gateway"]),
     ("clap", &["portcullis"]),
     (
         "tokio",

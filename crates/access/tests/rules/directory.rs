@@ -74,6 +74,7 @@ pub(crate) fn server() -> Document<DatabaseServer> {
             sessions: SessionSettings::default(),
             test_stack: false,
             local_infile: model::kind::server::LocalInfile::default(),
+            upstream_identity: model::kind::server::UpstreamIdentity::default(),
         },
     )
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use model::kind::server::{DatabaseServer, Databases, Engine, LocalInfile};
+use model::kind::server::{DatabaseServer, Databases, Engine, LocalInfile, SharedCredential};
 use model::{Document, Refusal, Resource, Snapshot, code};
 
 use super::{invalid, is_certificate, is_identifier, refuse};
@@ -34,6 +34,7 @@ pub(super) fn check(
         let why = "`spec.localInfile` is MySQL's: PostgreSQL never asks a client for a file";
         return Err(invalid(server, why));
     }
+    shared_users(server)?;
     host(server)?;
     let authorities = server.spec.ca.trim();
     if !is_certificate(authorities) {
@@ -55,6 +56,54 @@ fn unchanged(server: &Server, before: &Server) -> Result<(), Refusal> {
         return Err(refuse(&code::IMMUTABLE, server, why));
     }
     Ok(())
+}
+
+/// Longer names lie in no folder of secrets.
+const SECRET_NAME_BYTES_MAX: usize = 100;
+
+fn shared_users(server: &Server) -> Result<(), Refusal> {
+    let identity = &server.spec.upstream_identity;
+    let shared = identity.shared_users();
+    if !identity.is_certificate() && shared.is_empty() {
+        return Err(invalid(server, "`spec.upstreamIdentity.sharedUsers` names one user at least"));
+    }
+    for (place, each) in shared.iter().enumerate() {
+        let user = each.user.as_str();
+        if !is_identifier(user) {
+            return Err(invalid(server, &format!("`{user}` is not the name of a database user")));
+        }
+        if each.roles.is_empty() {
+            return Err(invalid(server, &format!("the shared user `{user}` stands for no role")));
+        }
+        if shared.iter().take(place).any(|other| other.user == user || other.roles == each.roles) {
+            let why = format!("the shared user `{user}`, or its roles, are named twice");
+            return Err(invalid(server, &why));
+        }
+        match &each.credential {
+            SharedCredential::Password { secret } if !is_secret_name(secret) => {
+                let why = format!(
+                    "`{secret}` is not the name of a secret: letters, digits, `.`, `_` and `-`, not \
+                     beginning with a dot or with `portcullis`"
+                );
+                return Err(invalid(server, &why));
+            }
+            SharedCredential::EntraToken { client_id: Some(id) } if !is_secret_name(id) => {
+                return Err(invalid(server, &format!("`{id}` is not a client id")));
+            }
+            SharedCredential::Password { .. } | SharedCredential::EntraToken { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// The name of a file in one folder, and of none outside. Names that begin so are Portcullis' own: systemd's folder of
+/// credentials may hold the master key too.
+fn is_secret_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
+    (1..=SECRET_NAME_BYTES_MAX).contains(&name.len())
+        && name.chars().all(allowed)
+        && !name.starts_with('.')
+        && !name.starts_with("portcullis")
 }
 
 /// The gateway dials what is written here: not the metadata services of clouds, not "any", not many.

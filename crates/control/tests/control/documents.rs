@@ -339,6 +339,37 @@ async fn only_mysql_asks_clients_for_files() {
 }
 
 #[tokio::test]
+async fn shared_users_are_told_apart_and_their_secrets_lie_in_one_folder() {
+    let plane = Plane::new().await;
+    let user = |user: &str, roles: &[&str], secret: &str| json!({ "user": user, "roles": roles, "credential": { "password": { "secret": secret } } });
+    let server = |users: Vec<Value>| {
+        json!({
+            "engine": "mysql", "host": "db2", "port": 3306, "ca": PEM, "listeners": ["mysql"],
+            "upstreamIdentity": { "sharedUsers": users },
+        })
+    };
+    let reader = || user("app_reader", &["orders.reader"], "reader");
+    for wrong in [
+        vec![],
+        vec![user("app_reader", &[], "reader")],
+        vec![user("", &["orders.reader"], "reader")],
+        vec![reader(), user("app_reader", &["orders.writer"], "writer")],
+        vec![reader(), user("app_other", &["orders.reader"], "other")],
+        vec![user("app_reader", &["orders.reader"], "../master.key")],
+        vec![user("app_reader", &["orders.reader"], ".hidden")],
+        vec![user("app_reader", &["orders.reader"], "portcullis.master-key")],
+        vec![user("app_reader", &["orders.reader"], "")],
+    ] {
+        let said = format!("{wrong:?}");
+        let refusal = put(&plane, "DatabaseServer", "second", server(wrong)).await.err();
+        assert_eq!(refusal.map(|refusal| refusal.code), Some(&INVALID), "{said}");
+    }
+    let token = json!({ "user": "gateway", "roles": ["orders.writer"],
+                        "credential": { "entraToken": { "clientId": "0-1" } } });
+    put(&plane, "DatabaseServer", "second", server(vec![reader(), token])).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_said_with_the_nearest_name() {
     let plane = Plane::new().await;
     let owner = plane.caller(OWNER);

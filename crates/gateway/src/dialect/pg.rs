@@ -12,6 +12,7 @@ pub(crate) mod cancel;
 pub(crate) mod credential;
 pub(crate) mod first;
 pub(crate) mod login;
+pub(crate) mod password;
 pub(crate) mod say;
 pub(crate) mod start;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use model::code;
 
 use crate::outcome::Denied;
 use crate::tls::Broken;
+use crate::upstream::Proof;
 
 /// The server wants something else than the certificate.
 pub(super) fn unenrolled() -> Denied {
@@ -14,6 +15,17 @@ pub(super) fn unenrolled() -> Denied {
         &code::UPSTREAM_REFUSED,
         "the database server does not take the gateway's certificate",
     )
+}
+
+/// The server does not let us in with what we have for it.
+pub(super) fn not_taken(proof: &Proof) -> Denied {
+    let what = match proof {
+        Proof::Certificate => return unenrolled(),
+        Proof::Password(_) => "the password that the gateway has for it",
+        Proof::Token(_) => "the token of the gateway's managed identity",
+    };
+    let message = format!("the database server does not take {what}");
+    Denied::new(&code::UPSTREAM_CREDENTIAL, message)
 }
 
 /// What it said does not belong here.

@@ -67,6 +67,9 @@ pub(crate) enum Trouble {
         /// Why.
         source: serde_json::Error,
     },
+    /// The server's users are shared: an administrator keeps them, not the gateway.
+    #[error("the server's database users are shared and not administered here")]
+    Shared,
     /// Something took too long.
     #[error("the server did not {0} in time")]
     Late(&'static str),
@@ -91,6 +94,11 @@ impl Trouble {
     pub(crate) fn refusal(self) -> Refusal {
         match self {
             Self::Refused(refusal) | Self::Dial { refusal, .. } => refusal,
+            Self::Shared => Refusal::new(
+                &code::INVALID,
+                "the server's database users are shared, and the gateway administers none there",
+            )
+            .hint("an administrator of the server keeps them; the document's `upstreamIdentity` names them"),
             Self::Sql { .. }
             | Self::MySql { .. }
             | Self::Broken { .. }
@@ -118,6 +126,7 @@ impl Trouble {
             | Self::Dial { .. }
             | Self::Broken { .. }
             | Self::Answer { .. }
+            | Self::Shared
             | Self::Late(_) => false,
         }
     }
@@ -149,6 +158,9 @@ impl Dialler {
         server: &Document<DatabaseServer>,
         database: &str,
     ) -> Result<Connection, Trouble> {
+        if !server.spec.upstream_identity.is_certificate() {
+            return Err(Trouble::Shared);
+        }
         let connecting = Box::pin(self.connect_unbounded(server, database));
         tokio::time::timeout(CONNECT_WITHIN, connecting)
             .await

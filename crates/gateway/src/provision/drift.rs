@@ -16,6 +16,10 @@ use found::{Known, UNSEEN};
 
 pub(crate) mod found;
 
+/// What there is to say of a server whose users are shared.
+const SHARED: &str = "the server's database users are shared (`upstreamIdentity`): their rights, passwords and leftovers \
+                      are an administrator's, and the server's own logs show the user, not the person";
+
 impl Server {
     /// Roles, drift and what is pending: looked at, repaired where that is ours to do, reported.
     pub(crate) async fn look(&self, snapshot: &Snapshot) -> Result<(), Trouble> {
@@ -27,6 +31,7 @@ impl Server {
                 findings.extend(found);
                 seen = (Some(version), Some(connections_max));
             }
+            Err(Trouble::Shared) => findings.push(SHARED.to_owned()),
             Err(trouble) => {
                 // What stood at the last look is taken to stand still.
                 let known = server.status.findings.iter();

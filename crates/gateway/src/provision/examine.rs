@@ -56,6 +56,13 @@ impl Provisioner {
                     findings.push(finding::SERVER_TLS_OLD.found(name.as_str(), message));
                 }
             }
+            // Its standing finding says so; what can be seen without a user is looked at.
+            Err(Trouble::Shared) => {
+                findings.extend(self.certificate(name, server).await);
+                let standing = &server.status.findings;
+                let found = standing.iter().map(|it| finding::DRIFT.found(name.as_str(), it));
+                findings.extend(found);
+            }
             Err(trouble) => findings.push(outside(name, &trouble)),
         }
         findings
@@ -136,6 +143,7 @@ fn outside(name: &ServerName, trouble: &Trouble) -> Finding {
         Trouble::Sql { .. }
         | Trouble::MySql { .. }
         | Trouble::Answer { .. }
+        | Trouble::Shared
         | Trouble::Refused(_) => &finding::GATEWAY_REFUSED,
     };
     check.found(name.as_str(), trouble.to_string())

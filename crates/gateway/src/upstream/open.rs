@@ -10,7 +10,7 @@ use model::event::{Actor, EventBody, SessionOpened};
 use model::kind::server::{AuditMode, DatabaseServer};
 use model::{Document, PrincipalKind, Timestamp, code};
 
-use super::certificate;
+use super::proof::{self, Identity};
 use crate::authorise::{self, Authorised};
 use crate::cancel::threads::Thread;
 use crate::cancel::{Registered, Target};
@@ -78,15 +78,15 @@ async fn log_in(authorised: &mut Authorised) -> Result<(Box<Stream>, Login), Den
     let (session, startup) = (started.connection.id, &started.startup);
     let sequence = started.connection.opening.sequence();
     let upstream = async {
-        let user = gateway.provisioner.prepare(server, grant).await?;
-        let identity = certificate::mint(&gateway, server, &user, session).await?;
+        let Identity { user, certificate, proof } =
+            proof::identity(&gateway, server, grant, session).await?;
         let mut dialled =
-            gateway.contexts.dial(server, identity, Wish::of(startup, &server.spec)).await?;
+            gateway.contexts.dial(server, certificate, Wish::of(startup, &server.spec)).await?;
         if let Greeted::MySql(greeted) = &dialled.greeted {
             gateway.greetings.learn(server.name(), &greeted.greeting);
         }
         let login =
-            dialect::log_in(&mut dialled, (startup, sequence), (server, user.as_str())).await?;
+            dialect::log_in(&mut dialled, (startup, sequence), (server, &user, &proof)).await?;
         Ok((Box::new(dialled.stream), login))
     };
     started.connection.server(upstream).await?

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Lifetime;
 
+mod upstream_identity;
+
+pub use upstream_identity::{SharedCredential, SharedUser, UpstreamIdentity};
+
 /// A PostgreSQL server behind the gateway (Azure: flexible server).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -41,6 +45,9 @@ pub struct DatabaseServer {
     /// Whether the server may ask a client for a file of its own (MySQL: `local_infile`). PostgreSQL's never does.
     #[serde(default, skip_serializing_if = "LocalInfile::is_refused")]
     pub local_infile: LocalInfile,
+    /// How the gateway shows the server who opens a session.
+    #[serde(default, skip_serializing_if = "UpstreamIdentity::is_certificate")]
+    pub upstream_identity: UpstreamIdentity,
     /// How statements are recorded.
     #[serde(default)]
     pub audit: AuditSettings,

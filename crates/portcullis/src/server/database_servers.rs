@@ -49,6 +49,13 @@ impl FromGateway {
                 format!("there is no DatabaseServer `{server}`"),
             ));
         };
+        if !document.spec.upstream_identity.is_certificate() {
+            let message =
+                format!("the database users of `{server}` are shared: nothing is enrolled there");
+            return Err(Refusal::new(&code::INVALID, message).hint(
+                "docs/guides/shared-users.md says what an administrator of the server does",
+            ));
+        }
         if document.spec.engine == Engine::MySql {
             let message =
                 format!("`{server}` is a MySQL or MariaDB server, which is enrolled by hand");

@@ -6,6 +6,8 @@ origin: https://portcullis.example.com:8443
 http: { listen: "127.0.0.1:8443" }
 gateway:
   name: gateway-1
+  secrets: secrets
+  instanceMetadata: http://127.0.0.1:9
   addresses: [127.0.0.1, "::1"]
   listeners:
     - { name: postgresql, listen: "127.0.0.1:6432" }
@@ -71,6 +73,8 @@ fn every_field_is_read_and_relative_paths_count_from_the_files_folder() {
                 },
             ],
             addresses: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
+            secrets: Some("/etc/portcullis/secrets".into()),
+            instance_metadata: "http://127.0.0.1:9".into(),
             limits: Limits {
                 connections_max: 7,
                 drain: Lifetime::from_seconds(3),
@@ -128,15 +132,15 @@ fn every_error_names_file_line_and_the_nearest_field() {
     let (texts, expected): (Vec<String>, Vec<&str>) = [
         (
             FULL.replace("connectionsMax", "conectionsMax"),
-            "portcullis.yaml:16:13: `conectionsMax` is not a field here; did you mean `connectionsMax`?",
+            "portcullis.yaml:18:13: `conectionsMax` is not a field here; did you mean `connectionsMax`?",
         ),
         (
             FULL.replace("oauthbearer", "oauth-bearer"),
-            "portcullis.yaml:14:23: `oauth-bearer` is not a value here; did you mean `oauthbearer`?",
+            "portcullis.yaml:16:23: `oauth-bearer` is not a value here; did you mean `oauthbearer`?",
         ),
         (
             FULL.replace("seed:", "fish:"),
-            "portcullis.yaml:20:1: `fish` is not a field here; known are `dataDirectory`, `origin`, `http`, \
+            "portcullis.yaml:22:1: `fish` is not a field here; known are `dataDirectory`, `origin`, `http`, \
              `gateway`, `masterKey`, `audit`, `seed`, `token`, `log`",
         ),
         (
@@ -146,34 +150,34 @@ fn every_error_names_file_line_and_the_nearest_field() {
         ),
         (
             FULL.replace("10.0.0.0/8", "10.0.0.0/33"),
-            "portcullis.yaml:15:27: `10.0.0.0/33` is not a range of addresses; write it like `10.0.0.0/8`, \
+            "portcullis.yaml:17:27: `10.0.0.0/33` is not a range of addresses; write it like `10.0.0.0/8`, \
              `fd00::/8` or `10.1.2.3`",
         ),
         (
             FULL.replace("30m", "2h"),
-            "portcullis.yaml:21:33: a database token lives from 1s to 1h15m; `2h` was given",
+            "portcullis.yaml:23:33: a database token lives from 1s to 1h15m; `2h` was given",
         ),
         (
             FULL.replace("databaseTokenLifetime: 30m", "accessTokenLifetime: 1d1s"),
-            "portcullis.yaml:21:31: a token lives from 1s to 1d; `1d1s` was given",
+            "portcullis.yaml:23:31: a token lives from 1s to 1d; `1d1s` was given",
         ),
         (
             FULL.replace("databaseTokenLifetime: 30m", "accessTokenLifetime: 0s"),
-            "portcullis.yaml:21:31: a token lives from 1s to 1d; `0s` was given",
+            "portcullis.yaml:23:31: a token lives from 1s to 1d; `0s` was given",
         ),
         (
             FULL.replace("databaseTokenLifetime: 30m", "refreshTokenLifetime: 2d"),
-            "portcullis.yaml:21:32: a token lives from 1s to 1d; `2d` was given",
+            "portcullis.yaml:23:32: a token lives from 1s to 1d; `2d` was given",
         ),
         (
             FULL.replace("name: postgresql-oauth", "name: postgresql"),
-            "portcullis.yaml:9:5: two listeners are called `postgresql`",
+            "portcullis.yaml:11:5: two listeners are called `postgresql`",
         ),
         (
             FULL.replace("protocol: postgresql", "protocol: mysql"),
-            "portcullis.yaml:9:5: listener `postgresql-oauth` cannot ask for `oauthbearer`, which MySQL's protocol does not have",
+            "portcullis.yaml:11:5: listener `postgresql-oauth` cannot ask for `oauthbearer`, which MySQL's protocol does not have",
         ),
-        (FULL.replace("origin:", "#origin:"), "portcullis.yaml:22:1: the field `origin` is missing"),
+        (FULL.replace("origin:", "#origin:"), "portcullis.yaml:24:1: the field `origin` is missing"),
     ]
     .into_iter()
     .unzip();

@@ -3,10 +3,10 @@
 //! Towards the client: AuthSwitchRequest to [`CLEAR_PASSWORD`] (or [`OPENID_CONNECT`], where the client chose it), the
 //! token, then the server's own OK packet under the client's next number. Towards the server: whatever plugin it asks
 //! for, out of those that are computed here.
-//!
-//! MariaDB's `client_ed25519` is not among them yet.
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512, digest};
+use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
 
 use super::Malformed;
 use super::packet::put_cstring;
@@ -18,6 +18,10 @@ pub const CLEAR_PASSWORD: &str = "mysql_clear_password";
 pub const NATIVE_PASSWORD: &str = "mysql_native_password";
 /// SHA-256 of the password with the scramble, or the password itself inside TLS.
 pub const CACHING_SHA2: &str = "caching_sha2_password";
+/// SHA-256 with a salt of the server's, or the password itself inside TLS.
+pub const SHA256_PASSWORD: &str = "sha256_password";
+/// MariaDB: an Ed25519 signature of the scramble, with a key that is made from the password.
+pub const ED25519: &str = "client_ed25519";
 /// An OpenID Connect id token, in MySQL 9.1 and later.
 pub const OPENID_CONNECT: &str = "authentication_openid_connect_client";
 
@@ -37,7 +41,7 @@ pub enum Reply<'a> {
     Switch {
         /// Its name.
         plugin: &'a [u8],
-        /// Its challenge, without the NUL behind it.
+        /// Its challenge, without the NUL behind it; [`ED25519`]'s has none, and may end in one of its own.
         data: &'a [u8],
     },
     /// The plugin goes on.
@@ -68,7 +72,9 @@ pub fn reply(payload: &[u8]) -> Result<Reply<'_>, Malformed> {
         0xfe => {
             let plugin = reader.cstring()?;
             let data = reader.rest();
-            Ok(Reply::Switch { plugin, data: data.strip_suffix(&[0]).unwrap_or(data) })
+            let whole = plugin == ED25519.as_bytes();
+            let data = if whole { data } else { data.strip_suffix(&[0]).unwrap_or(data) };
+            Ok(Reply::Switch { plugin, data })
         }
         _ => Err(reader.malformed("it begins as no packet of a login does")),
     }
@@ -79,7 +85,7 @@ pub fn switch_request(plugin: &str, data: &[u8]) -> Vec<u8> {
     let mut payload = vec![0xfe];
     put_cstring(&mut payload, plugin.as_bytes());
     payload.extend_from_slice(data);
-    if !data.is_empty() {
+    if !data.is_empty() && plugin != ED25519 {
         payload.push(0);
     }
     payload
@@ -142,6 +148,15 @@ pub fn caching_sha2_answer(password: &[u8], scramble: &[u8]) -> Vec<u8> {
     let once = sha256(password);
     let mask = sha256(&[sha256(once.as_ref()).as_ref(), scramble].concat());
     xor(once.as_ref(), mask.as_ref())
+}
+
+/// Our answer to [`ED25519`]: the scramble signed as in RFC 8032 (5.1.6), but with the password, of any length, in place
+/// of the 32 bytes of a private key.
+pub fn ed25519_answer(password: &[u8], scramble: &[u8]) -> Vec<u8> {
+    let expanded = digest(&SHA512, password);
+    let Ok(secret) = ExpandedSecretKey::from_slice(expanded.as_ref()) else { return Vec::new() };
+    let public = VerifyingKey::from(&secret);
+    raw_sign::<ed25519_dalek::Sha512>(&secret, scramble, &public).to_bytes().to_vec()
 }
 
 fn xor(left: &[u8], right: &[u8]) -> Vec<u8> {

@@ -16,6 +16,10 @@ fn a_request_to_switch_reads_as_it_was_written() {
     assert!(payload.ends_with(b"789\0"));
     let (plugin, data) = (b"mysql_native_password".as_slice(), b"01234567890123456789".as_slice());
     assert_eq!(reply(&payload), Ok(Reply::Switch { plugin, data }));
+    // Thirty-two bytes of chance, the last of which may be anything.
+    let payload = switch_request("client_ed25519", &[0; 32]);
+    let (plugin, data) = (b"client_ed25519".as_slice(), [0; 32].as_slice());
+    assert_eq!(reply(&payload), Ok(Reply::Switch { plugin, data }));
 }
 
 #[test]

@@ -1,10 +1,15 @@
-//! Logging in to the server as the person, up to its OK packet. The server is hostile input too: what it may say is
+//! Logging in to the server, as the person or as the user that they share, up to its OK packet. The server is hostile input too: what it may say is
 //! bounded, and what does not belong here is refused.
 
 use model::code;
+use runtime::Secret;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wire::mysql::authentication::{NATIVE_PASSWORD, Reply, reply};
+use wire::mysql::authentication::{
+    CACHING_SHA2, CLEAR_PASSWORD, ED25519, FAST_AUTH_SUCCESS, NATIVE_PASSWORD,
+    PERFORM_FULL_AUTHENTICATION, Reply, SHA256_PASSWORD, caching_sha2_answer, clear_answer,
+    ed25519_answer, native_answer, reply,
+};
 use wire::mysql::capabilities::{self, Database, LocalFiles};
 use wire::mysql::error::server_error;
 use wire::mysql::greeting::Greeting;
@@ -15,8 +20,9 @@ use wire::mysql::{Capabilities, packet};
 use super::start::Response;
 use super::{Unread, read_packet};
 use crate::dialect::CancelKey;
-use crate::dialect::trouble::{lost, malformed, unenrolled};
+use crate::dialect::trouble::{lost, malformed, not_taken};
 use crate::outcome::Denied;
+use crate::upstream::Proof;
 
 /// What a server asks of us before it lets us in is little.
 const REPLIES_MAX: u8 = 4;
@@ -99,7 +105,7 @@ pub(crate) async fn greeting(stream: &mut TcpStream) -> Result<Greeting, Denied>
             Unread::Malformed(error) => malformed(&error),
         })?;
     if payload.first() == Some(&0xff) {
-        return Err(refused(&payload, 0));
+        return Err(refused(&payload, &Proof::Certificate, 0));
     }
     Greeting::parse(&payload).map_err(|error| malformed(&error))
 }
@@ -126,24 +132,26 @@ pub(crate) async fn request_tls(stream: &mut TcpStream, wish: Wish) -> Result<Gr
     Ok(Greeted { greeting, capabilities })
 }
 
-/// Sends the handshake response and answers until the server lets us in. The certificate is the credential: an account
-/// that wants anything else is not ours.
+/// Sends the handshake response and answers until the server lets us in.
 pub(crate) async fn log_in<S>(
     stream: &mut S,
-    (response, greeted, user): (&Response, &Greeted, &str),
+    (response, greeted): (&Response, &Greeted),
+    (user, proof): (&str, &Proof),
     client: u8,
 ) -> Result<Login, Denied>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let authentication = first_answer(proof, greeted);
     let ours = HandshakeResponse {
         user: user.as_bytes(),
+        authentication: authentication.expose(),
         database: response.database.as_deref().map(str::as_bytes),
         attributes: response.attributes.attributes(),
         ..response.wish().response(greeted.capabilities)
     };
-    let payload = ours.encode().ok_or_else(|| malformed(&"it cannot be sent an empty password"))?;
-    let payload = enter(stream, payload, client).await?;
+    let payload = ours.encode().ok_or_else(|| malformed(&"it cannot be sent a password"))?;
+    let payload = enter(stream, payload, proof, client).await?;
     Ok(Login {
         key: CancelKey { pid: greeted.greeting.connection_id, secret: Vec::new() },
         capabilities: greeted.capabilities,
@@ -152,34 +160,53 @@ where
 }
 
 /// Logs in for ourselves, without a database.
-pub(crate) async fn enter_as<S>(stream: &mut S, greeted: &Greeted, user: &str) -> Result<(), Denied>
+pub(crate) async fn enter_as<S>(
+    stream: &mut S,
+    greeted: &Greeted,
+    (user, proof): (&str, &Proof),
+) -> Result<(), Denied>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let authentication = first_answer(proof, greeted);
     let ours = HandshakeResponse {
         user: user.as_bytes(),
+        authentication: authentication.expose(),
         ..Wish::anything().response(greeted.capabilities)
     };
-    let payload = ours.encode().ok_or_else(|| malformed(&"it cannot be sent an empty password"))?;
-    enter(stream, payload, 0).await.map(drop)
+    let payload = ours.encode().ok_or_else(|| malformed(&"it cannot be sent a password"))?;
+    enter(stream, payload, proof, 0).await.map(drop)
 }
 
-/// Says who we are, shows the certificate and nothing else, and returns the payload of the OK packet. Errors for the
-/// client have this number.
+/// The handshake response names `mysql_native_password`: a server whose account has it asks no more.
+fn first_answer(proof: &Proof, greeted: &Greeted) -> Secret<Vec<u8>> {
+    match proof {
+        Proof::Password(password) => {
+            native_answer(password.expose(), &greeted.greeting.scramble).into()
+        }
+        Proof::Certificate | Proof::Token(_) => Vec::new().into(),
+    }
+}
+
+/// Says who we are, proves it as the server asks, and returns the payload of the OK packet. Errors for the client have
+/// this number.
 pub(crate) async fn enter<S>(
     stream: &mut S,
     response: Vec<u8>,
+    proof: &Proof,
     client: u8,
 ) -> Result<Vec<u8>, Denied>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut answer, mut sequence) = (response, 2_u8);
+    let (mut answer, mut sequence) = (Some(Secret::new(response)), 2_u8);
     for _ in 0..REPLIES_MAX {
-        let sent = packet::encode(sequence, &answer);
-        stream.write_all(&sent).await.map_err(|error| lost(&error))?;
-        stream.flush().await.map_err(|error| lost(&error))?;
-        sequence = sequence.wrapping_add(1);
+        if let Some(answer) = answer.take() {
+            let sent = Secret::new(packet::encode(sequence, answer.expose()));
+            stream.write_all(sent.expose()).await.map_err(|error| lost(&error))?;
+            stream.flush().await.map_err(|error| lost(&error))?;
+            sequence = sequence.wrapping_add(1);
+        }
         let payload = read_packet(stream, sequence, GREETING_BYTES_MAX).await;
         let payload = payload.map_err(|error| match error {
             Unread::Gone(error) => lost(&error),
@@ -188,34 +215,61 @@ where
         sequence = sequence.wrapping_add(1);
         match reply(&payload).map_err(|error| malformed(&error))? {
             Reply::Ok => return Ok(payload.to_vec()),
-            Reply::Err => return Err(refused(&payload, client)),
-            // The plugin of an account without a password: the answer is as empty as that.
-            Reply::Switch { plugin, .. } if plugin == NATIVE_PASSWORD.as_bytes() => {
-                answer = Vec::new();
-            }
-            Reply::Switch { plugin, .. } => {
-                return Err(unenrolled().because(format_args!(
-                    "it asked for `{}` instead of taking the certificate",
-                    plugin.escape_ascii()
-                )));
-            }
-            Reply::More(_) => {
-                return Err(malformed(&"more authentication data than were asked for"));
-            }
+            Reply::Err => return Err(refused(&payload, proof, client)),
+            Reply::Switch { plugin, data } => answer = Some(switched(proof, plugin, data)?),
+            Reply::More(data) => answer = more(proof, data)?,
         }
     }
     Err(malformed(&"its login does not end"))
 }
 
+/// The answer to a plugin that the server asks for. Everything is said inside TLS, to a server whose certificate was
+/// verified.
+fn switched(proof: &Proof, plugin: &[u8], data: &[u8]) -> Result<Secret<Vec<u8>>, Denied> {
+    let is = |name: &str| plugin == name.as_bytes();
+    let answer = match proof {
+        // The plugin of an account without a password: the answer is as empty as that.
+        Proof::Certificate if is(NATIVE_PASSWORD) => Some(Vec::new()),
+        Proof::Certificate => None,
+        Proof::Password(password) => {
+            let password = password.expose();
+            match plugin {
+                _ if is(NATIVE_PASSWORD) => Some(native_answer(password, data)),
+                _ if is(CACHING_SHA2) => Some(caching_sha2_answer(password, data)),
+                _ if is(ED25519) => Some(ed25519_answer(password, data)),
+                _ if is(SHA256_PASSWORD) || is(CLEAR_PASSWORD) => Some(clear_answer(password)),
+                _ => None,
+            }
+        }
+        Proof::Token(token) if is(CLEAR_PASSWORD) => Some(clear_answer(token.expose())),
+        Proof::Token(_) => None,
+    };
+    answer.map(Secret::new).ok_or_else(|| {
+        let asked = plugin.escape_ascii();
+        not_taken(proof).because(format_args!("it asked for `{asked}` instead"))
+    })
+}
+
+/// `caching_sha2_password` goes on: it is content, or wants the password itself.
+fn more(proof: &Proof, data: &[u8]) -> Result<Option<Secret<Vec<u8>>>, Denied> {
+    match (proof, data) {
+        (Proof::Password(_), [FAST_AUTH_SUCCESS]) => Ok(None),
+        (Proof::Password(password), [PERFORM_FULL_AUTHENTICATION]) => {
+            Ok(Some(clear_answer(password.expose()).into()))
+        }
+        _ => Err(malformed(&"more authentication data than were asked for")),
+    }
+}
+
 /// The server's own reasons go to the client as they are. What it says about our credential does not: it is our
 /// affair, and it would name a user and a host that are none of the client's.
-fn refused(payload: &[u8], client: u8) -> Denied {
+fn refused(payload: &[u8], proof: &Proof, client: u8) -> Denied {
     let said = server_error(payload);
     let (number, message) = (said.code, said.message());
     let code = match number {
         // ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PASSWORD_ERROR, ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL, MariaDB)
         1045 | 1698 | 3118 | 4151 => {
-            return unenrolled().because(format_args!("{number}: {message}"));
+            return not_taken(proof).because(format_args!("{number}: {message}"));
         }
         // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED
         1040 | 1203 | 1226 => &code::TOO_MANY_CONNECTIONS,

@@ -4,13 +4,17 @@
 use model::code;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use wire::mysql::authentication::{CLEAR_PASSWORD, NATIVE_PASSWORD, switch_request};
+use wire::mysql::authentication::{
+    CACHING_SHA2, CLEAR_PASSWORD, ED25519, NATIVE_PASSWORD, SHA256_PASSWORD, caching_sha2_answer,
+    ed25519_answer, more_data, native_answer, switch_request,
+};
 use wire::mysql::error::{Report, ok};
 use wire::mysql::greeting::Greeting;
 use wire::mysql::{Capabilities, packet};
 
 use super::login::{Wish, enter, request_tls};
 use crate::outcome::Denied;
+use crate::upstream::Proof;
 
 const RESPONSE: &[u8] = b"handshake response";
 /// The number of the next packet for the client.
@@ -22,12 +26,17 @@ fn error(code: u16, sqlstate: &str, message: &str) -> Vec<u8> {
 
 /// What comes of a login when the server says these payloads and then closes; and what it was told.
 async fn entered(said: &[Vec<u8>]) -> (Result<Vec<u8>, Denied>, Vec<u8>) {
+    let numbered: Vec<(u8, Vec<u8>)> = (1_u8..).map(|it| it * 2 + 1).zip(said.to_vec()).collect();
+    entered_with(&Proof::Certificate, &numbered).await
+}
+
+async fn entered_with(proof: &Proof, said: &[(u8, Vec<u8>)]) -> (Result<Vec<u8>, Denied>, Vec<u8>) {
     let (mut ours, mut theirs) = tokio::io::duplex(1 << 20);
-    for (number, payload) in (1_u8..).zip(said) {
-        theirs.write_all(&packet::encode(number * 2 + 1, payload)).await.unwrap();
+    for (number, payload) in said {
+        theirs.write_all(&packet::encode(*number, payload)).await.unwrap();
     }
     theirs.shutdown().await.unwrap();
-    let entered = enter(&mut ours, RESPONSE.to_vec(), CLIENT).await;
+    let entered = enter(&mut ours, RESPONSE.to_vec(), proof, CLIENT).await;
     drop(ours);
     let mut told = Vec::new();
     theirs.read_to_end(&mut told).await.unwrap();
@@ -50,6 +59,60 @@ async fn an_account_without_a_password_is_answered_with_none() {
     let (entered, told) = entered(&[switch_request(NATIVE_PASSWORD, &[7; 21]), ok(2)]).await;
     assert_eq!(entered.unwrap(), ok(2));
     assert_eq!(told, [packet::encode(2, RESPONSE), packet::encode(4, &[])].concat());
+}
+
+const SCRAMBLE: &[u8] = b"abcdefghijklmnopqrst";
+
+#[tokio::test]
+async fn a_shared_users_password_is_proved_as_the_server_asks() {
+    let proof = Proof::Password(b"p4ss".to_vec().into());
+    let clear = b"p4ss\0".to_vec();
+    for (plugin, answer) in [
+        (NATIVE_PASSWORD, native_answer(b"p4ss", SCRAMBLE)),
+        (CACHING_SHA2, caching_sha2_answer(b"p4ss", SCRAMBLE)),
+        (ED25519, ed25519_answer(b"p4ss", SCRAMBLE)),
+        (SHA256_PASSWORD, clear.clone()),
+        (CLEAR_PASSWORD, clear.clone()),
+    ] {
+        let said = [(3, switch_request(plugin, SCRAMBLE)), (5, ok(2))];
+        let (entered, told) = entered_with(&proof, &said).await;
+        assert_eq!(entered.unwrap(), ok(2), "{plugin}");
+        assert_eq!(told, [packet::encode(2, RESPONSE), packet::encode(4, &answer)].concat());
+    }
+    let scramble = caching_sha2_answer(b"p4ss", SCRAMBLE);
+    let fast = [(3, switch_request(CACHING_SHA2, SCRAMBLE)), (5, more_data(&[3])), (6, ok(2))];
+    let (entered, told) = entered_with(&proof, &fast).await;
+    assert_eq!(entered.unwrap(), ok(2));
+    assert_eq!(told, [packet::encode(2, RESPONSE), packet::encode(4, &scramble)].concat());
+    let full = [(3, switch_request(CACHING_SHA2, SCRAMBLE)), (5, more_data(&[4])), (7, ok(2))];
+    let (entered, told) = entered_with(&proof, &full).await;
+    assert_eq!(entered.unwrap(), ok(2));
+    let all = [(2, RESPONSE), (4, &scramble), (6, &clear)];
+    assert_eq!(told, all.map(|(number, said)| packet::encode(number, said)).concat());
+}
+
+#[tokio::test]
+async fn a_token_is_given_in_place_of_a_password_in_clear_text_and_of_no_other() {
+    let proof = Proof::Token(b"eyJ0".to_vec().into());
+    let said = [(3, switch_request(CLEAR_PASSWORD, &[])), (5, ok(2))];
+    let (entered, told) = entered_with(&proof, &said).await;
+    assert_eq!(entered.unwrap(), ok(2));
+    assert_eq!(told, [packet::encode(2, RESPONSE), packet::encode(4, b"eyJ0\0")].concat());
+    for plugin in [NATIVE_PASSWORD, CACHING_SHA2, ED25519, SHA256_PASSWORD, "dialog"] {
+        let said = [(3, switch_request(plugin, SCRAMBLE))];
+        let (entered, told) = entered_with(&proof, &said).await;
+        assert_eq!(entered.unwrap_err().refusal.code, &code::UPSTREAM_CREDENTIAL, "{plugin}");
+        assert_eq!(told, packet::encode(2, RESPONSE));
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_says_of_a_shared_users_password_is_not_shown() {
+    let proof = Proof::Password(b"p4ss".to_vec().into());
+    let said = error(1045, "28000", "Access denied for user 'app_reader'@'10.0.0.5'");
+    let denied = entered_with(&proof, &[(3, said)]).await.0.unwrap_err();
+    assert_eq!(denied.refusal.code, &code::UPSTREAM_CREDENTIAL);
+    assert!(!denied.refusal.message.contains("app_reader") && denied.verbatim.is_none());
 }
 
 #[tokio::test]

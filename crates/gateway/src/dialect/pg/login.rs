@@ -1,16 +1,19 @@
-//! Logging in to the server as the person, up to its first ReadyForQuery. The server is hostile input too: what it may
+//! Logging in to the server, as the person or as the user that they share, up to its first ReadyForQuery. The server is hostile input too: what it may
 //! say is bounded, and what does not belong here is refused.
 
 use std::io;
 
 use model::code;
+use runtime::Secret;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use wire::pg::backend::{Authentication, Fields, Message, Scanner, Step};
 use wire::pg::error::{authentication_ok, backend_key_data};
 
-use crate::dialect::trouble::{lost, malformed, unenrolled};
+use super::password::{Ours, Proving};
+use crate::dialect::trouble::{lost, malformed, not_taken};
 use crate::dialect::{CancelKey, notice};
 use crate::outcome::Denied;
+use crate::upstream::Proof;
 
 /// PostgreSQL says about one kilobyte; login triggers may add notices.
 const LOGIN_BYTES_MAX: usize = 256 * 1024;
@@ -42,14 +45,17 @@ impl Login {
     }
 }
 
-/// Sends the start-up message and reads until the server is ready.
-pub(crate) async fn log_in<S>(stream: &mut S, startup: &[u8]) -> Result<Login, Denied>
+/// Sends the start-up message, proves who we are as the server asks, and reads until it is ready.
+pub(crate) async fn log_in<S>(
+    stream: &mut S,
+    startup: &[u8],
+    ours: Ours<'_>,
+) -> Result<Login, Denied>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    stream.write_all(startup).await.map_err(|error| lost(&error))?;
-    stream.flush().await.map_err(|error| lost(&error))?;
-    let mut reading = Reading::default();
+    write(stream, startup).await?;
+    let mut reading = Reading::of(ours);
     let mut scanner = Scanner::new();
     let (mut bytes, mut done) = (Vec::new(), 0);
     loop {
@@ -64,14 +70,21 @@ where
             }
             Step::Message { length, message, rows: _ } => {
                 let raw = rest.get(..length).unwrap_or_default();
-                let ready = reading.take(&message, raw)?;
+                let taken = reading.take(&message, raw)?;
                 done += length;
-                if ready {
-                    return reading.finish(bytes.split_off(done));
+                match taken {
+                    Taken::Read => {}
+                    Taken::Answer(answer) => write(stream, answer.expose()).await?,
+                    Taken::Ready => return reading.finish(bytes.split_off(done)),
                 }
             }
         }
     }
+}
+
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> Result<(), Denied> {
+    stream.write_all(bytes).await.map_err(|error| lost(&error))?;
+    stream.flush().await.map_err(|error| lost(&error))
 }
 
 async fn read_more<S: AsyncRead + Unpin>(
@@ -89,8 +102,15 @@ async fn read_more<S: AsyncRead + Unpin>(
     Ok(())
 }
 
-#[derive(Default)]
-struct Reading {
+/// What a message asks of us.
+enum Taken {
+    Read,
+    Answer(Secret<Vec<u8>>),
+    Ready,
+}
+
+struct Reading<'a> {
+    proving: Proving<'a>,
     authenticated: bool,
     key: Option<CancelKey>,
     parameters: Vec<(String, String)>,
@@ -99,18 +119,32 @@ struct Reading {
     ready_at: usize,
 }
 
-impl Reading {
-    /// Takes one message; true when it was ReadyForQuery.
-    fn take(&mut self, message: &Message<'_>, raw: &[u8]) -> Result<bool, Denied> {
+impl<'a> Reading<'a> {
+    fn of(ours: Ours<'a>) -> Self {
+        Self {
+            proving: Proving::of(ours),
+            authenticated: false,
+            key: None,
+            parameters: Vec::new(),
+            before: Vec::new(),
+            after: Vec::new(),
+            ready_at: 0,
+        }
+    }
+
+    /// Takes one message.
+    fn take(&mut self, message: &Message<'_>, raw: &[u8]) -> Result<Taken, Denied> {
         match message {
-            Message::ErrorResponse(fields) => return Err(refused(fields, raw)),
+            Message::ErrorResponse(fields) => {
+                return Err(refused(fields, self.proving.ours.proof, raw));
+            }
             Message::Authentication(Authentication::Ok) if !self.authenticated => {
+                self.proving.end()?;
                 self.authenticated = true;
             }
             Message::Authentication(method) if !self.authenticated => {
-                return Err(unenrolled().because(format_args!(
-                    "it asked for {method:?} instead of taking the certificate"
-                )));
+                let answer = self.proving.answer(method)?;
+                return Ok(answer.map_or(Taken::Read, Taken::Answer));
             }
             // Nothing that comes before we are let in is from someone whom we know.
             Message::NoticeResponse(_) if !self.authenticated => {}
@@ -126,11 +160,11 @@ impl Reading {
             Message::ReadyForQuery(_) if self.authenticated => {
                 self.ready_at = self.after.len();
                 self.after.extend_from_slice(raw);
-                return Ok(true);
+                return Ok(Taken::Ready);
             }
             other => return Err(malformed(&format_args!("{} during login", name(other)))),
         }
-        Ok(false)
+        Ok(Taken::Read)
     }
 
     fn keep(&mut self, raw: &[u8]) {
@@ -139,7 +173,7 @@ impl Reading {
     }
 
     fn finish(self, rest: Vec<u8>) -> Result<Login, Denied> {
-        let Self { authenticated: _, key, parameters, before, after, ready_at } = self;
+        let Self { proving: _, authenticated: _, key, parameters, before, after, ready_at } = self;
         let key = key.ok_or_else(|| malformed(&"no BackendKeyData during login"))?;
         Ok(Login { key, parameters, before, after, ready_at, rest })
     }
@@ -153,14 +187,14 @@ fn name(message: &Message<'_>) -> String {
 
 /// The server's own reasons go to the client as they are. What it says about our credential does not: it is our
 /// affair, and it would name a user and a method that are none of the client's.
-fn refused(fields: &Fields<'_>, raw: &[u8]) -> Denied {
+fn refused(fields: &Fields<'_>, proof: &Proof, raw: &[u8]) -> Denied {
     let (sqlstate, message) = (fields.sqlstate(), fields.message());
     let code = match sqlstate {
         _ if fields.field(b'C').is_none() || fields.field(b'M').is_none() => {
             return malformed(&"an error without a code or a message during login");
         }
         credential if credential.starts_with("28") => {
-            return unenrolled().because(format_args!("{sqlstate}: {message}"));
+            return not_taken(proof).because(format_args!("{sqlstate}: {message}"));
         }
         "53300" => &code::TOO_MANY_CONNECTIONS,
         "3D000" => &code::DATABASE_UNKNOWN,

@@ -7,8 +7,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::cancel::request_tls;
 use super::login::{Login, log_in};
+use super::password::Ours;
 use crate::dialect::CancelKey;
 use crate::outcome::Denied;
+use crate::upstream::Proof;
 
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap();
@@ -27,12 +29,16 @@ fn key_data() -> Vec<u8> {
     message(b'K', &[0, 0, 0x12, 0x67, 1, 2, 3, 4])
 }
 
+fn showing(proof: &Proof) -> Ours<'_> {
+    Ours { user: "app_reader", proof, certificate: None }
+}
+
 /// What comes of a login when the server says this and then closes.
 async fn logged_in(said: &[u8]) -> Result<Login, Denied> {
     let (mut ours, mut theirs) = tokio::io::duplex(1 << 20);
     theirs.write_all(said).await.unwrap();
     theirs.shutdown().await.unwrap();
-    log_in(&mut ours, b"start-up").await
+    log_in(&mut ours, b"start-up", showing(&Proof::Certificate)).await
 }
 
 async fn refused(said: &[u8]) -> Denied {
@@ -108,7 +114,8 @@ async fn cve_2026_42198_a_server_that_wants_scram_gets_no_answer_and_no_work_out
     for said in [[sasl(10, b"SCRAM-SHA-256\0\0"), iterations.clone()].concat(), iterations] {
         let (mut ours, mut theirs) = tokio::io::duplex(1 << 20);
         theirs.write_all(&said).await.unwrap();
-        let denied = log_in(&mut ours, b"start-up").await.unwrap_err();
+        let denied =
+            log_in(&mut ours, b"start-up", showing(&Proof::Certificate)).await.unwrap_err();
         assert_eq!(denied.refusal.code, &code::UPSTREAM_REFUSED);
         drop(ours);
         let mut heard = Vec::new();
@@ -197,5 +204,65 @@ async fn cve_2025_49146_a_server_without_tls_is_never_spoken_to_in_plain_text() 
         let denied = asked_for_tls(answer).await.unwrap_err();
         assert_eq!(denied.refusal.code, &code::UPSTREAM_UNTRUSTED, "{answer:?}");
         assert!(!denied.refusal.message.contains("no TLS"), "{denied}");
+    }
+}
+
+/// What a server was told that says this while we have that for it.
+async fn told(proof: &Proof, said: &[Vec<u8>]) -> (Result<Login, Denied>, Vec<u8>) {
+    let (mut ours, mut theirs) = tokio::io::duplex(1 << 20);
+    theirs.write_all(&said.concat()).await.unwrap();
+    theirs.shutdown().await.unwrap();
+    let login = log_in(&mut ours, b"start-up", showing(proof)).await;
+    drop(ours);
+    let mut told = Vec::new();
+    theirs.read_to_end(&mut told).await.unwrap();
+    (login, told.split_off(b"start-up".len()))
+}
+
+fn asks(method: i32, data: &[u8]) -> Vec<u8> {
+    message(b'R', &[&method.to_be_bytes()[..], data].concat())
+}
+
+#[tokio::test]
+async fn a_shared_users_password_or_token_is_given_to_a_server_that_asks_for_it_so() {
+    let password = Proof::Password(b"p4ss".to_vec().into());
+    let token = Proof::Token(b"eyJ0".to_vec().into());
+    let ready = [authentication_ok(), key_data(), message(b'Z', b"I")];
+    let after = |asked: Vec<u8>| [&[asked][..], &ready].concat();
+    let (login, said) = told(&password, &after(asks(3, &[]))).await;
+    assert!(login.is_ok());
+    assert_eq!(said, message(b'p', b"p4ss\0"));
+    let (login, said) = told(&password, &after(asks(5, b"salt"))).await;
+    assert!(login.is_ok());
+    // md5(md5("p4ss" + "app_reader") + "salt")
+    assert_eq!(said, message(b'p', b"md5365d65baff11f878bc7b7a990539937e\0"));
+    let (login, said) = told(&token, &after(asks(3, &[]))).await;
+    assert!(login.is_ok());
+    assert_eq!(said, message(b'p', b"eyJ0\0"));
+    // No other method takes a token, and nobody asks twice.
+    for said in [
+        vec![asks(5, b"salt")],
+        vec![asks(10, b"SCRAM-SHA-256\0\0")],
+        vec![asks(7, &[])],
+        vec![asks(3, &[]), asks(3, &[])],
+    ] {
+        let denied = told(&token, &said).await.0.unwrap_err();
+        assert_eq!(denied.refusal.code, &code::UPSTREAM_CREDENTIAL);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_prove_that_it_knows_the_password_is_not_believed() {
+    let password = Proof::Password(b"p4ss".to_vec().into());
+    let offered = asks(10, b"SCRAM-SHA-256\0\0");
+    let (login, said) = told(&password, &[offered.clone(), authentication_ok()]).await;
+    assert_eq!(login.unwrap_err().refusal.code, &code::UPSTREAM_MALFORMED);
+    assert!(said.windows(13).any(|bytes| bytes == b"SCRAM-SHA-256"));
+    for said in [
+        vec![offered.clone(), asks(11, b"r=another,s=c2FsdA==,i=4096")],
+        vec![offered, asks(12, b"v=c2FsdA==")],
+        vec![asks(10, b"SCRAM-SHA-512\0\0")],
+    ] {
+        told(&password, &said).await.0.unwrap_err();
     }
 }

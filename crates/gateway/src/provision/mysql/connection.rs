@@ -14,7 +14,7 @@ use wire::mysql::rows::{self, Answer, Read};
 use crate::dialect::{self, Greeted};
 use crate::provision::connection::Trouble;
 use crate::tls::Stream;
-use crate::upstream::Dialled;
+use crate::upstream::{Dialled, Proof};
 
 /// Of one answer. Even lists of ten thousand accounts are smaller.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -75,7 +75,7 @@ impl Row {
 
 /// Logs in over a connection inside TLS.
 pub(crate) async fn open(mut dialled: Dialled, accounts: Accounts) -> Result<Connection, Trouble> {
-    dialect::enter_mysql(&mut dialled, PROVISIONER).await?;
+    dialect::enter_mysql(&mut dialled, PROVISIONER, &Proof::Certificate).await?;
     let Greeted::MySql(greeted) = dialled.greeted else {
         return Err(broken("let the provisioner in", &"it is no MySQL server"));
     };
