@@ -74,7 +74,8 @@ fn adopted(
     let mut document = Document::new(names::document(server, name), spec);
     document.status = DatabaseUserStatus {
         state: DatabaseUserState::Enabled,
-        oid: Some(oid),
+        // Where users have none of their own the mark brings it, at the next login.
+        oid: Some(oid).filter(|oid| *oid != 0),
         ..DatabaseUserStatus::default()
     };
     document

@@ -24,6 +24,8 @@ pub(crate) type SchemaOwner = (String, String);
 pub(crate) struct Settled {
     /// Only where schemas have owners.
     pub(crate) owners: Vec<SchemaOwner>,
+    /// Roles from which something was taken, or may have been, that open sessions keep.
+    pub(crate) narrowed: Vec<String>,
     /// What could not be brought about, in words.
     pub(crate) findings: Vec<String>,
 }

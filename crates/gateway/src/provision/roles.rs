@@ -9,7 +9,7 @@ use model::{DatabaseRoleName, Document, Revision, Snapshot};
 use super::connection::{Connection, Trouble};
 use super::engine::{SchemaOwner, Settled};
 use super::seen::{Level, Rights, Roles};
-use super::server::Server;
+use super::server::{Server, lock};
 use super::{names, plan};
 
 /// A database role and what it is on the server.
@@ -39,8 +39,6 @@ pub(crate) struct Looked {
     /// What could not be brought about, in words.
     pub(crate) findings: Vec<String>,
     taken_on: BTreeMap<DatabaseRoleName, Revision>,
-    /// Roles that no longer act through a role that they acted through: a session keeps that by `SET ROLE`.
-    pub(crate) narrowed: BTreeSet<DatabaseRoleName>,
 }
 
 impl Server {
@@ -63,7 +61,7 @@ impl Server {
         }
         let looked = self.look_at_roles(server, &snapshot).await?;
         *taken_on = looked.taken_on;
-        self.end_sessions_with(server, &looked.narrowed).await
+        self.end_sessions_of_narrowed(server).await
     }
 
     /// Brings every role of the server to its document.
@@ -75,7 +73,7 @@ impl Server {
         let mut taken_on = self.roles.lock().await;
         let looked = self.look_at_roles(server, snapshot).await?;
         *taken_on = looked.taken_on;
-        self.end_sessions_with(server, &looked.narrowed).await?;
+        self.end_sessions_of_narrowed(server).await?;
         Ok(looked.findings)
     }
 
@@ -101,7 +99,7 @@ impl Server {
         }
         let stale = stale(&roles, &observed);
         let owners = self.databases(server, (&roles, &stale, &observed), &mut looked).await;
-        settle_memberships(&connection, (&roles, &observed), &owners, &mut looked).await?;
+        self.settle_memberships(&connection, (&roles, &observed), &owners, &mut looked).await;
         for name in &stale {
             if let Err(trouble) = connection.drop_role(name).await {
                 looked.findings.push(format!("role `{name}` stays: {trouble}"));
@@ -142,6 +140,9 @@ impl Server {
             }
             match self.database(server, database, &wanted).await {
                 Ok(settled) => {
+                    for name in &settled.narrowed {
+                        self.narrow(roles.iter().find(|role| role.name == *name));
+                    }
                     looked.findings.extend(settled.findings);
                     note_owners(&settled.owners, roles, &wanted, &mut owners);
                 }
@@ -164,6 +165,51 @@ impl Server {
     ) -> Result<Settled, Trouble> {
         let connection = self.dialler.connect(server, database).await?;
         connection.settle_rights(database, wanted).await
+    }
+
+    /// `admin` acts through the schema owners, an existing role through itself, the others through nothing.
+    async fn settle_memberships(
+        &self,
+        connection: &Connection,
+        (roles, observed): (&[Role<'_>], &Roles),
+        owners: &Owners,
+        looked: &mut Looked,
+    ) {
+        let known = observed.by_name();
+        for role in roles {
+            let mut through = match &role.document.spec.privileges {
+                Privileges::Admin => owners.by_role.get(&role.name).cloned().unwrap_or_default(),
+                Privileges::ExistingRole(name) => BTreeSet::from([name.clone()]),
+                Privileges::Reader | Privileges::Writer | Privileges::Superuser => BTreeSet::new(),
+            };
+            let Some(now) = known.get(role.name.as_str()) else { continue };
+            if owners.incomplete && role.document.spec.privileges == Privileges::Admin {
+                through.extend(now.member_of.iter().map(|held| held.role.clone()));
+            }
+            through.retain(|name| {
+                let dangerous = observed.dangerous.contains(name);
+                if dangerous {
+                    looked.findings.push(format!(
+                        "`{}` would act through `{name}`, which is one of Portcullis' own, or is, or can become, more than a \
+                         role with rights on data; it does not",
+                        role.document.name()
+                    ));
+                }
+                !dangerous
+            });
+            if now.member_of.iter().any(|held| !through.contains(&held.role)) {
+                self.narrow(Some(role));
+            }
+            if let Err(trouble) = connection.settle_role(now, &through).await {
+                looked.findings.push(format!("`{}`: {trouble}", role.document.name()));
+            }
+        }
+    }
+
+    /// A session keeps by `SET ROLE`, or by the database that it is in, what its roles gave when it began.
+    fn narrow(&self, role: Option<&Role<'_>>) {
+        let name = role.and_then(|role| DatabaseRoleName::new(role.document.name()).ok());
+        lock(&self.narrowed).extend(name);
     }
 }
 
@@ -250,45 +296,4 @@ fn note_owners(seen: &[SchemaOwner], roles: &[Role<'_>], wanted: &[Rights], owne
             .or_default()
             .extend(schemas.map(|(_, owner)| owner.clone()));
     }
-}
-
-/// `admin` acts through the schema owners, an existing role through itself, the others through nothing.
-async fn settle_memberships(
-    connection: &Connection,
-    (roles, observed): (&[Role<'_>], &Roles),
-    owners: &Owners,
-    looked: &mut Looked,
-) -> Result<(), Trouble> {
-    let known = observed.by_name();
-    for role in roles {
-        let mut through = match &role.document.spec.privileges {
-            Privileges::Admin => owners.by_role.get(&role.name).cloned().unwrap_or_default(),
-            Privileges::ExistingRole(name) => BTreeSet::from([name.clone()]),
-            Privileges::Reader | Privileges::Writer | Privileges::Superuser => BTreeSet::new(),
-        };
-        let Some(now) = known.get(role.name.as_str()) else { continue };
-        if owners.incomplete && role.document.spec.privileges == Privileges::Admin {
-            through.extend(now.member_of.iter().map(|held| held.role.clone()));
-        }
-        through.retain(|name| {
-            let dangerous = observed.dangerous.contains(name);
-            if dangerous {
-                looked.findings.push(format!(
-                    "`{}` would act through `{name}`, which is one of Portcullis' own, or is, or can become, more than a \
-                     role with rights on data; it does not",
-                    role.document.name()
-                ));
-            }
-            !dangerous
-        });
-        if now.member_of.iter().any(|held| !through.contains(&held.role))
-            && let Ok(name) = DatabaseRoleName::new(role.document.name())
-        {
-            looked.narrowed.insert(name);
-        }
-        if let Err(trouble) = connection.settle_role(now, &through).await {
-            looked.findings.push(format!("`{}`: {trouble}", role.document.name()));
-        }
-    }
-    Ok(())
 }

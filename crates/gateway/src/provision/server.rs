@@ -24,6 +24,8 @@ pub(crate) struct Server {
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// The revision of each database role that the server is known to have taken on.
     pub(super) roles: tokio::sync::Mutex<BTreeMap<DatabaseRoleName, Revision>>,
+    /// Roles that give less than they did: sessions that began before are still to be ended.
+    pub(super) narrowed: Mutex<BTreeSet<DatabaseRoleName>>,
     /// Backends that sessions want ended.
     pub(super) endings: Endings,
     /// Users that are being worked on.
@@ -55,6 +57,7 @@ impl Server {
             standing: tokio::sync::Mutex::new(None),
             turns: Mutex::new(HashMap::new()),
             roles: tokio::sync::Mutex::new(BTreeMap::new()),
+            narrowed: Mutex::new(BTreeSet::new()),
             endings: Endings::default(),
             busy: Mutex::new(BTreeSet::new()),
             pending: Mutex::new(BTreeMap::new()),

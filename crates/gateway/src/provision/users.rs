@@ -7,7 +7,7 @@ use std::time::Duration;
 use access::Grant;
 use model::kind::database_user::{DatabaseUser, DatabaseUserState};
 use model::kind::server::DatabaseServer;
-use model::{DatabaseRoleName, Document, Refusal, Snapshot, Timestamp, code};
+use model::{Document, Refusal, Snapshot, Timestamp, code};
 
 use super::connection::{Connection, Trouble};
 use super::engine::LoginUser;
@@ -15,7 +15,7 @@ use super::names;
 use super::plan::{self, Change, UserStep};
 use super::record::Ending;
 use super::seen::{Backends, NAMED_MAX, ObservedUser, Prepared, WantedUser};
-use super::server::Server;
+use super::server::{Server, lock};
 
 /// A backend that was told to end is gone long before; what is not by then is tried again.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
@@ -292,22 +292,24 @@ impl Server {
         self.record_enabled(known, observed.oid, change.roles).await
     }
 
-    /// Ends the sessions of everyone who holds one of these roles, and began before now.
-    pub(crate) async fn end_sessions_with(
+    /// Ends the sessions of everyone who holds a role that gives less than it did, and began before now.
+    pub(crate) async fn end_sessions_of_narrowed(
         &self,
         server: &Document<DatabaseServer>,
-        narrowed: &BTreeSet<DatabaseRoleName>,
     ) -> Result<(), Trouble> {
+        let narrowed = lock(&self.narrowed).clone();
         if narrowed.is_empty() {
             return Ok(());
         }
         let snapshot = self.control.snapshots().load();
         let connection = self.standing(server).await?;
         let holders = plan::users_of(&self.name, &snapshot)
-            .filter(|user| !user.status.roles.is_disjoint(narrowed));
+            .filter(|user| !user.status.roles.is_disjoint(&narrowed));
         for (user, oid) in holders.filter_map(|user| Some((&user.spec.user, user.status.oid?))) {
             self.end_sessions_before_now(&connection, (user, oid), GONE_WITHIN).await?;
         }
+        // Whoever narrows, and whoever ends, has the roles' lock.
+        lock(&self.narrowed).retain(|role| !narrowed.contains(role));
         Ok(())
     }
 

@@ -56,27 +56,39 @@ fn privileges(level: Level) -> &'static [&'static str] {
     }
 }
 
-/// Brings what roles hold in a database to what they must hold.
+/// Brings what roles hold in a database to what they must hold. A session keeps what it held in its current database when
+/// it entered that: what is taken reaches only those that enter it later.
 pub(crate) async fn settle(
     connection: &Connection,
     database: &str,
     wanted: &[Rights],
 ) -> Result<Settled, Trouble> {
-    let mut settled = Settled::default();
+    let mut differences = Vec::new();
     for rights in wanted {
         let held = held(connection, database, &rights.role).await?;
-        let sql = difference(database, rights, &held);
-        match connection.run_all("grant to roles", &sql).await {
-            Err(Trouble::MySql { number, .. }) if DENIED.contains(&number) => {
-                settled.findings.push(format!(
-                    "`{}` cannot be let into database `{database}`: run `portcullis server enroll` again",
-                    rights.role
-                ));
+        differences.push((rights, difference(database, rights, &held)));
+    }
+    let mut settled = Settled::default();
+    for (rights, Difference { revoke, grant }) in differences {
+        if revoke.is_some() {
+            settled.narrowed.push(rights.role.clone());
+        }
+        for sql in revoke.iter().chain(&grant) {
+            if let Err(trouble) = connection.run("grant to roles", sql).await {
+                settled.findings.push(left_as_it_was(database, &rights.role, &trouble));
             }
-            done => done?,
         }
     }
     Ok(settled)
+}
+
+fn left_as_it_was(database: &str, role: &str, trouble: &Trouble) -> String {
+    if matches!(trouble, Trouble::MySql { number, .. } if DENIED.contains(number)) {
+        return format!(
+            "`{role}` cannot be let into database `{database}`: run `portcullis server enroll` again"
+        );
+    }
+    format!("`{role}` is not what it must be in database `{database}`: {trouble}")
 }
 
 async fn held(
@@ -95,7 +107,14 @@ async fn held(
     Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
 }
 
-fn difference(database: &str, rights: &Rights, held: &BTreeSet<String>) -> Vec<String> {
+/// The statements that lead from what is held to what is wanted.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Difference {
+    revoke: Option<String>,
+    grant: Option<String>,
+}
+
+fn difference(database: &str, rights: &Rights, held: &BTreeSet<String>) -> Difference {
     let level = if rights.connects { rights.level } else { Level::None };
     let wanted: BTreeSet<&str> = privileges(level).iter().copied().collect();
     let (place, role) = (whole(database), ident(&rights.role));
@@ -106,14 +125,12 @@ fn difference(database: &str, rights: &Rights, held: &BTreeSet<String>) -> Vec<S
         .collect();
     let missing: Vec<&str> =
         wanted.into_iter().filter(|privilege| !held.contains(*privilege)).collect();
-    let mut sql = Vec::new();
-    if !extra.is_empty() {
-        sql.push(format!("REVOKE {} ON {place} FROM {role}", extra.join(", ")));
+    Difference {
+        revoke: (!extra.is_empty())
+            .then(|| format!("REVOKE {} ON {place} FROM {role}", extra.join(", "))),
+        grant: (!missing.is_empty())
+            .then(|| format!("GRANT {} ON {place} TO {role}", missing.join(", "))),
     }
-    if !missing.is_empty() {
-        sql.push(format!("GRANT {} ON {place} TO {role}", missing.join(", ")));
-    }
-    sql
 }
 
 /// Privileges are words of the server's; nothing else may get into a statement unquoted. `USAGE` is the word for none.
@@ -146,18 +163,27 @@ mod tests {
                 &rights(Level::Read, true),
                 &held(&["SELECT", "DROP", "USAGE"])
             ),
-            [
-                "REVOKE DROP ON `my\\_orders`.* FROM `portcullis_orders.reader`",
-                "GRANT SHOW VIEW ON `my\\_orders`.* TO `portcullis_orders.reader`",
-            ]
+            Difference {
+                revoke: Some(
+                    "REVOKE DROP ON `my\\_orders`.* FROM `portcullis_orders.reader`".to_owned()
+                ),
+                grant: Some(
+                    "GRANT SHOW VIEW ON `my\\_orders`.* TO `portcullis_orders.reader`".to_owned()
+                ),
+            }
         );
         assert_eq!(
             difference("orders", &rights(Level::Read, true), &held(READ)),
-            Vec::<String>::new()
+            Difference::default()
         );
         assert_eq!(
             difference("orders", &rights(Level::Write, false), &held(&["SELECT"])),
-            ["REVOKE SELECT ON `orders`.* FROM `portcullis_orders.reader`"]
+            Difference {
+                revoke: Some(
+                    "REVOKE SELECT ON `orders`.* FROM `portcullis_orders.reader`".to_owned()
+                ),
+                grant: None,
+            }
         );
     }
 }

@@ -168,7 +168,8 @@ fn own(user: &str, mark: &str) -> Result<String, Trouble> {
     account::own_role(user, mark).ok_or(Trouble::Late("be told whose user it is"))
 }
 
-/// What is granted to the role of a user's own reaches the sessions that have it, at their next statement.
+/// Sessions find out at different times: of what is granted to the role of a user's own when they enter a database, of what
+/// is taken when they enter one again. Whoever takes something ends them.
 async fn grant_exactly(
     connection: &Connection,
     (user, own): (&str, &str),
@@ -176,8 +177,9 @@ async fn grant_exactly(
     wanted: &BTreeSet<String>,
 ) -> Result<(), Trouble> {
     let attempt = "change a user's roles";
-    for extra in held.difference(wanted) {
-        revoke(connection, (user, own), extra).await?;
+    let extra: BTreeSet<&String> = held.difference(wanted).collect();
+    if revoke(connection, (user, own), &extra).await? == Revoked::InPart {
+        return make_anew(connection, (user, own), wanted).await;
     }
     for role in wanted.difference(held) {
         connection.run(attempt, &format!("GRANT {} TO {}", ident(role), ident(own))).await?;
@@ -187,22 +189,58 @@ async fn grant_exactly(
 
 /// `ER_CANNOT_REVOKE_ROLE`: it was not granted there.
 const NOT_GRANTED: u16 = 1962;
+/// `ER_ACCESS_DENIED_NO_PASSWORD_ERROR`: only whoever may hand a role on takes it away.
+const NOT_OURS_TO_TAKE: u16 = 1698;
 
-/// From the role of its own, and from the accounts themselves, to which someone may have granted it by hand.
+/// What came of taking roles away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Revoked {
+    All,
+    /// Somebody else's roles are left, given by hand.
+    InPart,
+}
+
+/// From the role of its own, and from the accounts themselves, to which someone may have granted them by hand.
 async fn revoke(
     connection: &Connection,
     (user, own): (&str, &str),
-    role: &str,
-) -> Result<(), Trouble> {
+    roles: &BTreeSet<&String>,
+) -> Result<Revoked, Trouble> {
     let accounts = connection.hosts().into_iter().map(|host| quoted(user, &host));
-    for from in std::iter::once(ident(own)).chain(accounts) {
-        let sql = format!("REVOKE {} FROM {from}", ident(role));
-        match connection.run("change a user's roles", &sql).await {
-            Err(Trouble::MySql { number: NOT_GRANTED, .. }) | Ok(()) => {}
-            Err(trouble) => return Err(trouble),
+    let members: Vec<String> = std::iter::once(ident(own)).chain(accounts).collect();
+    let mut revoked = Revoked::All;
+    for role in roles {
+        for from in &members {
+            let sql = format!("REVOKE {} FROM {from}", ident(role));
+            match connection.run("change a user's roles", &sql).await {
+                Err(Trouble::MySql { number: NOT_GRANTED, .. }) | Ok(()) => {}
+                Err(Trouble::MySql { number: NOT_OURS_TO_TAKE, .. }) => revoked = Revoked::InPart,
+                Err(trouble) => return Err(trouble),
+            }
         }
     }
-    Ok(())
+    Ok(revoked)
+}
+
+/// What only others can take away goes with the accounts, and with the role of their own, that it was given to. They are
+/// made again, locked; sessions that may have taken it on end.
+async fn make_anew(
+    connection: &Connection,
+    (user, own): (&str, &str),
+    wanted: &BTreeSet<String>,
+) -> Result<(), Trouble> {
+    let attempt = "make a user anew";
+    let mut sql = vec![format!("DROP ROLE IF EXISTS {}", ident(own))];
+    let accounts = connection.hosts().into_iter();
+    sql.extend(accounts.map(|host| format!("DROP USER IF EXISTS {}", quoted(user, &host))));
+    connection.run_all(attempt, &sql).await?;
+    backend::terminate(connection, user, &Backends::All).await?;
+    let mut sql = vec![format!("CREATE ROLE {}", ident(own))];
+    for host in connection.hosts() {
+        sql.extend(account::make(user, &host, own, &connection.accounts));
+    }
+    sql.extend(wanted.iter().map(|role| format!("GRANT {} TO {}", ident(role), ident(own))));
+    connection.run_all(attempt, &sql).await
 }
 
 /// Ends a user: no login, no role, no session, no privilege or password of its own.
@@ -251,8 +289,9 @@ pub(crate) async fn revoke_all(
 ) -> Result<(), Trouble> {
     let Some(mark) = &observed.mark else { return Ok(()) };
     let own = own(user, mark)?;
-    for held in &observed.memberships {
-        revoke(connection, (user, &own), &held.role).await?;
+    let held: BTreeSet<&String> = observed.memberships.iter().map(|held| &held.role).collect();
+    if revoke(connection, (user, &own), &held).await? == Revoked::InPart {
+        make_anew(connection, (user, &own), &BTreeSet::new()).await?;
     }
     Ok(())
 }
@@ -268,13 +307,13 @@ pub(crate) async fn change(
     let own = own(user, mark)?;
     let held: BTreeSet<String> =
         observed.memberships.iter().map(|held| held.role.clone()).collect();
-    // The authority may have changed.
+    // The authority may have changed, and somebody may have given it a password.
     let require = account::require(user, &connection.accounts);
     let mut sql = attributes(connection, user, given);
     for host in connection.hosts() {
         let who = quoted(user, &host);
         sql.extend(account::make(user, &host, &own, &connection.accounts));
-        sql.push(format!("ALTER USER {who} {require} ACCOUNT UNLOCK"));
+        sql.push(format!("ALTER USER {who} IDENTIFIED BY '' {require} ACCOUNT UNLOCK"));
     }
     grant_exactly(connection, (user, &own), &held, wanted).await?;
     connection.run_all("change a user's roles", &sql).await
@@ -303,10 +342,14 @@ fn attributes(connection: &Connection, user: &str, attributes: Attributes) -> Ve
     let each = connection.hosts().into_iter().map(|host| {
         let who = quoted(user, &host);
         if attributes.superuser {
-            format!("GRANT ALL PRIVILEGES ON *.* TO {who} WITH GRANT OPTION")
+            vec![format!("GRANT ALL PRIVILEGES ON *.* TO {who} WITH GRANT OPTION")]
         } else {
-            format!("REVOKE ALL PRIVILEGES ON *.* FROM {who}")
+            // The one does not take the other.
+            vec![
+                format!("REVOKE ALL PRIVILEGES ON *.* FROM {who}"),
+                format!("REVOKE GRANT OPTION ON *.* FROM {who}"),
+            ]
         }
     });
-    each.collect()
+    each.flatten().collect()
 }

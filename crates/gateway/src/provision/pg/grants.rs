@@ -178,7 +178,8 @@ pub(crate) async fn settle(connection: &Connection, wanted: &[Rights]) -> Result
     let plan = plan(&observed, wanted);
     apply(connection, &plan).await?;
     let owners = observed.schemas.into_iter().map(|schema| (schema.name, schema.owner)).collect();
-    Ok(Settled { owners, findings: plan.findings })
+    // A session asks for what it holds at every statement.
+    Ok(Settled { owners, narrowed: Vec::new(), findings: plan.findings })
 }
 
 /// What our roles hold in the connection's database, and what could be granted to them.
