@@ -18,6 +18,7 @@ mod developer;
 mod disks;
 mod doctor;
 mod endings;
+mod enrolment_mariadb;
 mod fidelity;
 mod hostile_clients;
 mod hostile_servers;

@@ -62,13 +62,6 @@ fn whoever_has_no_access_is_told_why() {
 }
 
 #[test]
-fn enrolment_is_by_hand_and_says_so_instead_of_planning_for_another_engine() {
-    let facts = &shared().facts;
-    let refused = facts.admin.run(&["server", "enroll", MARIADB_SERVER]).unwrap();
-    assert_says(&refused.expect_failure(1).unwrap().stderr, &["PC2004", "docs/guides/mysql.md"]);
-}
-
-#[test]
 fn a_clients_file_is_loaded_only_where_the_servers_rules_allow_it() {
     let facts = &shared().facts;
     let (person, _, token) = member(facts, "orders-admins");

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use certificate::create as certificate;
-pub use mariadb::MARIADB_SERVER;
+pub use mariadb::{MARIADB_SERVER, on_its_host};
 pub use people::{Credential, Person, Reach, Workload};
 
 use crate::mariadb::MariaDb;
@@ -456,10 +456,7 @@ impl<'a> Parts<'a> {
         if self.options.enrolment == Enrolment::Applied {
             self.timed("enrolment of the server", || enroll(&admin, postgres))?;
             if let Some(mariadb) = beside {
-                let privileges = self.options.privileges;
-                self.timed("enrolment of MariaDB", || {
-                    mariadb::enroll(&admin, mariadb, privileges)
-                })?;
+                self.timed("enrolment of MariaDB", || mariadb::enroll(&admin, mariadb))?;
             }
         }
         let (dev, approver, auditor) = self.timed("people", || {

@@ -1,22 +1,25 @@
 //! `portcullis server enroll`: what an operator must change on a database server so that only the gateway reaches it,
-//! and why. The plan is pure; [`host`] looks at the server, applies the plan and takes it back.
+//! and why. The plan is pure; [`host`] looks at the server, [`journal`] applies the plan and takes it back.
+//!
+//! What holds for every server stands here; what differs stands in the folder of its engine, and the SQL in `provision`.
 
-mod hba;
+mod files;
 mod host;
-mod observed;
+mod journal;
+pub mod mysql;
+pub mod pg;
 mod print;
 
 use std::net::IpAddr;
 
-use model::kind::database_role::{DatabaseRole, Privileges};
-use model::kind::server::DatabaseServer;
+use model::finding::Finding;
+use model::kind::database_role::DatabaseRole;
+use model::kind::server::{DatabaseServer, Engine};
 use model::{Document, Refusal, code};
 use serde::{Deserialize, Serialize};
 
-use crate::provision::pg::enrolment;
-
-pub use host::{Host, HostError, apply, close_local_door, observe, undo};
-pub use observed::{Membership, Observed, ObservedDatabase, ObservedRole, ObservedSchema};
+pub use host::{Host, HostError, Local, close_local_door, engine_of, observe};
+pub use journal::{Undone, apply, undo};
 
 /// The file with the authorities whose client certificates the server accepts, in its data directory.
 pub const CLIENT_AUTHORITY_FILE: &str = "portcullis-client-ca.pem";
@@ -42,6 +45,18 @@ pub struct EnrollInput {
     pub observed: Option<Observed>,
 }
 
+/// What a server says now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "engine")]
+pub enum Observed {
+    /// A PostgreSQL server.
+    #[serde(rename = "postgresql")]
+    PostgreSql(pg::Observed),
+    /// A MariaDB server.
+    #[serde(rename = "mysql")]
+    MySql(mysql::Observed),
+}
+
 /// What must change, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,6 +65,15 @@ pub struct Plan {
     pub server: String,
     /// In the order in which they are applied; empty when nothing is left to do.
     pub steps: Vec<Step>,
+    /// Why it is not applied as things stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obstacles: Vec<String>,
+    /// Settings that the server reads at its start only, and does not go by yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<String>,
+    /// What the plan leaves as it is, although it weakens the whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// What the plan cannot do, or what the operator should know.
     pub notes: Vec<String>,
 }
@@ -84,8 +108,11 @@ pub enum Change {
         path: String,
         /// All of it.
         content: String,
+        /// What of it was there before us.
+        #[serde(default)]
+        whose: Whose,
     },
-    /// SQL that a superuser runs, in one transaction unless it is `ALTER SYSTEM`.
+    /// SQL that a superuser runs; on PostgreSQL in one transaction unless it is `ALTER SYSTEM`.
     #[serde(rename_all = "camelCase")]
     Sql {
         /// Connected to this database.
@@ -97,23 +124,63 @@ pub enum Change {
     },
 }
 
-/// What is left to do. Refused when it asks for something that this server must not have.
-pub fn plan(input: &EnrollInput) -> Result<Plan, Refusal> {
-    let fresh = Observed::fresh(&input.server.spec);
-    let observed = input.observed.as_ref().unwrap_or(&fresh);
-    check(input, observed)?;
-    let mut steps = Vec::new();
-    steps.extend(client_authority(input, observed));
-    steps.extend(enrolment::settings(observed, CLIENT_AUTHORITY_FILE));
-    steps.extend(enrolment::roles(input, observed));
-    for database in &observed.databases {
-        steps.extend(enrolment::database(input, observed, database));
-    }
-    steps.extend(admission(input, observed, hba::LocalDoor::Open));
-    Ok(Plan { server: input.server.name().to_owned(), steps, notes: notes(input, observed) })
+/// Statements and what takes them back.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    pub(crate) statements: Vec<String>,
+    undo: Vec<String>,
 }
 
-fn check(input: &EnrollInput, observed: &Observed) -> Result<(), Refusal> {
+impl Script {
+    /// One more, which is taken back before those that came earlier.
+    pub(crate) fn add(&mut self, statement: String, undo: String) {
+        self.statements.push(statement);
+        self.undo.insert(0, undo);
+    }
+
+    /// A step, unless nothing has to be done.
+    pub(crate) fn step(self, database: &str, title: &str, reason: &str) -> Option<Step> {
+        (!self.statements.is_empty()).then(|| Step {
+            title: title.to_owned(),
+            reason: reason.to_owned(),
+            change: Change::Sql {
+                database: database.to_owned(),
+                statements: self.statements,
+                undo: self.undo,
+            },
+        })
+    }
+}
+
+/// Whose file it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Whose {
+    /// Ours alone: one of that name that we did not write is never written over.
+    #[default]
+    Ours,
+    /// The server's own, with our lines in it.
+    Servers,
+}
+
+/// What is left to do. Refused when it asks for something that this server must not have.
+pub fn plan(input: &EnrollInput) -> Result<Plan, Refusal> {
+    check(input)?;
+    let spec = &input.server.spec;
+    match (spec.engine, &input.observed) {
+        (Engine::PostgreSql, None) => pg::plan(input, &pg::Observed::fresh(spec)),
+        (Engine::PostgreSql, Some(Observed::PostgreSql(observed))) => pg::plan(input, observed),
+        (Engine::MySql, None) => mysql::plan(input, &mysql::Observed::fresh(spec)),
+        (Engine::MySql, Some(Observed::MySql(observed))) => mysql::plan(input, observed),
+        (Engine::PostgreSql, Some(Observed::MySql(_)))
+        | (Engine::MySql, Some(Observed::PostgreSql(_))) => {
+            let message = format!("`{}` is not of the engine that was found", input.server.name());
+            Err(Refusal::new(&code::INVALID, message).hint("compare `spec.engine` with the server"))
+        }
+    }
+}
+
+fn check(input: &EnrollInput) -> Result<(), Refusal> {
     if input.gateway_addresses.is_empty() {
         let message = "the gateway's configuration names no address from which it dials";
         return Err(Refusal::new(&code::INVALID, message).hint("set `gateway.addresses`"));
@@ -122,91 +189,53 @@ fn check(input: &EnrollInput, observed: &Observed) -> Result<(), Refusal> {
         let message = "only a test stack's server trusts a second client authority";
         return Err(Refusal::new(&code::TEST_STACK_ONLY, message));
     }
-    for role in &input.roles {
-        if let Privileges::ExistingRole(name) = &role.spec.privileges
-            && observed.is_superuser(name)
-        {
-            let message = format!("`{}` hands on `{name}`, which is a superuser", role.name());
-            return Err(Refusal::new(&code::INVALID, message)
-                .hint("whoever may become it holds everything; name a role without attributes"));
-        }
-    }
     Ok(())
 }
 
-/// The one authority that can make certificates for this server's users.
-fn client_authority(input: &EnrollInput, observed: &Observed) -> Option<Step> {
+/// A role that is handed on although it holds the whole server.
+fn too_powerful(role: &Document<DatabaseRole>, existing: &str, what: &str) -> Refusal {
+    let message = format!("`{}` hands on `{existing}`, which {what}", role.name());
+    Refusal::new(&code::INVALID, message)
+        .hint("whoever may become it holds everything; name a role without attributes")
+}
+
+/// The one authority that can make certificates for this server's users. `current` is the file's text, when it is there.
+fn client_authority(input: &EnrollInput, current: Option<&str>) -> Option<Step> {
     let mut content = String::new();
     for pem in std::iter::once(&input.client_authority).chain(&input.additional_authorities) {
         content.push_str(pem.trim_end());
         content.push('\n');
     }
-    (observed.client_authorities.as_deref() != Some(content.as_str())).then(|| Step {
+    (current != Some(content.as_str())).then(|| Step {
         title: "trust this server's own client authority, and no other".to_owned(),
         reason: "the gateway mints a certificate for each session with it; a certificate of any other authority, \
                  and one for another server, opens nothing here"
             .to_owned(),
-        change: Change::File { path: CLIENT_AUTHORITY_FILE.to_owned(), content },
-    })
-}
-
-/// `pg_hba.conf`, last: everything that it lets in is ready by then.
-fn admission(input: &EnrollInput, observed: &Observed, local_door: hba::LocalDoor) -> Option<Step> {
-    let replicates = input.roles.iter().any(|role| role.spec.replication);
-    let wanted = hba::Wanted {
-        gateway_addresses: &input.gateway_addresses,
-        replication: if replicates {
-            hba::Replication::Allowed
-        } else {
-            hba::Replication::Withheld
+        change: Change::File {
+            path: CLIENT_AUTHORITY_FILE.to_owned(),
+            content,
+            whose: Whose::Ours,
         },
-        superuser: &observed.superuser,
-        local_door,
-    };
-    let content = hba::edit(&observed.hba, &wanted);
-    (content != observed.hba).then(|| Step {
-        title: "let in the gateway only, with a client certificate over TLS".to_owned(),
-        reason: "no password, no other address and no unencrypted connection is accepted any more; the one `local` \
-                 line is the server's own account, which TLS and certificates cannot reach (they do not exist on unix \
-                 sockets), and can go once the enrolment is done"
-            .to_owned(),
-        change: Change::File { path: observed.hba_file.clone(), content },
     })
 }
 
-/// The step that closes the unix socket to the server's own account too.
-pub fn offer(input: &EnrollInput) -> Option<Step> {
-    let observed = input.observed.as_ref()?;
-    let mut step = admission(input, observed, hba::LocalDoor::Closed)?;
-    "close the unix socket to the server's own account".clone_into(&mut step.title);
-    "it was needed for the enrolment only; who can become that account can open it again"
-        .clone_into(&mut step.reason);
-    Some(step)
-}
-
-fn notes(input: &EnrollInput, observed: &Observed) -> Vec<String> {
+/// What an operator should know whatever the engine. `listens_here` is the setting by which the server can be reached
+/// from its own host only.
+fn notes(input: &EnrollInput, listens_here: Option<&str>, flags: &str) -> Vec<String> {
     let mut notes = Vec::new();
-    if !observed.has_certificate {
-        notes.push(
-            "the server has no certificate of its own (`ssl_cert_file`): give it one that names the host which the \
-             gateway dials, then enrol again"
-                .to_owned(),
-        );
-    }
     let from_elsewhere = input.gateway_addresses.iter().any(|address| !address.is_loopback());
-    if from_elsewhere && observed.listens_on_loopback_only() {
-        notes.push(
-            "`listen_addresses` lets only this host connect; set it to the address that the gateway dials and restart \
-             the server"
-                .to_owned(),
-        );
+    if let Some(setting) = listens_here
+        && from_elsewhere
+    {
+        notes.push(format!(
+            "`{setting}` lets only this host connect; set it to the address that the gateway dials and restart the server"
+        ));
     }
     if input.observed.is_none() {
-        notes.push(
-            "this is what a fresh server needs; run it on the server's host with `--data-directory` and \
-             `--socket-directory` to see only what is left to do there"
-                .to_owned(),
-        );
+        notes.push(format!(
+            "this is what a fresh server needs; run it on the server's host with {flags} to see only what is left to do \
+             there"
+        ));
     }
     notes
 }

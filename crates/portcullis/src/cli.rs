@@ -7,7 +7,7 @@ mod operate;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use model::{
     ActivationId, ApplicationName, GroupName, Kind, Lifetime, ServerName, SessionId, TokenId,
     UserName,
@@ -194,33 +194,41 @@ pub(crate) enum ServerCommand {
 
 /// `portcullis server enroll`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("local").args(["socket_directory", "socket"])))]
 #[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub(crate) struct Enroll {
     /// The database server
     pub server: ServerName,
     /// Change the server; without it the changes are only printed
-    #[arg(long, requires = "data_directory", requires = "socket_directory")]
+    #[arg(long, requires = "data_directory")]
     pub apply: bool,
     /// Take the changes back
-    #[arg(
-        long,
-        conflicts_with = "apply",
-        requires = "data_directory",
-        requires = "socket_directory"
-    )]
+    #[arg(long, conflicts_with = "apply", requires = "data_directory")]
     pub undo: bool,
-    /// Once all works: close the Unix socket to the server's own account too
+    /// Once all works, on PostgreSQL: close the Unix socket to the server's own account too
     #[arg(long, conflicts_with = "undo", requires = "apply")]
     pub close_local_door: bool,
-    /// Its data directory, where postgresql.conf and pg_hba.conf are
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "socket_directory")]
+    /// Its data directory; PostgreSQL's has postgresql.conf and pg_hba.conf
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "local")]
     pub data_directory: Option<PathBuf>,
-    /// Where its Unix socket is
+    /// PostgreSQL: where its Unix socket is
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "data_directory")]
     pub socket_directory: Option<PathBuf>,
-    /// The operating system account that it runs as
-    #[arg(long, value_name = "NAME", default_value = "postgres")]
-    pub os_user: String,
+    /// MariaDB: its Unix socket
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        requires = "data_directory",
+        requires = "configuration_directory"
+    )]
+    pub socket: Option<PathBuf>,
+    /// MariaDB: a folder that its option files include, such as /etc/mysql/mariadb.conf.d
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "socket")]
+    pub configuration_directory: Option<PathBuf>,
+    /// The operating system account that it runs as; `postgres` or `mysql` when absent
+    #[arg(long, value_name = "NAME")]
+    pub os_user: Option<String>,
     /// The database superuser that this account becomes; the account's own name when absent
     #[arg(long, value_name = "NAME")]
     pub superuser: Option<String>,

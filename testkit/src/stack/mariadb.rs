@@ -1,24 +1,19 @@
 //! MariaDB behind the gateway: its documents, and what an administrator does on its host.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::configuration::indented;
 use super::{Options, Person, Privileges};
 use crate::mariadb::MariaDb;
-use crate::{program, wait};
+use crate::program;
 
 /// What the server is called, beside [`super::SERVER`].
 pub const MARIADB_SERVER: &str = "orders-mariadb";
 /// The listener's name.
 pub(super) const LISTENER: &str = "mysql";
-
-const PROVISIONER: &str = "portcullis_provisioner";
-const AUTHORITY_WITHIN: Duration = Duration::from_secs(20);
 
 /// The server and its roles, held by whom PostgreSQL's are held.
 pub(super) fn documents(mariadb: &MariaDb, options: &Options) -> String {
@@ -84,49 +79,33 @@ spec: {{ principal: {{ application: {owner} }}, role: {MARIADB_SERVER}.superuser
     text
 }
 
-/// Lets the gateway in: its authority among those that the server trusts, and an account for the provisioner that only
-/// its certificate opens. Only a test stack's may do everything.
-pub(super) fn enroll(admin: &Person, mariadb: &MariaDb, privileges: Privileges) -> Result<()> {
-    let authority = wait::try_until(AUTHORITY_WITHIN, || {
-        let said = admin.run(&["get", "databaseservers", MARIADB_SERVER, "-o", "json"]).ok()?;
-        let document = said.json().ok()?;
-        let authority = document.pointer("/status/clientAuthority")?.as_str()?;
-        Some(authority.to_owned())
-    });
-    let authority = authority.context("the server's client authority was not made")?;
-    let trusted = match mariadb.direct() {
-        Some(direct) => format!("{}{authority}", direct.authority),
-        None => authority,
-    };
-    let file = mariadb.directory().join("client-authorities.pem");
-    fs::write(&file, trusted)?;
-    let configuration = format!("[mariadbd]\nssl_ca = {}\n", file.display());
-    let folder = mariadb.configuration_directory();
-    fs::write(folder.join("portcullis.cnf"), configuration)?;
-    mariadb.own(&folder)?;
-    mariadb.own(&file)?;
-    mariadb.restart()?;
-    let account = format!("'{PROVISIONER}'@'127.0.0.1'");
-    // Whoever signed it: the server trusts this one server's authority, and its successor while it is rotated.
-    let granted = match privileges {
-        Privileges::Ordinary => format!(
-            "grant create user, process, connection admin on *.* to {account};
-grant select, update on mysql.* to {account};
-grant all privileges on `orders`.* to {account} with grant option;"
-        ),
-        Privileges::TestStack => {
-            format!("grant all privileges on *.* to {account} with grant option;")
-        }
-    };
-    let sql = format!("create user {account} require subject '/CN={PROVISIONER}';\n{granted}\n");
-    mariadb.sql("mysql", &sql).map(drop)
+/// What an operator does on the server's host.
+pub(super) fn enroll(admin: &Person, mariadb: &MariaDb) -> Result<()> {
+    let mut command = admin.portcullis(&["server", "enroll", MARIADB_SERVER, "--apply"]);
+    if let Some(direct) = mariadb.direct() {
+        command.arg("--additional-authority").arg(direct.authority_file());
+    }
+    program::run(on_its_host(&mut command, mariadb))?.expect_success()?;
+    mariadb.restart()
+}
+
+/// Where the server is, for `portcullis server enroll`.
+pub fn on_its_host<'a>(command: &'a mut Command, mariadb: &MariaDb) -> &'a mut Command {
+    command
+        .arg("--data-directory")
+        .arg(mariadb.data_directory())
+        .arg("--socket")
+        .arg(mariadb.socket())
+        .arg("--configuration-directory")
+        .arg(mariadb.configuration_directory())
+        .args(["--os-user", mariadb.os_user()])
 }
 
 impl super::Stack {
     /// Does on MariaDB's host what an administrator does, where [`Enrolment::Left`](super::Enrolment) left it.
     pub fn enroll_mariadb(&self) -> Result<()> {
         let mariadb = self.mariadb.as_ref().context("no MariaDB runs beside")?;
-        enroll(&self.facts.admin, mariadb, self.options.privileges)
+        enroll(&self.facts.admin, mariadb)
     }
 }
 

@@ -1,3 +1,5 @@
+//! What the plans of all engines share.
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::kind::database_role::Privileges;
@@ -5,9 +7,10 @@ use model::{DatabaseRoleName, ServerName};
 
 use super::*;
 
-fn input(observed: Option<Observed>) -> EnrollInput {
+/// What the API says of a server `orders` with a database `orders`.
+pub(super) fn input_of(engine: &str) -> EnrollInput {
     let server = serde_json::from_value(serde_json::json!({
-        "engine": "postgresql", "host": "localhost", "port": 5432, "ca": "",
+        "engine": engine, "host": "localhost", "port": 5432, "ca": "",
         "databases": {"only": ["orders"]},
     }))
     .unwrap();
@@ -17,11 +20,12 @@ fn input(observed: Option<Observed>) -> EnrollInput {
         client_authority: "-----BEGIN CERTIFICATE-----\n".to_owned(),
         gateway_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         additional_authorities: Vec::new(),
-        observed,
+        observed: None,
     }
 }
 
-fn role(privileges: Privileges) -> Document<DatabaseRole> {
+/// A database role of that server's.
+pub(super) fn role(privileges: Privileges) -> Document<DatabaseRole> {
     let spec = DatabaseRole {
         server: ServerName::new("orders").unwrap(),
         privileges,
@@ -32,107 +36,30 @@ fn role(privileges: Privileges) -> Document<DatabaseRole> {
     Document::new(DatabaseRoleName::new("orders.own").unwrap().as_str(), spec)
 }
 
-fn statements(plan: &Plan) -> Vec<&str> {
-    let sql = plan.steps.iter().filter_map(|step| match &step.change {
-        Change::Sql { statements, .. } => Some(statements),
-        Change::File { .. } => None,
-    });
-    sql.flatten().map(String::as_str).collect()
-}
-
-#[test]
-fn a_fresh_server_is_told_every_change_and_its_reason() {
-    let plan = plan(&input(None)).unwrap();
-    let text = plan.to_string();
-    for wanted in [
-        "ALTER SYSTEM SET ssl = E'on'",
-        "REVOKE CONNECT ON DATABASE \"orders\" FROM PUBLIC",
-        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
-        "CREATE ROLE \"portcullis_provisioner\" LOGIN CREATEROLE NOSUPERUSER",
-        "hostssl all all 127.0.0.1/32 cert",
-        "local all \"postgres\" peer",
-    ] {
-        assert!(text.contains(wanted), "{wanted} is missing in:\n{text}");
-    }
-    assert!(plan.steps.iter().all(|step| !step.reason.is_empty()));
-}
-
 #[test]
 fn a_second_authority_is_for_test_stacks_only() {
-    let mut input = input(None);
-    input.additional_authorities.push("-----BEGIN CERTIFICATE-----\n".to_owned());
-    assert_eq!(plan(&input).unwrap_err().code, &code::TEST_STACK_ONLY);
-    input.server.spec.test_stack = true;
-    assert!(plan(&input).is_ok());
+    for engine in ["postgresql", "mysql"] {
+        let mut input = input_of(engine);
+        input.additional_authorities.push("-----BEGIN CERTIFICATE-----\n".to_owned());
+        assert_eq!(plan(&input).unwrap_err().code, &code::TEST_STACK_ONLY);
+        input.server.spec.test_stack = true;
+        assert!(plan(&input).is_ok());
+    }
 }
 
 #[test]
 fn a_gateway_without_an_address_cannot_be_let_in() {
-    let mut input = input(None);
-    input.gateway_addresses.clear();
+    for engine in ["postgresql", "mysql"] {
+        let mut input = input_of(engine);
+        input.gateway_addresses.clear();
+        assert_eq!(plan(&input).unwrap_err().code, &code::INVALID);
+    }
+}
+
+#[test]
+fn what_one_engine_said_is_never_planned_for_as_another() {
+    let mut input = input_of("mysql");
+    let observed = pg::Observed::fresh(&input_of("postgresql").server.spec);
+    input.observed = Some(Observed::PostgreSql(observed));
     assert_eq!(plan(&input).unwrap_err().code, &code::INVALID);
-}
-
-#[test]
-fn the_provisioner_becomes_a_member_of_owners_and_mapped_roles_but_never_of_a_superuser() {
-    let mut observed = Observed::fresh(&input(None).server.spec);
-    observed.databases.retain(|database| database.name != "orders");
-    observed.databases.push(ObservedDatabase {
-        name: "orders".to_owned(),
-        schemas: vec![ObservedSchema {
-            name: "public".to_owned(),
-            owner: "postgres".to_owned(),
-            creators: vec!["orders_owner".to_owned()],
-            superuser_owners: vec!["postgres".to_owned()],
-            ..ObservedSchema::default()
-        }],
-        ..ObservedDatabase::default()
-    });
-    let mut input = input(Some(observed));
-    input.roles.push(role(Privileges::ExistingRole("app_reports".to_owned())));
-    let plan = plan(&input).unwrap();
-    let grants: Vec<&str> = statements(&plan)
-        .into_iter()
-        .filter(|statement| statement.contains("WITH ADMIN OPTION"))
-        .collect();
-    assert_eq!(
-        grants,
-        [
-            "GRANT \"app_reports\" TO \"portcullis_provisioner\" WITH ADMIN OPTION",
-            "GRANT \"portcullis_owner\" TO \"portcullis_provisioner\" WITH ADMIN OPTION",
-            "GRANT \"orders_owner\" TO \"portcullis_provisioner\" WITH ADMIN OPTION",
-        ]
-    );
-}
-
-#[test]
-fn an_existing_role_that_is_a_superuser_is_refused() {
-    let mut observed = Observed::fresh(&input(None).server.spec);
-    observed.roles.push(ObservedRole {
-        name: "boss".to_owned(),
-        superuser: true,
-        ..ObservedRole::default()
-    });
-    let mut input = input(Some(observed));
-    input.roles.push(role(Privileges::ExistingRole("boss".to_owned())));
-    assert_eq!(plan(&input).unwrap_err().code, &code::INVALID);
-}
-
-#[test]
-fn databases_that_nobody_reaches_are_closed_but_not_looked_into() {
-    let mut observed = Observed::fresh(&input(None).server.spec);
-    observed.databases.push(ObservedDatabase {
-        name: "payroll".to_owned(),
-        public_connects: true,
-        schemas: vec![ObservedSchema {
-            name: "public".to_owned(),
-            owner: "payroll_owner".to_owned(),
-            ..ObservedSchema::default()
-        }],
-        ..ObservedDatabase::default()
-    });
-    let plan = plan(&input(Some(observed))).unwrap();
-    let statements = statements(&plan);
-    assert!(statements.contains(&"REVOKE CONNECT ON DATABASE \"payroll\" FROM PUBLIC"));
-    assert!(!statements.iter().any(|statement| statement.contains("payroll_owner")));
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use model::finding::Check;
+
 use super::connection::{Connection, Trouble};
 use super::drift::found::{InDatabase, Observed};
 use super::pg::relation::Relation;
@@ -315,6 +317,18 @@ impl Connection {
         match self {
             Self::PostgreSql(pg) => pg::examine::facts(pg).await,
             Self::MySql(mysql) => mysql::examine::facts(mysql).await,
+        }
+    }
+
+    /// What lets somebody in, or do something, beside the gateway, where that is not a matter of admission rules. `users`
+    /// are ours.
+    pub(crate) async fn weaknesses(
+        &self,
+        users: &[String],
+    ) -> Result<Vec<(&'static Check, String)>, Trouble> {
+        match self {
+            Self::PostgreSql(_) => Ok(Vec::new()),
+            Self::MySql(mysql) => mysql::examine::weaknesses(mysql, users).await,
         }
     }
 

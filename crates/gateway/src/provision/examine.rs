@@ -81,6 +81,10 @@ impl Provisioner {
         let mut findings = of_facts(name, &facts, (asked_at, clock.now()));
         let users: Vec<String> =
             plan::users_of(name, snapshot).map(|user| user.spec.user.clone()).collect();
+        let weaknesses = connection.weaknesses(&users).await?;
+        findings.extend(
+            weaknesses.into_iter().map(|(check, message)| check.found(name.as_str(), message)),
+        );
         let observed = connection.observe_drift(&users).await?;
         // A login in progress makes a user that an older snapshot does not know.
         let after = self.shared.control.snapshots().load();

@@ -3,72 +3,49 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use access::Grant;
 use audit::Log;
 use control::{Caller, Control, Keyring, LiveSessions, Verb};
-use gateway::enroll::{self, EnrollInput, Host};
+use gateway::enroll::{self, EnrollInput};
 use gateway::provision::Provisioner;
 use keys::{ClientLeaf, MasterKey};
 use model::event::{Event, EventBody};
 use model::kind::database_user::{DatabaseUser, DatabaseUserState};
-use model::kind::server::DatabaseServer;
+use model::kind::server::{DatabaseServer, Engine};
 use model::{Document, Kind, Refusal, Resource, ServerName, SessionId, Snapshot};
+use runtime::tls::Identity;
 use runtime::{Clock, Shutdown, Tasks};
 use serde_json::{Value, json};
 use store::Store;
-use testkit::postgres::{DirectAccess, Options, Postgres};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::NoTls;
+
+use crate::database::{Database, Stack};
+use crate::session::{Client, Said, Session, said};
 
 /// The server has time for what it must do, and a test that waits in vain says what for.
 const WITHIN: Duration = Duration::from_secs(20);
 
-/// How the demo database is laid out: a schema owner, an application that owns tables of its own, a superuser's table.
-const ORDERS: &str = "
-CREATE ROLE orders_owner; CREATE ROLE app;
-CREATE DATABASE orders OWNER orders_owner;
-";
-const TABLES: &str = "
-GRANT CREATE, USAGE ON SCHEMA public TO app;
-SET ROLE orders_owner;
-CREATE TABLE orders (id serial PRIMARY KEY, total numeric NOT NULL);
-INSERT INTO orders (total) SELECT n FROM generate_series(1, 100) n;
-SET ROLE app;
-CREATE TABLE app_log (line text);
-RESET ROLE;
-CREATE TABLE bosses (name text);
-";
-
 pub(crate) struct Bench {
-    pub(crate) postgres: Postgres,
+    pub(crate) database: Database,
     pub(crate) control: Control,
     pub(crate) provisioner: Provisioner,
     keyring: Keyring,
     clock: Clock,
     tasks: Tasks,
+    addresses: Vec<IpAddr>,
+    looks: AtomicU32,
     folder: tempfile::TempDir,
 }
 
-/// Whether the server may have superusers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stack {
-    Production,
-    Test,
-}
+/// From which the gateway dials.
+pub(crate) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub(crate) fn server_name() -> ServerName {
     ServerName::new("orders").unwrap()
-}
-
-pub(crate) fn host(postgres: &Postgres) -> Host {
-    Host {
-        data_directory: postgres.data_directory(),
-        socket_directory: postgres.socket_directory(),
-        os_user: postgres.os_user().to_owned(),
-        superuser: Some("postgres".to_owned()),
-    }
 }
 
 pub(crate) fn resource(kind: Kind, name: &str, spec: &Value) -> Resource {
@@ -79,11 +56,13 @@ pub(crate) fn resource(kind: Kind, name: &str, spec: &Value) -> Resource {
 }
 
 impl Bench {
-    pub(crate) async fn start(stack: Stack) -> Self {
-        let options = Options { direct_access: DirectAccess::Superuser, ..Options::default() };
-        let postgres = Postgres::start_with(&options).unwrap();
-        postgres.psql("postgres", ORDERS).unwrap();
-        postgres.psql("orders", TABLES).unwrap();
+    pub(crate) async fn start(engine: Engine, stack: Stack) -> Self {
+        Self::start_at(engine, stack, &[HERE]).await
+    }
+
+    /// One whose gateway dials from these addresses.
+    pub(crate) async fn start_at(engine: Engine, stack: Stack, addresses: &[IpAddr]) -> Self {
+        let database = Database::start(engine);
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::system();
         let store = Store::open(&folder.path().join("store.db"), clock.clone()).unwrap();
@@ -103,15 +82,32 @@ impl Bench {
         let control = Control::new(parts);
         keyring.attach(&control);
         let tasks = Tasks::new(Shutdown::new());
-        seed(&control, directory(&postgres, stack)).await;
-        enrol(&postgres, &control, &keyring).await;
+        seed(&control, directory(&database, stack)).await;
+        enrol(&database, (&control, &keyring), addresses).await;
+        database.take_enrolment_into_force();
+        let addresses = addresses.to_vec();
         let provisioner = Provisioner::new(
             control.clone(),
             keyring.clone(),
             (clock.clone(), tasks.clone()),
-            &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            &addresses,
         );
-        Self { postgres, control, provisioner, keyring, clock, tasks, folder }
+        Self {
+            database,
+            control,
+            provisioner,
+            keyring,
+            clock,
+            tasks,
+            addresses,
+            looks: AtomicU32::new(0),
+            folder,
+        }
+    }
+
+    /// What a superuser is told around the gateway.
+    pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
+        self.database.sql(database, sql).unwrap()
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
@@ -165,8 +161,7 @@ impl Bench {
     pub(crate) fn start_provisioner(&mut self) {
         let (control, keyring) = (self.control.clone(), self.keyring.clone());
         let (clock, tasks) = (self.clock.clone(), self.tasks.clone());
-        self.provisioner =
-            Provisioner::new(control, keyring, (clock, tasks), &[IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        self.provisioner = Provisioner::new(control, keyring, (clock, tasks), &self.addresses);
     }
 
     /// What `access::decide` would grant the person now.
@@ -195,39 +190,47 @@ impl Bench {
     }
 
     /// What the gateway does for a login.
-    pub(crate) async fn login(&self, person: &str) -> Client {
+    pub(crate) async fn login(&self, person: &str) -> Session {
         let user = self.prepare(person).await.unwrap();
         self.direct(&user).await.unwrap()
     }
 
     /// A connection with a certificate that the server's own authority made, whatever was prepared.
-    pub(crate) async fn direct(&self, user: &str) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn direct(&self, user: &str) -> Result<Session, Said> {
         let authority = self.keyring.client_authority(&server_name()).await.unwrap();
         let leaf = ClientLeaf { user, session: SessionId::random() };
         let identity = authority.issue_client(&leaf, self.clock.now()).unwrap();
+        let mariadb = match &self.database {
+            Database::PostgreSql(_) => return self.direct_to_postgres(user, identity).await,
+            Database::MariaDb(mariadb) => mariadb,
+        };
+        let open = || Client::open(mariadb, (user, &identity), self.folder.path());
+        let opened = tokio::task::block_in_place(open)?;
+        Ok(Session::MariaDb(Arc::new(Mutex::new(opened))))
+    }
+
+    async fn direct_to_postgres(&self, user: &str, identity: Identity) -> Result<Session, Said> {
         let stream = gateway::upstream::dial(&self.server(), identity).await.unwrap();
         let mut config = tokio_postgres::Config::new();
         config.user(user).dbname("orders");
-        let (client, connection) = config.connect_raw(stream, NoTls).await?;
+        let opened = config.connect_raw(stream, NoTls).await;
+        let (client, connection) = opened.map_err(|error| said(&error))?;
         drop(self.tasks.spawn("test-session", async move {
             // It ends with an error when the server ends it, which is what tests are about.
             drop(connection.await);
         }));
-        Ok(client)
+        Ok(Session::PostgreSql(client))
     }
 
-    fn version(&self) -> u32 {
-        self.postgres.psql("postgres", "SHOW server_version_num").unwrap().parse().unwrap()
-    }
-
-    /// Before PostgreSQL 16 every member can `SET ROLE`.
-    pub(crate) fn hands_on_set_role(&self) -> bool {
-        self.version() < 160_000
-    }
-
-    /// From PostgreSQL 16 on only they, and superusers, can.
-    pub(crate) fn revokes_what_others_granted(&self) -> bool {
-        self.version() < 160_000
+    /// Before PostgreSQL 16 every member can `SET ROLE`, and everyone takes away what others granted; nobody elsewhere.
+    pub(crate) fn is_postgres_before_16(&self) -> bool {
+        match &self.database {
+            Database::PostgreSql(_) => {
+                let version = self.sql("postgres", "SHOW server_version_num");
+                version.parse::<u32>().unwrap() < 160_000
+            }
+            Database::MariaDb(_) => false,
+        }
     }
 
     pub(crate) fn user(&self, user: &str) -> Option<Arc<Document<DatabaseUser>>> {
@@ -257,6 +260,54 @@ impl Bench {
         .await;
     }
 
+    pub(crate) async fn until_disabled(&self, user: &str) {
+        self.until_state(user, DatabaseUserState::Disabled).await;
+    }
+
+    pub(crate) async fn until_revoking(&self, user: &str) {
+        self.until_state(user, DatabaseUserState::Revoking).await;
+    }
+
+    /// Waits until a session gets an answer.
+    pub(crate) async fn until_answered(&self, session: &Session, sql: &str) {
+        for _ in 0..200 {
+            if session.run(sql).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        session.run(sql).await.unwrap();
+    }
+
+    /// Waits until a session is refused something, or gone.
+    pub(crate) async fn until_refused(&self, session: &Session, sql: &str) {
+        for _ in 0..200 {
+            match session.run(sql).await {
+                Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(said) if said.is_denied() || said.is_cut() => return,
+                // What it would do has been done already.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+        panic!("`{sql}` is still not refused");
+    }
+
+    /// Anything that changes makes the provisioner look again: here somebody new, who reads.
+    pub(crate) async fn look_again(&self) {
+        let person = format!("looker{}@example.com", self.looks.fetch_add(1, Ordering::Relaxed));
+        self.person(&person).await;
+        self.put(resource(Kind::Group, "lookers", &json!({"members": [person]}))).await;
+        let reads = json!({"principal": {"group": "lookers"}, "role": "orders.reader"});
+        self.put(resource(Kind::RoleAssignment, "lookers", &reads)).await;
+        self.prepare(&person).await.unwrap();
+    }
+
+    /// How often the audit log has been told of a drift.
+    pub(crate) fn told_of_drift(&self, wanted: &str) -> usize {
+        let is_it = |event: &EventBody| matches!(event, EventBody::Drift { finding, .. } if finding.contains(wanted));
+        self.events().iter().filter(|event| is_it(event)).count()
+    }
+
     pub(crate) async fn until_finding(&self, finding: &str) {
         self.until(&format!("finding {finding:?}"), |snapshot| {
             snapshot.servers.get("orders").is_some_and(|server| {
@@ -268,15 +319,25 @@ impl Bench {
 
     /// Waits until what the superuser asks has this answer.
     pub(crate) async fn until_sql(&self, database: &str, question: &str, answer: &str) {
+        self.until_told(question, |server| server.sql(database, question).unwrap(), answer).await;
+    }
+
+    /// Waits until the server says so.
+    pub(crate) async fn until_told(
+        &self,
+        what: &str,
+        ask: impl Fn(&Database) -> String,
+        answer: &str,
+    ) {
         let mut last = String::new();
         for _ in 0..200 {
-            last = self.postgres.psql(database, question).unwrap();
+            last = ask(&self.database);
             if last == answer {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("in vain for {answer:?} to {question:?}: {last:?}");
+        panic!("in vain for {answer:?} to {what:?}: {last:?}");
     }
 
     pub(crate) fn events(&self) -> Vec<EventBody> {
@@ -307,11 +368,8 @@ async fn seed(control: &Control, resources: Vec<Resource>) {
     seeding.await.unwrap();
 }
 
-fn directory(postgres: &Postgres, stack: Stack) -> Vec<Resource> {
-    let server = json!({
-        "engine": "postgresql", "host": "127.0.0.1", "port": postgres.port(), "ca": postgres.server_ca(),
-        "databases": {"only": ["orders"]}, "testStack": stack == Stack::Test,
-    });
+fn directory(database: &Database, stack: Stack) -> Vec<Resource> {
+    let server = database.spec(stack);
     let mut all = vec![resource(Kind::DatabaseServer, "orders", &server)];
     let mut roles = vec!["reader", "writer", "admin"];
     if stack == Stack::Test {
@@ -328,23 +386,25 @@ fn directory(postgres: &Postgres, stack: Stack) -> Vec<Resource> {
     all
 }
 
-async fn enrol(postgres: &Postgres, control: &Control, keyring: &Keyring) {
+/// What an operator does on the server's host.
+pub(crate) async fn enrol(
+    database: &Database,
+    (control, keyring): (&Control, &Keyring),
+    addresses: &[IpAddr],
+) {
     let authority = keyring.client_authority(&server_name()).await.unwrap();
     let snapshot = control.snapshots().load();
+    let server = snapshot.servers.get("orders").unwrap().as_ref().clone();
+    let published = server.status.client_authority.clone();
     let input = EnrollInput {
-        server: snapshot.servers.get("orders").unwrap().as_ref().clone(),
+        observed: Some(enroll::observe(&database.host(), &server).unwrap()),
+        server,
         roles: snapshot.database_roles.iter().map(|role| role.as_ref().clone()).collect(),
-        client_authority: authority.certificate_pem(),
-        gateway_addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        client_authority: published.unwrap_or_else(|| authority.certificate_pem()),
+        gateway_addresses: addresses.to_vec(),
         additional_authorities: Vec::new(),
-        observed: Some(enroll::observe(&host(postgres), "postgres").unwrap()),
     };
-    enroll::apply(&enroll::plan(&input).unwrap(), &host(postgres)).unwrap();
-}
-
-/// What the server said, as SQLSTATE.
-pub(crate) fn sqlstate(error: &tokio_postgres::Error) -> String {
-    error.code().map(|code| code.code().to_owned()).unwrap_or_default()
+    enroll::apply(&enroll::plan(&input).unwrap(), &database.host()).unwrap();
 }
 
 pub(crate) fn roles(names: &[&str]) -> BTreeSet<model::DatabaseRoleName> {

@@ -2,12 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use gateway::enroll::{self, EnrollInput};
+use gateway::enroll::{self, EnrollInput, Host, Local};
 use model::Document;
 use model::kind::server::DatabaseServer;
 use testkit::postgres::{DirectAccess, DirectLogin, Options, Postgres};
-
-use crate::bench::host;
 
 fn server(postgres: &Postgres, test_stack: bool) -> Document<DatabaseServer> {
     let spec = serde_json::json!({
@@ -29,8 +27,17 @@ fn input(postgres: &Postgres, test_stack: bool) -> EnrollInput {
 }
 
 fn observed(postgres: &Postgres, input: EnrollInput) -> EnrollInput {
-    let observed = enroll::observe(&host(postgres), "postgres").unwrap();
+    let observed = enroll::observe(&host(postgres), &input.server).unwrap();
     EnrollInput { observed: Some(observed), ..input }
+}
+
+pub(crate) fn host(postgres: &Postgres) -> Host {
+    Host {
+        data_directory: postgres.data_directory(),
+        os_user: postgres.os_user().to_owned(),
+        superuser: Some("postgres".to_owned()),
+        local: Local::PostgreSql { socket_directory: postgres.socket_directory() },
+    }
 }
 
 fn start() -> Postgres {
@@ -137,7 +144,7 @@ fn rules_that_the_server_cannot_read_never_come_into_force() {
     let mut input = observed(&postgres, input(&postgres, false));
     let mut plan = enroll::plan(&input).unwrap();
     for step in &mut plan.steps {
-        if let enroll::Change::File { path, content } = &mut step.change
+        if let enroll::Change::File { path, content, .. } = &mut step.change
             && path.ends_with("pg_hba.conf")
         {
             content.push_str("nonsense\n");

@@ -1,10 +1,39 @@
-//! The gateway's administration of a database server, against a real one: enrolment and database users.
+//! The gateway's administration of a database server, against real ones: enrolment and database users. What holds for every
+//! engine is one story, told on each.
+
+/// One test for each engine of every story.
+#[cfg(test)]
+macro_rules! on_each_engine {
+    ($($story:ident),+ $(,)?) => {$(
+        mod $story {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn postgresql() {
+                Box::pin(super::$story(model::kind::server::Engine::PostgreSql)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn mariadb() {
+                Box::pin(super::$story(model::kind::server::Engine::MySql)).await;
+            }
+        }
+    )+};
+}
 
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod database;
+#[cfg(test)]
 mod drift;
 #[cfg(test)]
+mod endings;
+#[cfg(test)]
 mod enrolment;
+#[cfg(test)]
+mod enrolment_mariadb;
+#[cfg(test)]
+mod on_postgresql;
+#[cfg(test)]
+mod session;
 #[cfg(test)]
 mod users;

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use gateway::enroll::{self, EnrollInput, Host, HostError};
+use gateway::enroll::{self, EnrollInput, Host, HostError, Local, Undone};
 use model::ServerName;
 use serde_json::{Value, json};
 
@@ -18,8 +18,8 @@ pub(crate) fn run(common: &Common, options: &Enroll) -> Result<(), Failure> {
     let host = host(options);
     if options.undo {
         let Some(host) = host else { return Err(no_host(&what)) };
-        enroll::undo(&host).map_err(|error| failed(&what, &error))?;
-        return output::line(&format!("server `{}` is as it was before", options.server));
+        let undone = enroll::undo(&host).map_err(|error| failed(&what, &error))?;
+        return output::line(&taken_back(options, undone, &host));
     }
     let remote = Remote::open(common, &what)?;
     let name = options.server.as_str();
@@ -27,9 +27,7 @@ pub(crate) fn run(common: &Common, options: &Enroll) -> Result<(), Failure> {
         remote.get(&Address::of(&["v1", "databaseservers", name, "enrollment"]))?;
     input.additional_authorities = authorities(&options.additional_authority)?;
     if let Some(host) = &host {
-        let observed = enroll::observe(host, &input.server.spec.maintenance_database)
-            .map_err(|error| failed(&what, &error))?;
-        input.observed = Some(observed);
+        observe(&mut input, host).map_err(|error| failed(&what, &error))?;
     }
     let plan = enroll::plan(&input).map_err(|refusal| Failure::refused(cannot(&what), &refusal))?;
     output::show(common.output, &plan, || plan.to_string())?;
@@ -39,25 +37,56 @@ pub(crate) fn run(common: &Common, options: &Enroll) -> Result<(), Failure> {
         return Ok(());
     }
     enroll::apply(&plan, &host).map_err(|error| failed(&what, &error))?;
-    output::note("applied; --undo takes it back");
+    if !plan.is_empty() {
+        output::note("applied; --undo takes it back");
+    }
+    if !plan.restart.is_empty() {
+        let settings = plan.restart.join("`, `");
+        output::note(&format!("restart the server: until then it does not go by `{settings}`"));
+    }
     if options.close_local_door {
-        let observed = enroll::observe(&host, &input.server.spec.maintenance_database)
-            .map_err(|error| failed(&what, &error))?;
-        input.observed = Some(observed);
+        observe(&mut input, &host).map_err(|error| failed(&what, &error))?;
         enroll::close_local_door(&input, &host).map_err(|error| failed(&what, &error))?;
         output::note("the Unix socket is closed too");
     }
     Ok(())
 }
 
+fn observe(input: &mut EnrollInput, host: &Host) -> Result<(), HostError> {
+    input.observed = Some(enroll::observe(host, &input.server)?);
+    Ok(())
+}
+
+fn taken_back(options: &Enroll, undone: Undone, host: &Host) -> String {
+    let name = &options.server;
+    match (undone, &host.local) {
+        (Undone::Nothing, _) => format!("nothing was done to server `{name}` here"),
+        (Undone::Everything, Local::PostgreSql { .. }) => {
+            format!("server `{name}` is as it was before")
+        }
+        (Undone::Everything, Local::MySql { .. }) => format!(
+            "server `{name}` is as it was before; restart it: it reads some of its former settings at its start only"
+        ),
+    }
+}
+
 fn host(options: &Enroll) -> Option<Host> {
-    let (data_directory, socket_directory) =
-        options.data_directory.clone().zip(options.socket_directory.clone())?;
+    let data_directory = options.data_directory.clone()?;
+    let (local, account) = match (&options.socket_directory, &options.socket) {
+        (Some(directory), _) => {
+            (Local::PostgreSql { socket_directory: directory.clone() }, "postgres")
+        }
+        (None, Some(socket)) => {
+            let (socket, folder) = (socket.clone(), options.configuration_directory.clone()?);
+            (Local::MySql { socket, configuration_directory: folder }, "mysql")
+        }
+        (None, None) => return None,
+    };
     Some(Host {
         data_directory,
-        socket_directory,
-        os_user: options.os_user.clone(),
+        os_user: options.os_user.clone().unwrap_or_else(|| account.to_owned()),
         superuser: options.superuser.clone(),
+        local,
     })
 }
 
@@ -79,7 +108,10 @@ fn failed(what: &str, error: &HostError) -> Failure {
 
 fn no_host(what: &str) -> Failure {
     Failure::new(cannot(what), "it is not said where the server is on this host")
-        .next("add --data-directory and --socket-directory")
+        .next(
+            "add --data-directory and --socket-directory (PostgreSQL), or --data-directory, --socket and \
+             --configuration-directory (MariaDB)",
+        )
 }
 
 pub(crate) fn adopt(

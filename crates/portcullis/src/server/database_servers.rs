@@ -7,7 +7,7 @@ use control::{Caller, Keyring};
 use gateway::enroll::EnrollInput;
 use gateway::provision::Provisioner;
 use model::finding::Finding;
-use model::kind::server::{DatabaseServer, Engine};
+use model::kind::server::DatabaseServer;
 use model::{Document, Refusal, ServerName, code};
 use runtime::Config;
 use runtime::config::{Authentication, HostPort, Listener, Protocol};
@@ -55,12 +55,6 @@ impl FromGateway {
             return Err(Refusal::new(&code::INVALID, message).hint(
                 "docs/guides/shared-users.md says what an administrator of the server does",
             ));
-        }
-        if document.spec.engine == Engine::MySql {
-            let message =
-                format!("`{server}` is a MySQL or MariaDB server, which is enrolled by hand");
-            return Err(Refusal::new(&code::INVALID, message)
-                .hint("docs/guides/mysql.md says how; /status/clientAuthority of the document is its client authority"));
         }
         let roles = snapshot.database_roles.iter().filter(|role| role.spec.server == *server);
         // Made on first use, and then in the server's status: both certificates during a rotation.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use access::database_user::PROVISIONER;
-use model::{Refusal, code};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 use wire::mysql::packet::{self, HEADER_BYTES, Header};
 use wire::mysql::rows::{self, Answer, Read};
 
+use super::version;
 use crate::dialect::{self, Greeted};
 use crate::provision::connection::Trouble;
 use crate::tls::Stream;
@@ -53,13 +53,18 @@ pub(crate) struct Connection {
 }
 
 /// A row of text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Row(Vec<Option<String>>);
 
 impl Row {
     /// A column's text; empty where it is NULL.
     pub(crate) fn text(&self, column: usize) -> &str {
         self.0.get(column).and_then(Option::as_deref).unwrap_or_default()
+    }
+
+    /// What the server's own client writes for a row: columns between tabs, and escapes for what they hold.
+    pub(crate) fn of_line(line: &str) -> Self {
+        Self(line.split('\t').map(|column| Some(unescaped(column))).collect())
     }
 
     /// A column that says yes: `1` or `Y`.
@@ -73,6 +78,22 @@ impl Row {
     }
 }
 
+fn unescaped(column: &str) -> String {
+    let mut letters = column.chars();
+    let mut text = String::new();
+    while let Some(letter) = letters.next() {
+        let escaped = if letter == '\\' { letters.next() } else { None };
+        text.push(match escaped {
+            None => letter,
+            Some('t') => '\t',
+            Some('n') => '\n',
+            Some('0') => '\0',
+            Some(other) => other,
+        });
+    }
+    text
+}
+
 /// Logs in over a connection inside TLS.
 pub(crate) async fn open(mut dialled: Dialled, accounts: Accounts) -> Result<Connection, Trouble> {
     dialect::enter_mysql(&mut dialled, PROVISIONER, &Proof::Certificate).await?;
@@ -80,14 +101,11 @@ pub(crate) async fn open(mut dialled: Dialled, accounts: Accounts) -> Result<Con
         return Err(broken("let the provisioner in", &"it is no MySQL server"));
     };
     let greeting = greeted.greeting.version;
-    if !greeting.contains("MariaDB") {
-        let message = format!("`{greeting}` is no MariaDB server; others are not administered yet");
-        return Err(Trouble::Refused(Refusal::new(&code::PROVISIONING_FAILED, message)));
-    }
+    version::check(&greeting)?;
     let mut connection = Connection {
         stream: Mutex::new(Box::new(dialled.stream)),
         broken: AtomicBool::new(false),
-        version: version(&greeting),
+        version: version::number(&greeting),
         superuser: false,
         accounts,
     };
@@ -97,15 +115,6 @@ pub(crate) async fn open(mut dialled: Dialled, accounts: Accounts) -> Result<Con
     let held = connection.rows("say who the provisioner is", SUPERUSER).await?;
     connection.superuser = held.first().is_some_and(|row| row.number(0) > 0);
     Ok(connection)
-}
-
-/// MariaDB hid its version behind another for old replicas, and some servers still do.
-fn version(greeting: &str) -> u32 {
-    let text = greeting.strip_prefix("5.5.5-").unwrap_or(greeting);
-    let mut parts = text.split(|letter: char| !letter.is_ascii_digit()).map(str::parse);
-    let mut part = || parts.next().and_then(Result::ok).unwrap_or(0_u32).min(99);
-    let (major, minor, patch) = (part(), part(), part());
-    major * 10_000 + minor * 100 + patch
 }
 
 fn broken(attempt: &'static str, cause: &dyn std::fmt::Display) -> Trouble {
@@ -210,10 +219,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_numbers_that_grow() {
-        assert_eq!(version("5.5.5-10.11.19-MariaDB-0+deb12u1"), 101_119);
-        assert_eq!(version("11.4.2-MariaDB"), 110_402);
-        assert_eq!(version("8.0.36"), 80_036);
-        assert_eq!(version(""), 0);
+    fn a_line_of_the_client_is_a_row_with_its_tabs_and_lines_as_they_were() {
+        let row = Row::of_line("a\tb\\n\t\\\\c\\t\\0");
+        assert_eq!(row, Row(["a", "b\n", "\\c\t\0"].map(|text| Some(text.to_owned())).into()));
+        assert_eq!(Row::of_line("").text(0), "");
     }
 }

@@ -9,6 +9,7 @@ use super::connection::{Connection, Row};
 use super::leftovers::DEFINED;
 use super::quote::{common_name, list, literal};
 use super::role::SYSTEM;
+use super::weakness;
 use crate::provision::connection::Trouble;
 use crate::provision::drift::found::{InDatabase, Observed, User};
 
@@ -97,14 +98,8 @@ fn merge(known: &mut User, other: User) {
 
 /// Ways in that are wider than one address, or without TLS.
 async fn admission(connection: &Connection, accounts: &[Row]) -> Result<Vec<String>, Trouble> {
-    let wide = accounts.iter().filter(|row| {
-        !row.says_yes(2) && (row.text(1).is_empty() || row.text(1).contains(['%', '_', '/']))
-    });
-    let mut lines: Vec<String> = wide
-        .map(|row| {
-            format!("account '{}'@'{}' is for more than one address", row.text(0), row.text(1))
-        })
-        .collect();
+    let wide = accounts.iter().filter(|row| !row.says_yes(2) && weakness::is_wide(row.text(1)));
+    let mut lines: Vec<String> = wide.map(|row| weakness::wide(row.text(0), row.text(1))).collect();
     let rows =
         connection.rows("say whether TLS is required", "SELECT @@require_secure_transport").await?;
     if !rows.first().is_some_and(|row| row.says_yes(0)) {

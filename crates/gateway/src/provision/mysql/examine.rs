@@ -1,6 +1,9 @@
 //! What a server says of itself when the doctor asks.
 
+use model::finding::Check;
+
 use super::connection::Connection;
+use super::weakness;
 use crate::provision::connection::Trouble;
 use crate::provision::seen::Facts;
 
@@ -17,4 +20,20 @@ pub(crate) async fn facts(connection: &Connection) -> Result<Facts, Trouble> {
         connections_max: u32::try_from(row.number(1)).unwrap_or(u32::MAX),
         connections_used: u32::try_from(row.number(2)).unwrap_or(u32::MAX),
     })
+}
+
+/// What lets somebody in beside the gateway. `users` are ours.
+pub(crate) async fn weaknesses(
+    connection: &Connection,
+    users: &[String],
+) -> Result<Vec<(&'static Check, String)>, Trouble> {
+    let attempt = "say how it is set";
+    let [settings, accounts] = weakness::questions();
+    let settings = connection.rows(attempt, &settings).await?;
+    let accounts = connection.rows(attempt, &accounts).await?;
+    let hosts = connection.hosts();
+    let is_ours = |account: &weakness::Account| {
+        users.contains(&account.user) && hosts.contains(&account.host)
+    };
+    Ok(weakness::seen([settings, accounts]).checks(is_ours))
 }

@@ -44,6 +44,9 @@ const DEFINE: &[&str] = &[
     "CREATE TEMPORARY TABLES",
 ];
 
+/// What the provisioner must hold with the right to hand it on.
+pub(crate) const HANDED_ON: &[&str] = DEFINE;
+
 /// `ER_DBACCESS_DENIED_ERROR`, `ER_ACCESS_DENIED_ERROR`: the provisioner may not hand this on.
 const DENIED: [u16; 2] = [1044, 1045];
 

@@ -18,7 +18,8 @@ const PREFIX: &str = "portcullis_";
 /// Databases of the server's own.
 pub(crate) const SYSTEM: &str = "'mysql', 'information_schema', 'performance_schema', 'sys'";
 
-const ROLES: &str = "\
+/// All roles, and whether each holds nothing on the server as a whole.
+pub(crate) const ROLES: &str = "\
 SELECT User, JSON_VALUE(Priv, '$.access') = 0 FROM mysql.global_priv
 WHERE Host = '' AND JSON_VALUE(Priv, '$.is_role') = 1";
 

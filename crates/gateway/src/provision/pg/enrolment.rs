@@ -7,7 +7,8 @@ use model::kind::database_role::Privileges;
 use model::kind::server::Databases;
 
 use super::quote::{ident, literal};
-use crate::enroll::{Change, EnrollInput, Observed, ObservedDatabase, ObservedSchema, Step};
+use crate::enroll::pg::{Observed, ObservedDatabase, ObservedSchema};
+use crate::enroll::{EnrollInput, Script, Step};
 
 /// Owns what nobody else can own: the schemas' owner where that would be a superuser, and what people leave behind there.
 pub(crate) const OWNER_ROLE: &str = "portcullis_owner";
@@ -104,32 +105,6 @@ FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL;
 
 /// Takes changed files into force.
 pub(crate) const RELOAD: &str = "SELECT pg_catalog.pg_reload_conf();\n";
-
-/// Statements and what takes them back.
-#[derive(Default)]
-struct Script {
-    statements: Vec<String>,
-    undo: Vec<String>,
-}
-
-impl Script {
-    fn add(&mut self, statement: String, undo: String) {
-        self.statements.push(statement);
-        self.undo.insert(0, undo);
-    }
-
-    fn step(self, database: &str, title: &str, reason: &str) -> Option<Step> {
-        (!self.statements.is_empty()).then(|| Step {
-            title: title.to_owned(),
-            reason: reason.to_owned(),
-            change: Change::Sql {
-                database: database.to_owned(),
-                statements: self.statements,
-                undo: self.undo,
-            },
-        })
-    }
-}
 
 /// TLS, and where client authorities are read from.
 pub(crate) fn settings(observed: &Observed, authority_file: &str) -> Option<Step> {

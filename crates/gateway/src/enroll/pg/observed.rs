@@ -119,7 +119,7 @@ pub struct ObservedSchema {
 
 impl Observed {
     /// What a server looks like on which nobody has enrolled anything.
-    pub(super) fn fresh(server: &DatabaseServer) -> Self {
+    pub(in crate::enroll) fn fresh(server: &DatabaseServer) -> Self {
         let mut names = std::collections::BTreeSet::from([&server.maintenance_database]);
         if let Databases::Only(reachable) = &server.databases {
             names.extend(reachable);
