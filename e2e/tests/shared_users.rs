@@ -29,7 +29,7 @@ fn write_secret(facts: &Facts, name: &str, secret: &str) {
 }
 
 /// The seed's document of a server, with other users.
-fn share(facts: &Facts, (file, change): (&str, &dyn Fn(&str) -> String), identity: &str) {
+fn share(facts: &Facts, file: &str, change: impl Fn(&str) -> String, identity: &str) {
     let documents = fs::read_to_string(facts.folder.join("seed").join(file)).unwrap();
     let server = documents.split("\n---\n").find(|it| it.contains("kind: DatabaseServer")).unwrap();
     let document = change(&format!("{}\n  upstreamIdentity:\n{identity}", server.trim_end()));
@@ -41,10 +41,6 @@ fn shared_users(server: &str, user: &str) -> String {
         "    sharedUsers:\n      - roles: [{server}.reader]\n        user: {user}\n        \
          credential: {{ password: {{ secret: {user} }} }}\n"
     )
-}
-
-fn as_it_is(text: &str) -> String {
-    text.to_owned()
 }
 
 /// What `select current_user()` says, or why nothing does.
@@ -69,7 +65,7 @@ grant select on orders.* to app_reader@'127.0.0.1';",
         )
         .unwrap();
     write_secret(facts, "app_reader", "first");
-    share(facts, ("6-mariadb.yaml", &as_it_is), &shared_users(MARIADB_SERVER, "app_reader"));
+    share(facts, "6-mariadb.yaml", str::to_owned, &shared_users(MARIADB_SERVER, "app_reader"));
     let (person, activation, token) = member(facts, "orders-readers");
     assert_eq!(mariadb_user(facts, &person, &token).unwrap(), "app_reader@127.0.0.1");
     let opened = events(facts, "sessionOpened", &person.user).pop().unwrap();
@@ -124,7 +120,7 @@ fn postgresqls_users_can_be_shared_with_a_password_by_any_of_its_methods() {
     write_secret(facts, "app_reader_pg", "p4ss wörd");
     let identity =
         shared_users("orders", "app_reader").replace("secret: app_reader", "secret: app_reader_pg");
-    share(facts, ("2-server.yaml", &as_it_is), &identity);
+    share(facts, "2-server.yaml", str::to_owned, &identity);
     let (person, activation, token) = member(facts, "orders-readers");
     let ask = || {
         let sql = "select current_user, count(*) > 0 from orders";
@@ -186,7 +182,7 @@ fn azures_database_is_opened_with_a_token_of_the_gateways_managed_identity() {
              credential: {{ entraToken: {{ clientId: {client_id} }} }}\n"
         )
     };
-    share(facts, ("6-mariadb.yaml", &place), &with(CLIENT_ID));
+    share(facts, "6-mariadb.yaml", place, &with(CLIENT_ID));
     let (person, _, token) = member(facts, "orders-readers");
     let ask = || facts.mariadb(&person.user, &token, "do 1").unwrap();
     for _ in 0..3 {
@@ -197,7 +193,7 @@ fn azures_database_is_opened_with_a_token_of_the_gateways_managed_identity() {
     let opened = events(facts, "sessionOpened", &person.user).pop().unwrap();
     assert_eq!(text(&opened, "/databaseUser"), "gateway");
     // An identity that the machine does not have gets none, and the client hears no more than that.
-    share(facts, ("6-mariadb.yaml", &place), &with("00000000-0000-0000-0000-000000000000"));
+    share(facts, "6-mariadb.yaml", place, &with("00000000-0000-0000-0000-000000000000"));
     let refused = ask().expect_failure(1).unwrap().stderr;
     assert_says(&refused, &["PC1308", "managed identity gets no token"]);
     assert!(!refused.contains("Identity not found"), "{refused}");
