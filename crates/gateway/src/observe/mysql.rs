@@ -131,7 +131,11 @@ impl super::Protocol for Protocol {
                             }
                             self.client.expect_file(*sequence);
                         }
-                        backend::Message::Error(_) if expected.is_none() => common.fatal = true,
+                        backend::Message::Error(error)
+                            if expected.is_none() || error.ends_session() =>
+                        {
+                            common.fatal = true;
+                        }
                         _ => {}
                     }
                     self.tracker.server(&message, rows);

@@ -48,10 +48,19 @@ pub struct ServerError<'a> {
     message: &'a [u8],
 }
 
+/// With these a server tells that it closes the connection: `ER_SERVER_SHUTDOWN`, MariaDB's `ER_CONNECTION_KILLED`,
+/// `ER_CLIENT_INTERACTION_TIMEOUT`.
+const ENDING: [u16; 3] = [1053, 1927, 4031];
+
 /// MariaDB reports progress in ERR packets with this number.
 pub const PROGRESS_CODE: u16 = 0xffff;
 
 impl<'a> ServerError<'a> {
+    /// Whether the server says with it that it closes the connection.
+    pub fn ends_session(&self) -> bool {
+        ENDING.contains(&self.code)
+    }
+
     /// SQLSTATE; `HY000` (general error) when the server gave none that is five letters and digits.
     pub fn sqlstate(&self) -> &'a str {
         self.sqlstate

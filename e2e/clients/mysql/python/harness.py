@@ -91,6 +91,8 @@ def failure(act):
     """The error that `act` must end with."""
     try:
         act()
+    except Absent:
+        raise
     except Exception as error:
         return error
     raise AssertionError("no error")

@@ -1,6 +1,6 @@
 //! How a refusal is spelled.
 
-use model::{Code, Refusal};
+use model::{Code, Refusal, code};
 use wire::mysql::error::Report;
 use wire::mysql::packet;
 
@@ -16,6 +16,11 @@ pub(crate) fn refusal(refusal: &Refusal, sequence: u8) -> Vec<u8> {
 
 /// MySQL's error of the same meaning, by which clients decide what to do.
 fn number(code: &Code) -> (u16, &'static str) {
+    // CR_SERVER_LOST, which clients say themselves when a server closes: by it a pool knows a connection that is gone, and
+    // makes another one.
+    if code.id == code::UPSTREAM_LOST.id {
+        return (2013, "08S01");
+    }
     match code.sqlstate {
         // ER_ACCESS_DENIED_ERROR
         "28000" | "28P01" => (1045, "28000"),
@@ -55,5 +60,13 @@ mod tests {
         let message = said.message();
         assert!(message.starts_with(code::TOKEN_EXPIRED.id), "{message}");
         assert!(message.ends_with("the token expired (get another)"), "{message}");
+    }
+
+    #[test]
+    fn a_server_that_is_gone_has_the_number_by_which_pools_know_it() {
+        let lost = Refusal::new(&code::UPSTREAM_LOST, "the database server closed the connection");
+        let packet = refusal(&lost, 1);
+        let said = server_error(packet.get(4..).unwrap_or_default());
+        assert_eq!((said.code, said.sqlstate()), (2013, "08S01"));
     }
 }

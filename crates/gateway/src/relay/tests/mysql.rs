@@ -206,3 +206,17 @@ async fn what_the_server_says_by_itself_ends_the_session_as_the_servers_own() {
     assert!(bench.pump.observer.was_told());
     assert_eq!(server_error(&received(&mut bench.client).await[4..]).code, 1927);
 }
+
+#[tokio::test]
+async fn a_session_that_the_server_ends_with_an_answer_has_been_told() {
+    for (code, told) in [(1317, false), (1927, true), (1053, true)] {
+        let (mut bench, ..) = session();
+        bench.client.write_all(&query("kill connection_id()")).await.unwrap();
+        let report = Report { code, sqlstate: "70100", message: "" };
+        bench.server.write_all(&packet::encode(1, &report.encode())).await.unwrap();
+        bench.server.shutdown().await.unwrap();
+        let end = moved(&mut bench).await;
+        assert!(matches!(end, Some(End::Server(_))), "{end:?}");
+        assert_eq!(bench.pump.observer.was_told(), told, "{code}");
+    }
+}
