@@ -1,4 +1,5 @@
 -- What clients find in both servers: a table with a column of every type, and a procedure with results and an OUT parameter.
+set names utf8mb4;
 create table every_type (
   id int primary key,
   a_tinyint tinyint, a_utinyint tinyint unsigned, a_smallint smallint, a_mediumint mediumint, an_int int,

@@ -40,7 +40,8 @@ class Connector(Adapter):
         connection.autocommit = on
 
     def prepared(self, sql, every_values):
-        with self.connect().cursor(prepared=True) as cursor:
+        connection = self.connect()
+        with connection.cursor(prepared=True) as cursor:
             for values in every_values:
                 cursor.execute(sql, values)
                 yield Result(cursor, cursor.fetchall())
@@ -68,7 +69,8 @@ class Connector(Adapter):
     def long_data(self, sql, value):
         if BY_C:
             raise Absent("the extension sends every value with its statement", self.documentation)
-        with self.connect().cursor(prepared=True) as cursor:
+        connection = self.connect()
+        with connection.cursor(prepared=True) as cursor:
             cursor.execute(sql, (io.BytesIO(value),))
             return cursor.fetchone()[0]
 

@@ -16,10 +16,11 @@ pub(crate) fn refusal(refusal: &Refusal, sequence: u8) -> Vec<u8> {
 
 /// MySQL's error of the same meaning, by which clients decide what to do.
 fn number(code: &Code) -> (u16, &'static str) {
-    // CR_SERVER_LOST, which clients say themselves when a server closes: by it a pool knows a connection that is gone, and
-    // makes another one.
+    // ER_CONNECTION_KILLED, with the class of lost connections: by these pools know a session that is over, and make another
+    // one. Not CR_SERVER_LOST: Connector/C takes a client's number from a server for a broken packet.
+    const OVER: (u16, &str) = (1927, "08S01");
     if code.id == code::UPSTREAM_LOST.id {
-        return (2013, "08S01");
+        return OVER;
     }
     match code.sqlstate {
         // ER_ACCESS_DENIED_ERROR
@@ -32,8 +33,9 @@ fn number(code: &Code) -> (u16, &'static str) {
         "53300" => (1040, "08004"),
         // ER_NET_PACKET_TOO_LARGE
         "54000" => (1153, "08S01"),
-        // ER_SERVER_SHUTDOWN: what every client knows for the end of its session.
-        "57P01" | "57P02" | "57P03" | "57P05" => (1053, "08S01"),
+        "57P01" | "57P02" | "57P05" => OVER,
+        // ER_SERVER_SHUTDOWN
+        "57P03" => (1053, "08S01"),
         // ER_QUERY_TIMEOUT
         "57014" => (3024, "HY000"),
         // ER_MALFORMED_PACKET
@@ -63,10 +65,11 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_gone_has_the_number_by_which_pools_know_it() {
-        let lost = Refusal::new(&code::UPSTREAM_LOST, "the database server closed the connection");
-        let packet = refusal(&lost, 1);
-        let said = server_error(packet.get(4..).unwrap_or_default());
-        assert_eq!((said.code, said.sqlstate()), (2013, "08S01"));
+    fn a_session_that_is_over_has_the_number_by_which_pools_know_it() {
+        for code in [&code::UPSTREAM_LOST, &code::SESSION_CUT, &code::IDLE, &code::SHUTTING_DOWN] {
+            let packet = refusal(&Refusal::new(code, "it is over"), 1);
+            let said = server_error(packet.get(4..).unwrap_or_default());
+            assert_eq!((said.code, said.sqlstate()), (1927, "08S01"), "{}", code.id);
+        }
     }
 }

@@ -184,7 +184,7 @@ async fn a_session_that_is_cut_is_told_in_place_of_the_answer_that_is_due() {
     let (mut bench, ..) = session();
     let refusal = Refusal::new(&code::MEMBERSHIP_ENDED, "your access has ended");
     let told = bench.pump.observer.refusal(&refusal);
-    assert_eq!((told[3], server_error(&told[4..]).code), (1, 1053));
+    assert_eq!((told[3], server_error(&told[4..]).code), (1, 1927));
     bench.client.write_all(&query("select 1")).await.unwrap();
     // One column, and a row.
     let begun =
