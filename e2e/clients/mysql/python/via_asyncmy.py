@@ -14,7 +14,10 @@ class AsyncMy(Waiting):
     documentation = "https://github.com/long2ice/asyncmy/blob/dev/README.md"
     module = asyncmy
     unbuffered = asyncmy.cursors.SSCursor
-    absent = {"orm": "SQLAlchemy's traffic is run with the drivers that wait"}
+    absent = {
+        "orm": "SQLAlchemy's traffic is run with the drivers that wait",
+        "largeOut": "it gives no row for a value of more than a packet, directly neither",
+    }
 
     def prepared(self, sql, every_values):
         connection = self.connect()

@@ -17,12 +17,18 @@ BY_C = os.environ["CONNECTOR_C"] == "yes"
 class Connector(Adapter):
     documentation = "https://dev.mysql.com/doc/connector-python/en/connector-python-reference.html"
     dialect = "mysql+mysqlconnector"
+    # Without a number: "MySQL Connection not available."
+    lost = (*Adapter.lost, -1)
+    # In Python it reads no year in the binary protocol, directly neither.
+    unreadable = () if BY_C else ("a_year",)
 
     def connect(self, password=PASSWORD, charset="utf8mb4", multi=False):
         return mysql.connector.connect(
             host=HOST, port=PORT, database=DATABASE, user=USER, password=password, charset=charset, autocommit=True,
             collation={"utf8mb4": "utf8mb4_general_ci", "latin1": "latin1_swedish_ci"}[charset],
             ssl_ca=AUTHORITY, ssl_verify_cert=True, ssl_verify_identity=True, use_pure=not BY_C,
+            # A token is sent in clear inside TLS, which libmysqlclient does only when it is told to.
+            **({"auth_plugin": "mysql_clear_password"} if BY_C and HANDLE is not None else {}),
         )
 
     def raw(self):
@@ -78,7 +84,8 @@ class Connector(Adapter):
         connection.cmd_reset_connection()
 
     def change_user(self, connection):
-        connection.cmd_change_user(USER, PASSWORD, DATABASE)
+        # A short one: of a password longer than 255 bytes libmysqlclient sends nothing here, and takes that for success.
+        connection.cmd_change_user(USER, HANDLE, DATABASE)
 
 
 library = f"libmysqlclient {_mysql_connector.MySQL().get_client_info()}" if BY_C else "pure Python"

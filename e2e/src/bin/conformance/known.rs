@@ -136,15 +136,18 @@ static POSTGRESQL: [Client; 13] = [
     Client { package: "golang-github-jackc-pgx-v4-dev", ..pg(Family::Go, "Go pgx", "via_pgx.go") },
 ];
 
+/// Python prints a set in another order each time.
+const IN_ORDER: (&str, &str) = ("PYTHONHASHSEED", "0");
+
 static MYSQL: [Client; 12] = [
     mysql(Family::Python, "mariadb", "via_mariadb.py"),
     // MySQL's own C library, which its extension brings.
     Client {
-        environment: &[("CONNECTOR_C", "yes")],
+        environment: &[("CONNECTOR_C", "yes"), IN_ORDER],
         ..mysql(Family::Python, "libmysqlclient", "via_connector.py")
     },
     Client {
-        environment: &[("CONNECTOR_C", "no")],
+        environment: &[("CONNECTOR_C", "no"), IN_ORDER],
         ..mysql(Family::Python, "Connector/Python", "via_connector.py")
     },
     mysql(Family::Python, "mysqlclient", "via_mysqlclient.py"),
