@@ -30,7 +30,7 @@ const adapter = {
   charset: (charset) => ({ charset }),
 }
 
-const manifest = path.join(path.dirname(require.resolve('mariadb')), 'package.json')
+const manifest = path.join(process.env.NODE_PATH, 'mariadb', 'package.json')
 const { version } = JSON.parse(fs.readFileSync(manifest))
 run(`mariadb ${version}, Node ${process.versions.node}`, {
   ...stories(adapter),

@@ -32,8 +32,8 @@ async fn main() -> Result<()> {
     absent("cursor", "no cursors at the server", DOCUMENTATION);
     tell("largeIn", large_in(place, 64 << 20)).await;
     tell("largeOut", large_out(place)).await;
-    // What does not fit into a packet goes ahead of its statement.
-    tell("longData", large_in(place, 1 << 20)).await;
+    // What does not fit into what the server takes goes ahead of its statement, in packets of 16 MiB.
+    tell("longData", large_in(place, 17 << 20)).await;
     tell("transaction", transaction(place)).await;
     tell("kill", kill(place)).await;
     tell("reset", reset(place)).await;
