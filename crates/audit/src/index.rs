@@ -92,7 +92,7 @@ struct Heading {
 }
 
 /// Counts up when the terms of an event change.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl Index {
     /// Of the log in a folder.

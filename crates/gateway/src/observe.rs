@@ -311,6 +311,8 @@ impl Subject {
             sql_bytes: None,
             sql_sha256: None,
             encoding: None,
+            plain_backslash: false,
+            database_doubtful: false,
             parameters: Vec::new(),
         }
     }

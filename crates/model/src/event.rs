@@ -142,7 +142,7 @@ pub enum EventBody {
         finding: String,
     },
     /// What a table is called whose oid stands in outcomes: looked up at its first sight, again when it has changed, and
-    /// once a day while it is in use.
+    /// once a day while it is in use. Of a MySQL server every table, once a session was on it.
     RelationNamed(Box<RelationNamed>),
     /// A resource was written, or a write was refused.
     Write(Box<Write>),
@@ -334,6 +334,12 @@ pub struct Statement {
     /// Client encoding, when not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
+    /// A backslash in a literal of the text is a character like any other: MySQL's NO_BACKSLASH_ESCAPES.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain_backslash: bool,
+    /// The MySQL session may have changed its default database in a way that was not seen, and `database` be the former.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub database_doubtful: bool,
     /// Bind values, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Parameter>,
@@ -434,8 +440,9 @@ pub struct RelationNamed {
     pub server: ServerName,
     /// The database.
     pub database: String,
-    /// The oid there.
-    pub oid: u32,
+    /// The oid there; absent for MySQL's tables, which have a name and no number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oid: Option<u32>,
     /// What the catalogue says; absent when it could not be asked, or has no such oid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relation: Option<Relation>,

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::mysql::lexer;
+use crate::mysql::sql::{self as mysql_sql, Conditional};
 use crate::pg::limits::{HOLD_BYTES_MAX, STARTUP_BYTES_MAX};
 use crate::pg::statement::{Encoding, Statement, Tracker};
 use crate::pg::{Malformed, backend, error, frontend, sasl, startup};
@@ -92,11 +92,15 @@ pub fn sql(data: &[u8]) {
         }
     }
     drop(sql::deallocated(&text));
-    for backslash in [lexer::Backslash::Escapes, lexer::Backslash::Plain] {
-        let redacted = lexer::redact(&text, backslash);
-        for token in lexer::tokens(redacted.as_bytes(), backslash) {
-            let literal = matches!(token, lexer::Token::Text(_) | lexer::Token::Unended);
-            assert!(!literal, "{token:?} is left of {text:?} in {redacted:?}");
+    for strings in [sql::Strings::Standard, sql::Strings::Backslash] {
+        let redacted = mysql_sql::redact(&text, strings);
+        for conditional in [Conditional::Runs, Conditional::Skipped] {
+            let tokens = mysql_sql::tokens(&text, strings, conditional);
+            assert_eq!(tokens.map(|token| token.text).collect::<String>(), text);
+            for token in mysql_sql::tokens(&redacted, strings, conditional) {
+                let literal = matches!(token.kind, sql::Kind::Text | sql::Kind::Number);
+                assert!(!literal, "{token:?} is left of {text:?} in {redacted:?}");
+            }
         }
     }
 }

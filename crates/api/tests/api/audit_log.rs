@@ -49,6 +49,8 @@ async fn a_statement_brings_its_outcome_although_that_names_nobody() {
             sql_bytes: None,
             sql_sha256: None,
             encoding: None,
+            plain_backslash: false,
+            database_doubtful: false,
             parameters: Vec::new(),
         }))
     };
@@ -165,7 +167,7 @@ async fn tables() -> (Installation, SessionId) {
         EventBody::RelationNamed(Box::new(RelationNamed {
             server: "orders".parse().unwrap(),
             database: "orders".to_owned(),
-            oid,
+            oid: Some(oid),
             relation: Some(relation),
             because: None,
         }))
@@ -196,6 +198,8 @@ async fn tables() -> (Installation, SessionId) {
             sql_bytes: None,
             sql_sha256: None,
             encoding: None,
+            plain_backslash: false,
+            database_doubtful: false,
             parameters: Vec::new(),
         })));
         events.push(EventBody::StatementOutcome(Box::new(StatementOutcome {

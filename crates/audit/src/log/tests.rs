@@ -31,6 +31,8 @@ fn statement(number: u64, sql: &str, parameters: Vec<Parameter>) -> EventBody {
         sql_bytes: None,
         sql_sha256: None,
         encoding: None,
+        plain_backslash: false,
+        database_doubtful: false,
         parameters,
     }))
 }

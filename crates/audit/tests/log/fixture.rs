@@ -132,6 +132,8 @@ pub(crate) fn statement(number: u64) -> EventBody {
         sql_bytes: None,
         sql_sha256: None,
         encoding: None,
+        plain_backslash: false,
+        database_doubtful: false,
         parameters: vec![],
     }))
 }

@@ -12,6 +12,7 @@ use wire::mysql::error::Report;
 use wire::mysql::frontend::{Body, Message, Request};
 use wire::mysql::statement::{self, Given, Tracker, TransactionStatus};
 use wire::mysql::{Capabilities, Malformed, backend, frontend, packet};
+use wire::sql::Strings;
 
 use super::{
     Common, Instead, Observed, SQL_BYTES_MAX, Subject, Understood, Unobservable, Values, With, mark,
@@ -33,6 +34,8 @@ pub(crate) struct Protocol {
     /// The number of this session's connection as the client knows it, until the session ends.
     own: Registered,
     threads: Arc<Threads>,
+    /// Whoever names tables knows that the server is used.
+    sighted: bool,
 }
 
 /// What both sides have agreed on when the session begins.
@@ -61,6 +64,7 @@ impl Protocol {
             tracker,
             own,
             threads,
+            sighted: false,
         }
     }
 }
@@ -100,7 +104,9 @@ impl super::Protocol for Protocol {
                 if common.record.database != database {
                     database.clone_into(&mut common.record.database);
                 }
-                common.subject.fill_mysql(&mut common.record, &statement, tracker);
+                common.record.database_doubtful =
+                    tracker.database_is_doubtful() || statement.is_in_another_database();
+                common.subject.fill_mysql(&mut common.record, &statement, tracker.encoding());
                 common.begins(observed);
             }
             if let Message::Command(request) = &message
@@ -151,6 +157,9 @@ impl super::Protocol for Protocol {
 
     fn outcomes(&mut self, now: Timestamp, (common, observed): (&mut Common, &mut Observed)) {
         while let Some(outcome) = self.tracker.next_outcome() {
+            if !std::mem::replace(&mut self.sighted, true) {
+                common.live.relations(&[]);
+            }
             let outcome = common.subject.mysql_outcome(outcome, now);
             observed.push(StatementEvent::StatementOutcome(&outcome));
         }
@@ -288,12 +297,12 @@ impl Subject {
         &self,
         record: &mut Statement,
         statement: &statement::Statement<'_>,
-        tracker: &Tracker,
+        encoding: &statement::Encoding,
     ) {
-        let encoding = tracker.encoding();
         record.number = statement.number;
         record.protocol = protocol(statement.protocol);
-        let redact = |text: &str| tracker.redact(text);
+        record.plain_backslash = statement.strings() == Strings::Standard;
+        let redact = |text: &str| statement.redact(text);
         self.take_sql(record, statement.sql(encoding, SQL_BYTES_MAX), redact);
         let mut values = Values::new(&self.audit);
         statement.for_each_value(|value| {

@@ -1,5 +1,12 @@
-//! As much of MySQL's and MariaDB's lexical structure as is needed to find parameters, files and literals: words, texts,
-//! quoted names, comments. It never fails.
+//! MySQL's and MariaDB's lexical structure, as far as parameters, files, names and literals have to be found. It never
+//! fails, takes texts in any encoding, and the tokens of a text, one after the other, are the text.
+//!
+//! What stands in `/*! … */` or `/*M! … */` is code: the opening, with its version, and the closing are tokens of kind
+//! [`Kind::Comment`] by themselves, and between them are the tokens of the code. Text in double quotes is a literal, as it
+//! is unless `sql_mode` has ANSI_QUOTES.
+
+use super::sql::Conditional;
+use crate::sql::{Kind, Strings};
 
 /// Whether a backslash in a text keeps the next character (`NO_BACKSLASH_ESCAPES` is not set).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,152 +16,196 @@ pub(crate) enum Backslash {
     Plain,
 }
 
-/// What is neither white space nor a comment. What is in `/*!` and `/*M!` is run, so it is no comment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Token<'a> {
-    /// A key word, a name without quotes, a number.
-    Word(&'a [u8]),
-    /// `'…'` or `"…"`, which may be a name where `ANSI_QUOTES` is set.
-    Text(Quoted<'a>),
-    /// A text without an end: the statement was cut, or is none.
-    Unended,
-    /// `` `…` ``.
-    Name,
-    /// Any other character.
-    Other(u8),
+impl From<Strings> for Backslash {
+    fn from(strings: Strings) -> Self {
+        match strings {
+            Strings::Standard => Self::Plain,
+            Strings::Backslash => Self::Escapes,
+        }
+    }
 }
 
-/// What stands in quotes.
+impl From<Backslash> for Strings {
+    fn from(backslash: Backslash) -> Self {
+        match backslash {
+            Backslash::Escapes => Self::Backslash,
+            Backslash::Plain => Self::Standard,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Quoted<'a> {
-    inside: &'a [u8],
-    quote: u8,
+pub(crate) struct Token<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) text: &'a [u8],
 }
 
 /// How many parameters a statement has, as long as the server has not said it.
 pub(crate) fn placeholders(text: &[u8], backslash: Backslash) -> usize {
-    tokens(text, backslash).filter(|token| *token == Token::Other(b'?')).count()
+    let tokens = tokens(text, backslash, Conditional::Runs);
+    tokens.filter(|token| token.kind == Kind::Parameter).count()
 }
 
-/// The text with `?` for every literal, also for those in comments that are run; names, other comments and parameters
-/// stay. What `ANSI_QUOTES` makes a name of goes, too.
-pub(crate) fn redact(text: &str, backslash: Backslash) -> String {
-    let mut tokens = tokens(text.as_bytes(), backslash);
-    let (mut redacted, mut kept) = (String::with_capacity(text.len()), 0);
-    while let Some(token) = tokens.next() {
-        let literal = match token {
-            Token::Text(_) | Token::Unended => true,
-            Token::Word(word) => word.first().is_some_and(u8::is_ascii_digit),
-            Token::Name | Token::Other(_) => false,
-        };
-        let end = text.len().saturating_sub(tokens.rest.len());
-        if literal {
-            redacted.push_str(text.get(kept..tokens.start(text.len())).unwrap_or_default());
-            redacted.push('?');
-            kept = end;
-        }
-    }
-    redacted.push_str(text.get(kept..).unwrap_or_default());
-    redacted
+/// The tokens of a text that are neither white space nor comments.
+pub(crate) fn significant(
+    text: &[u8],
+    backslash: Backslash,
+) -> impl Iterator<Item = Token<'_>> + Clone {
+    tokens(text, backslash, Conditional::Runs)
+        .filter(|token| !matches!(token.kind, Kind::Space | Kind::Comment))
 }
 
 /// The tokens of a text.
-pub(crate) fn tokens(text: &[u8], backslash: Backslash) -> Tokens<'_> {
-    Tokens { rest: text, from: text.len(), backslash, running: false }
+pub(crate) fn tokens(text: &[u8], backslash: Backslash, conditional: Conditional) -> Tokens<'_> {
+    Tokens { rest: text, backslash, conditional, runs: false, previous: Previous::Other }
 }
 
 /// Iterates over tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens<'a> {
     rest: &'a [u8],
-    /// Bytes from the beginning of the last token to the end of the text.
-    from: usize,
     backslash: Backslash,
-    /// Within `/*!`.
-    running: bool,
+    conditional: Conditional,
+    /// Within a comment that is code.
+    runs: bool,
+    previous: Previous,
+}
+
+/// What stands directly before this place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Previous {
+    /// A name.
+    Name,
+    /// A name and a point: another name follows, whatever it begins with.
+    Point,
+    Other,
 }
 
 impl<'a> Iterator for Tokens<'a> {
     type Item = Token<'a>;
 
     fn next(&mut self) -> Option<Token<'a>> {
-        loop {
-            let (byte, after) = self.rest.split_first()?;
-            self.from = self.rest.len();
-            let (token, rest) = match (*byte, after) {
-                (quote @ (b'\'' | b'"'), _) => match quoted(after, quote, self.backslash) {
-                    Some((inside, rest)) => (Some(Token::Text(Quoted { inside, quote })), rest),
-                    None => (Some(Token::Unended), &[][..]),
-                },
-                (b'`', _) => {
-                    let rest = quoted(after, b'`', Backslash::Plain).map(|(_, rest)| rest);
-                    (Some(Token::Name), rest.unwrap_or_default())
-                }
-                (b'#', _) => (None, line(after)),
-                (b'-', [b'-', next, ..])
-                    if next.is_ascii_whitespace() || next.is_ascii_control() =>
-                {
-                    (None, line(after))
-                }
-                (b'-', [b'-']) => (None, &[][..]),
-                (b'/', [b'*', b'M', b'!', run @ ..] | [b'*', b'!', run @ ..]) => {
-                    self.running = true;
-                    (None, version(run))
-                }
-                (b'/', [b'*', comment @ ..]) => {
-                    let end = comment.windows(2).position(|pair| pair == b"*/");
-                    let rest = end.and_then(|end| comment.get(end.saturating_add(2)..));
-                    (None, rest.unwrap_or_default())
-                }
-                (b'*', [b'/', rest @ ..]) if self.running => {
-                    self.running = false;
-                    (None, rest)
-                }
-                (byte, _) if is_word(byte) => {
-                    let length = self.rest.iter().take_while(|byte| is_word(**byte)).count();
-                    let (word, rest) = self.rest.split_at_checked(length)?;
-                    (Some(Token::Word(word)), rest)
-                }
-                (byte, _) if byte.is_ascii_whitespace() => (None, after),
-                (byte, _) => (Some(Token::Other(byte)), after),
-            };
-            self.rest = rest;
-            if token.is_some() {
-                return token;
-            }
-        }
+        let (kind, length) = self.scan()?;
+        let (text, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, &[]));
+        self.rest = rest;
+        self.previous = match (kind, self.previous) {
+            (Kind::Word | Kind::Quoted, _) => Previous::Name,
+            (Kind::Other, Previous::Name) if text == b"." => Previous::Point,
+            _ => Previous::Other,
+        };
+        Some(Token { kind, text })
     }
 }
 
 impl Tokens<'_> {
-    /// Where in a text of this length the last token begins.
-    fn start(&self, length: usize) -> usize {
-        length.saturating_sub(self.from)
+    /// Kind and length of the next token.
+    fn scan(&mut self) -> Option<(Kind, usize)> {
+        let rest = self.rest;
+        let (first, after) = rest.split_first()?;
+        let second = after.first().copied();
+        Some(match *first {
+            b'\'' | b'"' => (Kind::Text, quoted(rest, 0, self.backslash)),
+            b'n' | b'N' | b'x' | b'X' | b'b' | b'B' if second == Some(b'\'') => {
+                (Kind::Text, quoted(rest, 1, self.backslash))
+            }
+            b'`' => (Kind::Quoted, quoted(rest, 0, Backslash::Plain)),
+            b'?' => (Kind::Parameter, 1),
+            b'#' => (Kind::Comment, line(rest)),
+            b'-' if second == Some(b'-') && begins_comment(after.get(1)) => {
+                (Kind::Comment, line(rest))
+            }
+            b'/' if second == Some(b'*') => (Kind::Comment, self.comment()),
+            b'*' if second == Some(b'/') && self.runs => {
+                self.runs = false;
+                (Kind::Comment, 2)
+            }
+            b'@' => (Kind::Word, self.variable()),
+            byte if self.previous == Previous::Point && is_name(byte) => {
+                (Kind::Word, until(rest, |byte| !is_name(byte)))
+            }
+            b'0'..=b'9' => number_or_name(rest),
+            b'.' if second.is_some_and(|byte| byte.is_ascii_digit())
+                && self.previous != Previous::Name =>
+            {
+                (Kind::Number, number(rest))
+            }
+            byte if is_name(byte) => (Kind::Word, until(rest, |byte| !is_name(byte))),
+            byte if is_space(byte) => (Kind::Space, until(rest, |byte| !is_space(byte))),
+            _ => (Kind::Other, 1),
+        })
+    }
+
+    /// Of a comment, or of the opening of one that is code.
+    fn comment(&mut self) -> usize {
+        let rest = self.rest;
+        let Some(length) = opening(rest) else { return closing(rest, 2).unwrap_or(rest.len()) };
+        let always = rest.get(..length).is_some_and(always_runs);
+        if self.conditional == Conditional::Skipped && !always {
+            return skipped(rest);
+        }
+        self.runs = true;
+        length
+    }
+
+    /// `@name`, `@'name'`, `@@scope.name`: the point belongs to it.
+    fn variable(&self) -> usize {
+        let signs = until(self.rest, |byte| byte != b'@');
+        let after = self.rest.get(signs..).unwrap_or_default();
+        let name = match after.first() {
+            Some(b'\'' | b'"') => quoted(after, 0, self.backslash),
+            Some(b'`') => quoted(after, 0, Backslash::Plain),
+            _ => until(after, |byte| !is_name(byte) && byte != b'.'),
+        };
+        signs.saturating_add(name)
     }
 }
 
-impl Quoted<'_> {
-    /// What it stands for.
-    pub(crate) fn unquoted(self, backslash: Backslash) -> Vec<u8> {
-        let mut plain = Vec::with_capacity(self.inside.len());
-        let mut rest = self.inside.iter().copied();
-        while let Some(byte) = rest.next() {
-            match byte {
-                byte if byte == self.quote => {
-                    // Doubled.
-                    rest.next();
-                    plain.push(byte);
-                }
-                b'\\' if backslash == Backslash::Escapes => match rest.next() {
-                    // Patterns keep theirs.
-                    Some(kept @ (b'%' | b'_')) => plain.extend([b'\\', kept]),
-                    Some(letter) => plain.push(escaped(letter)),
-                    None => plain.push(byte),
-                },
-                byte => plain.push(byte),
+/// Length of what opens a comment that is code, with its version.
+pub(crate) fn opening(text: &[u8]) -> Option<usize> {
+    let mark: usize = match text {
+        [b'/', b'*', b'!', ..] => 3,
+        [b'/', b'*', b'M', b'!', ..] => 4,
+        _ => return None,
+    };
+    let digits = until(text.get(mark..)?, |byte| !byte.is_ascii_digit());
+    // A version has five digits or six; fewer are code.
+    Some(mark.saturating_add(if digits < 5 { 0 } else { digits.min(6) }))
+}
+
+/// MySQL 5.7.0.
+const MYSQL_ONLY: u32 = 50_700;
+
+/// Whether every server runs what this opens: none that is in use is older than the version that it says, and MariaDB
+/// passes over what is meant for MySQL 5.7 and later.
+pub(crate) fn always_runs(opening: &[u8]) -> bool {
+    let Some(version) = opening.strip_prefix(b"/*!") else { return false };
+    let version = std::str::from_utf8(version).unwrap_or_default();
+    version.is_empty() || version.parse::<u32>().is_ok_and(|version| version < MYSQL_ONLY)
+}
+
+/// What a literal stands for; `None` where it has no end, or is none in quotes alone.
+pub(crate) fn unquoted(literal: &[u8], backslash: Backslash) -> Option<Vec<u8>> {
+    let (quote @ (b'\'' | b'"'), mut rest) = literal.split_first()? else { return None };
+    let mut plain = Vec::with_capacity(rest.len());
+    loop {
+        let (byte, after) = rest.split_first()?;
+        rest = after;
+        match (byte, after) {
+            (byte, [next, after @ ..]) if byte == quote && next == quote => {
+                plain.push(*byte);
+                rest = after;
             }
+            (byte, _) if byte == quote => return Some(plain),
+            (b'\\', [kept, after @ ..]) if backslash == Backslash::Escapes => {
+                // Patterns keep theirs.
+                if matches!(kept, b'%' | b'_') {
+                    plain.push(b'\\');
+                }
+                plain.push(escaped(*kept));
+                rest = after;
+            }
+            (byte, _) => plain.push(*byte),
         }
-        plain
     }
 }
 
@@ -170,64 +221,104 @@ fn escaped(letter: u8) -> u8 {
     }
 }
 
-fn is_word(byte: u8) -> bool {
+/// Bytes of names in any encoding: those beyond ASCII belong to a letter.
+fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
 }
 
-/// What stands up to the closing quote, and what follows; a quote that is doubled is inside. `None`: it has no end.
-fn quoted(text: &[u8], quote: u8, backslash: Backslash) -> Option<(&[u8], &[u8])> {
-    let mut rest = text;
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+}
+
+/// Two hyphens alone are two signs.
+fn begins_comment(third: Option<&u8>) -> bool {
+    third.is_none_or(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control())
+}
+
+/// Length up to the first byte that fits.
+fn until(text: &[u8], fits: impl Fn(u8) -> bool) -> usize {
+    text.iter().position(|byte| fits(*byte)).unwrap_or(text.len())
+}
+
+fn line(text: &[u8]) -> usize {
+    until(text, |byte| byte == b'\n')
+}
+
+/// Length of something in quotes, the quote being behind so many bytes; a doubled quote does not end it.
+fn quoted(text: &[u8], before: usize, backslash: Backslash) -> usize {
+    let Some((quote, mut rest)) = text.get(before..).and_then(<[u8]>::split_first) else {
+        return text.len();
+    };
     while let Some((byte, after)) = rest.split_first() {
-        rest = match (*byte, after) {
-            (byte, [next, after @ ..]) if byte == quote && *next == quote => after,
-            (byte, _) if byte == quote => {
-                let inside = text.len().saturating_sub(rest.len());
-                return Some((text.get(..inside)?, after));
+        rest = match after {
+            [next, after @ ..] if byte == quote && next == quote => after,
+            _ if byte == quote => return text.len().saturating_sub(after.len()),
+            _ if *byte == b'\\' && backslash == Backslash::Escapes => {
+                after.get(1..).unwrap_or_default()
             }
-            (b'\\', _) if backslash == Backslash::Escapes => after.get(1..).unwrap_or_default(),
             _ => after,
         };
     }
-    None
+    text.len()
 }
 
-/// What follows the version in `/*!50000 …`.
-fn version(run: &[u8]) -> &[u8] {
-    let digits = run.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    run.get(digits..).unwrap_or_default()
+/// Where the comment ends that is open at this place.
+fn closing(text: &[u8], from: usize) -> Option<usize> {
+    let end = text.get(from..)?.windows(2).position(|pair| pair == b"*/")?;
+    Some(from.saturating_add(end).saturating_add(2))
 }
 
-fn line(text: &[u8]) -> &[u8] {
-    let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
-    text.get(end..).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_literal_is_left_wherever_it_stands() {
-        for (text, redacted) in [
-            ("select 'secret', name from t where id = 42", "select ?, name from t where id = ?"),
-            ("select \"secret\", `se'cret`", "select ?, `se'cret`"),
-            (r"select 'a\'secret', b", "select ?, b"),
-            ("select 'it''s secret' + 1.5e3", "select ? + ?.?"),
-            (
-                "/*!50000 set @a = 'secret' */ set @b = x'736563'",
-                "/*!50000 set @a = ? */ set @b = x?",
-            ),
-            ("select 1 --'secret'", "select ? --?"),
-            ("select 1 -- it's", "select ? -- it's"),
-            ("select 1 # it's\n, 2", "select ? # it's\n, ?"),
-            ("select /* it's */ 2", "select /* it's */ ?"),
-            ("insert into t1 values (?, 0xff, 'cut", "insert into t1 values (?, ?, ?"),
-            ("select _utf8'\u{e9}', n'\u{e9}'", "select _utf8?, n?"),
-            ("select '\u{e9}' as \u{e9}", "select ? as \u{e9}"),
-            ("", ""),
-        ] {
-            assert_eq!(redact(text, Backslash::Escapes), redacted, "{text}");
-        }
-        assert_eq!(redact(r"select 'a\', 'secret'", Backslash::Plain), "select ?, ?");
+/// Length of a comment that a server passes over because of its version: others may stand in it.
+pub(crate) fn skipped(text: &[u8]) -> usize {
+    let mut at = opening(text).unwrap_or(2);
+    loop {
+        let Some(end) = closing(text, at) else { return text.len() };
+        let between = text.get(at..end).unwrap_or_default();
+        let Some(inner) = between.windows(2).position(|pair| pair == b"/*") else { return end };
+        // What follows the inner one's end.
+        let Some(after) = closing(text, at.saturating_add(inner).saturating_add(2)) else {
+            return text.len();
+        };
+        at = after;
     }
+}
+
+/// Digits begin a name where other characters of names follow, unless they are a number as a whole.
+fn number_or_name(text: &[u8]) -> (Kind, usize) {
+    let name = until(text, |byte| !is_name(byte));
+    let word = text.get(..name).unwrap_or_default();
+    let digits = until(text, |byte| !byte.is_ascii_digit());
+    let hexadecimal = |prefix: &[u8], is: fn(&u8) -> bool| {
+        word.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.iter().all(is))
+    };
+    let power = |after: &[u8]| match after {
+        [b'e' | b'E', b'+' | b'-', digit, ..] | [b'e' | b'E', digit, ..] => digit.is_ascii_digit(),
+        _ => false,
+    };
+    if hexadecimal(b"0x", u8::is_ascii_hexdigit) || hexadecimal(b"0b", |b| matches!(b, b'0' | b'1'))
+    {
+        (Kind::Number, name)
+    } else if name == digits || text.get(digits..).is_some_and(power) {
+        (Kind::Number, number(text))
+    } else {
+        (Kind::Word, name)
+    }
+}
+
+/// `12`, `1.5`, `.5e-3`.
+fn number(text: &[u8]) -> usize {
+    let digits = |from: usize| {
+        let rest = text.get(from..).unwrap_or_default();
+        from.saturating_add(until(rest, |byte| !byte.is_ascii_digit()))
+    };
+    let mut end = digits(0);
+    if text.get(end) == Some(&b'.') {
+        end = digits(end.saturating_add(1));
+    }
+    let signed = match text.get(end..).unwrap_or_default() {
+        [b'e' | b'E', b'+' | b'-', digit, ..] if digit.is_ascii_digit() => 2,
+        [b'e' | b'E', digit, ..] if digit.is_ascii_digit() => 1,
+        _ => return end,
+    };
+    digits(end.saturating_add(signed))
 }

@@ -2,7 +2,8 @@
 //!
 //! A server may ask for a file in answer to any query, so what it asks for is compared with what the client asked for.
 
-use super::lexer::{Backslash, Token, tokens};
+use super::lexer::{Backslash, significant, unquoted};
+use crate::sql::Kind;
 
 /// How far such a statement has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,11 +22,11 @@ pub(crate) fn files(text: &[u8], backslash: Backslash) -> Vec<Vec<u8>> {
         return names;
     }
     let mut seen = Seen::Nothing;
-    for token in tokens(text, backslash) {
-        seen = match (seen, token) {
-            (_, Token::Word(word)) => word_after(seen, word),
-            (Seen::Infile, Token::Text(name)) => {
-                names.push(name.unquoted(backslash));
+    for token in significant(text, backslash) {
+        seen = match (seen, token.kind) {
+            (_, Kind::Word) => word_after(seen, token.text),
+            (Seen::Infile, Kind::Text) => {
+                names.extend(unquoted(token.text, backslash));
                 Seen::Nothing
             }
             _ => Seen::Nothing,

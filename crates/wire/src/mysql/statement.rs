@@ -36,7 +36,7 @@ use super::backend::{self, Change, Done, Expected, status};
 use super::command::{Answer, Treatment};
 use super::error::ServerError as ErrorPacket;
 use super::frontend::{self, Body};
-use super::lexer::{self, Backslash};
+use super::lexer::Backslash;
 use super::limits::{PENDING_MAX, STATEMENTS_MAX, TRACKER_BYTES_MAX};
 use super::statements::Statements;
 
@@ -44,7 +44,7 @@ mod effect;
 mod outcome;
 mod text;
 
-use effect::Effect;
+use effect::{Effect, Unseen};
 pub use outcome::{LocalFile, Note, Outcome, ServerError};
 pub use text::{Statement, StatementProtocol};
 
@@ -81,6 +81,8 @@ struct Pending {
     answer: Answer,
     sequence: u8,
     effect: Effect,
+    /// Whether it may change the default database without anyone telling.
+    unseen: Unseen,
 }
 
 /// One statement that runs.
@@ -101,8 +103,10 @@ pub struct Tracker {
     last_number: u64,
     encoding: Encoding,
     database: Option<String>,
-    /// The server told of the character set in the answer that it gives.
+    database_doubtful: bool,
+    /// What the server told of in the answer that it gives.
     character_set_told: bool,
+    database_told: bool,
     /// Why the statement that was sent last to be prepared is not.
     not_prepared: Option<ServerError>,
     rows_before: u64,
@@ -152,14 +156,14 @@ impl Tracker {
         self.database.as_deref()
     }
 
+    /// Whether the default database may have changed in a way that was not seen.
+    pub fn database_is_doubtful(&self) -> bool {
+        self.database_doubtful
+    }
+
     /// The encoding of the client's texts.
     pub fn encoding(&self) -> &Encoding {
         &self.encoding
-    }
-
-    /// A text that the client sent, without its literals.
-    pub fn redact(&self, text: &str) -> String {
-        lexer::redact(text, self.statements.backslash)
     }
 
     /// Whether everything that is answered has been.
@@ -239,7 +243,8 @@ impl Tracker {
         let sequence = request.sequence.wrapping_add(1);
         let files = self.loads_files.then_some(self.statements.backslash);
         let effect = Effect::of(request, files);
-        self.pending.push_back(Pending { run, answer, sequence, effect });
+        let unseen = effect::unseen(request, &effect, &self.statements);
+        self.pending.push_back(Pending { run, answer, sequence, effect, unseen });
         Ok(statement)
     }
 
@@ -264,7 +269,7 @@ impl Tracker {
     /// ([`backend::done`]).
     pub fn login(&mut self, done: &Done<'_>) {
         self.note(done);
-        self.character_set_told = false;
+        (self.character_set_told, self.database_told) = (false, false);
     }
 
     fn note(&mut self, done: &Done<'_>) {
@@ -279,7 +284,10 @@ impl Tracker {
                     self.character_set_told = true;
                     self.character_set(&String::from_utf8_lossy(value));
                 }
-                Change::Database(name) => self.database_is(name),
+                Change::Database(name) => {
+                    self.database_told = true;
+                    self.database_is(name);
+                }
                 Change::Variable { .. } | Change::Other(_) => {}
             }
         }

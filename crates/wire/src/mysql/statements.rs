@@ -27,6 +27,10 @@ pub(crate) struct Prepared {
     pub(crate) text: Kept,
     /// In which its text is.
     pub(crate) encoding: Encoding,
+    /// What a backslash in it means.
+    pub(crate) backslash: Backslash,
+    /// After how many changes of the default database it was prepared.
+    pub(crate) databases: u64,
     _charge: Charge,
 }
 
@@ -62,6 +66,8 @@ pub struct Statements {
     /// More was sent ahead than may be kept.
     full: bool,
     pub(crate) backslash: Backslash,
+    /// How often the default database has become another.
+    pub(crate) databases: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +112,9 @@ impl Statements {
         }
         let charge = self.budget.charge(text.start.len().saturating_add(OVERHEAD));
         let charge = charge.ok_or(LimitExceeded::Bytes)?;
-        let prepared = Arc::new(Prepared { text: text.into(), encoding, _charge: charge });
+        let (text, backslash, databases) = (text.into(), self.backslash, self.databases);
+        let prepared = Prepared { text, encoding, backslash, databases, _charge: charge };
+        let prepared = Arc::new(prepared);
         let (count, types, long) = (None, Types::default(), BTreeMap::new());
         self.unnumbered.push_back(Entry { prepared, count, types, long });
         self.last = Last::Unnumbered;
@@ -121,6 +129,11 @@ impl Statements {
         if self.last == Last::Unnumbered && self.unnumbered.is_empty() {
             self.last = Last::Numbered(id);
         }
+    }
+
+    /// The default database is another: what is prepared keeps the one that it was prepared in.
+    pub(crate) fn another_database(&mut self) {
+        self.databases = self.databases.saturating_add(1);
     }
 
     /// The server has refused the first of those that wait.
@@ -188,13 +201,12 @@ impl Statements {
 
     /// What is known of a statement's parameters; what was sent ahead is for this execute only.
     pub(crate) fn layout(&mut self, id: u32) -> Option<Layout> {
-        let backslash = self.backslash;
         let entry = self.entry_mut(id)?;
         let count = if let Some(count) = entry.count {
             usize::from(count)
         } else {
             let text = entry.prepared.text.part();
-            text.is_whole().then(|| placeholders(text.start, backslash))?
+            text.is_whole().then(|| placeholders(text.start, entry.prepared.backslash))?
         };
         let types = Arc::clone(&entry.types);
         if entry.long.is_empty() {

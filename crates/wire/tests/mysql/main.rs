@@ -25,6 +25,8 @@ mod rows;
 #[cfg(test)]
 mod session;
 #[cfg(test)]
+mod sql;
+#[cfg(test)]
 mod statement;
 #[cfg(test)]
 mod value;

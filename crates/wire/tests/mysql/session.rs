@@ -12,6 +12,8 @@ pub(crate) struct Session {
     pub(crate) tracker: Tracker,
     pub(crate) frontend: frontend::Scanner,
     pub(crate) backend: backend::Scanner,
+    /// Each statement's text without literals, and whether it is in a database that is the default no more.
+    pub(crate) redacted: Vec<(String, bool)>,
 }
 
 /// Why a session ends.
@@ -28,6 +30,7 @@ impl Session {
             tracker: Tracker::new(45, None).loading_files(),
             frontend: frontend::Scanner::new(agreed),
             backend: backend::Scanner::new(agreed),
+            redacted: Vec::new(),
         }
     }
 
@@ -47,6 +50,8 @@ impl Session {
                     let mut values = Vec::new();
                     statement.for_each_value(|value| values.push(value.parameter(encoding, 99)));
                     let text = statement.sql(encoding, 99).text;
+                    let redacted = statement.redact(&text);
+                    self.redacted.push((redacted, statement.is_in_another_database()));
                     statements.push((statement.number, text, values));
                 }
             }

@@ -251,6 +251,80 @@ fn the_default_database_follows_use() {
 }
 
 #[test]
+fn a_change_of_the_default_database_that_nobody_tells_of_makes_it_doubtful() {
+    let mut session = session();
+    for (sql, doubtful) in [
+        ("select a from used", false),
+        ("select 1; select 2", false),
+        ("select 1; use orders", true),
+        ("use orders", false),
+        ("/* why */ use orders", false),
+        ("drop table if exists orders", false),
+        ("/*!99999 use orders */", true),
+        ("use `orders`;", false),
+        ("use orders; select 1", true),
+        ("USE orders ;", false),
+        ("execute s", true),
+        ("/*!40000 use orders */", false),
+        ("use orders # again", false),
+        ("set statement max_statement_time = 1 for use orders", true),
+        ("use orders", false),
+        ("drop database orders", true),
+    ] {
+        session.client(&[query(sql)]);
+        session.server(&[OK]);
+        assert_eq!(session.tracker.database_is_doubtful(), doubtful, "{sql}");
+    }
+}
+
+/// A change of the default database, told.
+const NOW_OTHER: &[u8] = b"\0\0\0\x02\x40\0\0\0\x08\x01\x06\x05other";
+
+#[test]
+fn what_the_server_tells_of_the_default_database_is_no_doubt() {
+    let mut session = Session::new(Capabilities::SESSION_TRACK);
+    for (sql, answer, doubtful) in [
+        ("select 1; use other", NOW_OTHER, false),
+        ("execute s", NOW_OTHER, false),
+        ("execute s", OK, true),
+        ("use other", OK, false),
+        ("use other; execute s", NOW_OTHER, true),
+    ] {
+        session.client(&[query(sql)]);
+        session.server(&[answer]);
+        assert_eq!(session.tracker.database(), Some("other"));
+        assert_eq!(session.tracker.database_is_doubtful(), doubtful, "{sql}");
+    }
+}
+
+#[test]
+fn what_is_prepared_is_read_as_when_it_was_prepared() {
+    let mut session = session();
+    session.client(&[query("use orders")]);
+    session.server(&[OK]);
+    session.prepared(5, r"select 'it\'s secret', a from t", 0);
+    session.client(&[query("set sql_mode = 'NO_BACKSLASH_ESCAPES'")]);
+    session.server(&[b"\0\0\0\x02\x02\0\0"]);
+    session.redacted.clear();
+    session.client(&[execute(5, b""), query(r"select 'C:\', 'secret'")]);
+    assert_eq!(
+        session.redacted,
+        [("select ?, a from t".to_owned(), false), ("select ?, ?".to_owned(), false)]
+    );
+    session.try_server(&[OK, OK].map(|payload| answer(1, &[payload])).concat()).unwrap();
+
+    // Its names are in the database that was the default.
+    session.client(&[query("use orders")]);
+    session.server(&[OK]);
+    session.client(&[query("use billing")]);
+    session.server(&[OK]);
+    session.redacted.clear();
+    session.client(&[execute(5, b""), query("select a from t")]);
+    let other: Vec<bool> = session.redacted.iter().map(|(_, other)| *other).collect();
+    assert_eq!(other, [true, false]);
+}
+
+#[test]
 fn a_session_that_ends_leaves_no_statement_without_an_outcome() {
     let mut session = session();
     session.client(&[query("a"), query("b")]);

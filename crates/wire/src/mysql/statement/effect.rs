@@ -3,11 +3,12 @@
 
 use super::{Encoding, Note, Pending, Tracker};
 use crate::mysql::frontend::{Body, Execute, Request};
-use crate::mysql::lexer::Backslash;
+use crate::mysql::lexer::{self, Backslash, significant};
 use crate::mysql::local_infile;
-use crate::mysql::statements::LAST;
+use crate::mysql::sql::Conditional;
+use crate::mysql::statements::{LAST, Statements};
 use crate::part::Part;
-use crate::sql::{self, Kind, Strings};
+use crate::sql::Kind;
 
 /// What follows from an OK.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,26 +55,21 @@ fn loads(text: &Part<'_>, backslash: Backslash) -> Option<Effect> {
 /// `USE name`, `SET NAMES name`, `SET CHARACTER SET name`, `SET [SESSION] character_set_client = name`, perhaps in the
 /// comment that dumps put them in.
 fn of_text(text: &Part<'_>) -> Option<Effect> {
-    let start = text.start.trim_ascii_start();
-    let start = start.strip_prefix(b"/*!").map_or(start, |run| {
-        let digits = run.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        run.get(digits..).unwrap_or_default().trim_ascii_start()
-    });
-    let verb = start.first_chunk::<4>()?.map(|byte| byte.to_ascii_lowercase());
-    if start.len() > TEXT_BYTES_MAX || !matches!(&verb, b"use " | b"use`" | b"set ") {
+    let text = text.start;
+    if text.len() > TEXT_BYTES_MAX || has_doubtful_comment(text) {
         return None;
     }
-    let text = String::from_utf8_lossy(start);
-    if verb.starts_with(b"use") {
-        let name = text.get(3..)?.trim_matches(|c: char| c.is_whitespace() || "`;".contains(c));
-        return Some(Effect::Database(name.as_bytes().to_vec()));
+    let tokens = || significant(text, Backslash::Escapes);
+    if !tokens().next().is_some_and(|first| is(first.text, "use") || is(first.text, "set")) {
+        return None;
     }
-    let words: Vec<_> = sql::tokens(&text, Strings::Standard)
-        .filter(|token| !matches!(token.kind, Kind::Space | Kind::Comment))
-        .map(|token| token.text.to_ascii_lowercase())
-        .collect();
+    let words: Vec<_> =
+        tokens().map(|token| String::from_utf8_lossy(token.text).to_ascii_lowercase()).collect();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["use", _, rest @ ..] if rest.iter().all(|sign| *sign == ";") => {
+            tokens().nth(1).and_then(|name| used(name.kind, name.text)).map(Effect::Database)
+        }
         ["set", "names" | "charset", name, ..]
         | ["set", "character", "set", name, ..]
         | ["set", "character_set_client", "=", name, ..]
@@ -85,6 +81,105 @@ fn of_text(text: &Part<'_>) -> Option<Effect> {
         _ => None,
     }
 }
+
+/// The name that `USE` is given.
+fn used(kind: Kind, name: &[u8]) -> Option<Vec<u8>> {
+    match kind {
+        Kind::Word => Some(name.to_vec()),
+        Kind::Quoted => {
+            let name = name.strip_prefix(b"`")?.strip_suffix(b"`")?;
+            // Doubled ones stand for one.
+            let mut quotes = 0_usize;
+            let kept = name.iter().filter(|byte| {
+                quotes = if **byte == b'`' { quotes.saturating_add(1) } else { 0 };
+                quotes.is_multiple_of(2)
+            });
+            Some(kept.copied().collect())
+        }
+        _ => None,
+    }
+}
+
+fn has_doubtful_comment(text: &[u8]) -> bool {
+    text.contains(&b'!')
+        && lexer::tokens(text, Backslash::Escapes, Conditional::Runs).any(|token| {
+            lexer::opening(token.text) == Some(token.text.len()) && !lexer::always_runs(token.text)
+        })
+}
+
+fn is(word: &[u8], other: &str) -> bool {
+    word.eq_ignore_ascii_case(other.as_bytes())
+}
+
+/// Whether the default database may be another afterwards, although the text does not say which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unseen {
+    No,
+    /// Unless the server tells of one.
+    UnlessTold,
+    /// Even where the server tells of one: another may follow.
+    Always,
+}
+
+/// USE among other statements, or run by what SQL prepared; and a database that is dropped is no longer the default.
+/// Servers tell of it, unless that is turned off.
+pub(super) fn unseen(request: &Request<'_>, effect: &Effect, statements: &Statements) -> Unseen {
+    if matches!(effect, Effect::Database(_)) {
+        return Unseen::No;
+    }
+    match &request.body {
+        Body::Query(query) => unseen_in(query.text, statements.backslash),
+        Body::Execute(execute) => {
+            statements.text(execute.statement).map_or(Unseen::UnlessTold, |prepared| {
+                unseen_in(prepared.text.part(), prepared.backslash)
+            })
+        }
+        Body::Database(_) if request.command.code == 0x06 => Unseen::UnlessTold,
+        _ => Unseen::No,
+    }
+}
+
+fn unseen_in(text: Part<'_>, backslash: Backslash) -> Unseen {
+    let start = text.start.trim_ascii_start();
+    let verb = start.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let verb = start.get(..verb).unwrap_or_default();
+    let hidden = start.starts_with(b"/*") || start.starts_with(b"-") || start.starts_with(b"#");
+    // Most texts are one statement that begins with what it does.
+    if !hidden && !start.contains(&b';') && !VERBS.iter().any(|one| is(verb, one)) {
+        return Unseen::No;
+    }
+    let (mut unseen, mut statements, mut executes) = (!text.is_whole(), 0_usize, false);
+    let mut tokens = significant(start, backslash).peekable();
+    let mut begins = true;
+    let mut anywhere = false;
+    while let Some(token) = tokens.next() {
+        if token.text == b";" {
+            begins = true;
+            continue;
+        }
+        if begins {
+            statements = statements.saturating_add(1);
+        }
+        if (begins || anywhere) && token.kind == Kind::Word {
+            let next = tokens.peek().map(|next| next.text).unwrap_or_default();
+            executes |= is(token.text, "execute");
+            unseen |= is(token.text, "use")
+                || is(token.text, "execute")
+                || is(token.text, "drop") && (is(next, "database") || is(next, "schema"));
+            // `SET STATEMENT … FOR`, which another statement follows.
+            anywhere |= is(token.text, "set") && is(next, "statement");
+        }
+        begins = false;
+    }
+    match (unseen, executes && statements > 1) {
+        (false, _) => Unseen::No,
+        (true, false) => Unseen::UnlessTold,
+        (true, true) => Unseen::Always,
+    }
+}
+
+/// With which a statement may begin that changes the default database.
+const VERBS: &[&str] = &["use", "execute", "drop", "set"];
 
 /// `ER_UNKNOWN_STMT_HANDLER`.
 const UNKNOWN_STATEMENT: u16 = 1243;
@@ -98,7 +193,8 @@ impl Tracker {
         };
         let progress = std::mem::take(&mut self.progress);
         let told = std::mem::take(&mut self.character_set_told);
-        let Pending { run, effect, .. } = front;
+        let Pending { run, effect, unseen, .. } = front;
+        self.database_after(unseen);
         match effect {
             Effect::None | Effect::Prepares | Effect::ExecutesLast | Effect::Loads(_) => {}
             Effect::Resets => self.statements.clear(),
@@ -115,6 +211,7 @@ impl Tracker {
     pub(super) fn error(&mut self, error: &super::ErrorPacket<'_>, rows: u64) {
         // Unasked: the session ends.
         let Some(front) = self.pending.pop_front() else { return };
+        self.database_after(front.unseen);
         let mut progress = std::mem::take(&mut self.progress);
         let rows = rows.saturating_sub(self.rows_before);
         progress.rows = progress.rows.saturating_add(rows);
@@ -145,7 +242,21 @@ impl Tracker {
     }
 
     pub(super) fn database_is(&mut self, name: &[u8]) {
-        self.database = Some(String::from_utf8_lossy(name).into_owned());
+        let name = String::from_utf8_lossy(name);
+        if self.database_doubtful || self.database.as_deref() != Some(&name) {
+            self.statements.another_database();
+            self.database = Some(name.into_owned());
+        }
+        self.database_doubtful = false;
+    }
+
+    fn database_after(&mut self, unseen: Unseen) {
+        let told = std::mem::take(&mut self.database_told);
+        self.database_doubtful |= match unseen {
+            Unseen::No => false,
+            Unseen::UnlessTold => !told,
+            Unseen::Always => true,
+        };
     }
 
     pub(super) fn mismatch(&mut self) {

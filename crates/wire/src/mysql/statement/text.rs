@@ -6,9 +6,12 @@ use std::sync::Arc;
 use super::{Encoding, Sql, TypedValue};
 use crate::mysql::command::Command;
 use crate::mysql::frontend::{Body, Request};
+use crate::mysql::lexer::Backslash;
+use crate::mysql::sql;
 use crate::mysql::statements::{Prepared, Statements};
 use crate::mysql::values::Values;
 use crate::part::Part;
+use crate::sql::Strings;
 
 /// How a statement arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct Statement<'a> {
     pub command: &'static Command,
     source: Source<'a>,
     values: Values<'a>,
+    backslash: Backslash,
+    in_another_database: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -93,7 +98,12 @@ impl<'a> Statement<'a> {
                 (StatementProtocol::Command, Source::Command, Values::NONE)
             }
         };
-        Self { number, protocol, command, source, values }
+        let (backslash, databases) = match &source {
+            Source::Prepared(prepared) => (prepared.backslash, prepared.databases),
+            _ => (statements.backslash, statements.databases),
+        };
+        let in_another_database = databases != statements.databases;
+        Self { number, protocol, command, source, values, backslash, in_another_database }
     }
 
     /// Its text; `encoding` is the session's ([`Tracker::encoding`](super::Tracker::encoding)), `bytes_max` what the
@@ -123,6 +133,21 @@ impl<'a> Statement<'a> {
             }
             Source::Command => Sql::note(format!("/* {} */", self.command.name)),
         }
+    }
+
+    /// What a backslash in a literal of its text means: what it did when the text was sent, to be run or to be prepared.
+    pub fn strings(&self) -> Strings {
+        self.backslash.into()
+    }
+
+    /// Whether it was prepared while another database was the default, which its names without one are still in.
+    pub fn is_in_another_database(&self) -> bool {
+        self.in_another_database
+    }
+
+    /// What [`Self::sql`] gives, without its literals.
+    pub fn redact(&self, text: &str) -> String {
+        sql::redact(text, self.strings())
     }
 
     /// Rows of values that a bulk execute brings.
