@@ -1,24 +1,30 @@
 //! What must hold for whatever is a statement's text. The fuzz target calls this function, and so does the test below.
 
-use crate::{Analysis, Evidence, NAMES_MAX, REASONS_MAX, Whole, analyse, resolve};
+use crate::{Analysis, Engine, Evidence, NAMES_MAX, REASONS_MAX, Whole, analyse, resolve};
 
 /// Any text: bounded, the same behind a comment, and never complete where a catalogue that knows nothing leaves a name
 /// open, or where the text was cut.
 pub fn affected(data: &[u8]) {
     let (first, text) = data.split_first().unwrap_or((&0, data));
     let whole = if first & 1 == 0 { Whole::Yes } else { Whole::No };
+    let engine = if first & 2 == 0 { Engine::PostgreSql } else { Engine::MySql };
     let text = String::from_utf8_lossy(text);
-    let analysis = analyse(&text, whole);
+    let analysis = analyse(&text, engine, whole);
     let Analysis { read, written, because } = &analysis;
     assert!(read.len() <= NAMES_MAX && written.len() <= NAMES_MAX, "{analysis:?}");
     assert!(because.len() <= REASONS_MAX, "{analysis:?}");
-    assert_eq!(analyse(&format!("/* a comment */ {text}"), whole), analysis);
-    let nothing = |_: &crate::Name| None;
-    let evidence = Evidence { rows_from: &[], because: Vec::new(), catalogue: &nothing };
-    let affected = resolve(&analysis, &evidence);
-    if affected.complete {
-        assert!(read.is_empty() && written.is_empty() && because.is_empty(), "{analysis:?}");
-        assert_eq!(whole, Whole::Yes);
+    assert_eq!(analyse(&format!("/* a comment */ {text}"), engine, whole), analysis);
+    let catalogue = |_: &crate::Name| None;
+    let known = |name: &crate::Name| {
+        name.schema.as_deref().is_some_and(|schema| engine.is_of_system(schema))
+    };
+    for home in [None, Some("shop")] {
+        let (rows_from, because) = (&[], Vec::new());
+        let evidence = Evidence { engine, home, rows_from, because, catalogue: &catalogue };
+        if resolve(&analysis, &evidence).complete {
+            assert!(analysis.because.is_empty() && whole == Whole::Yes, "{analysis:?}");
+            assert!(read.iter().chain(written).all(known), "{analysis:?}");
+        }
     }
 }
 
@@ -47,6 +53,8 @@ mod tests {
             words in proptest::collection::vec(proptest::sample::select(vec![
                 "select", "*", "from", "a.b", "t", ",", "(", ")", "insert into", "values", "'x'", "1",
                 "where", "update", "set", "=", "delete", "with", "as", ";", "f(1)", "$1", "\"Q\"", "--",
+                "`b`", "@x", "/*!", "/*M!100100", "*/", "#", "into outfile", "use", "handler", "open", "load data",
+                "replace", "drop table", "lock tables", "read", "analyze", "do", "call", ".", "join", "using",
             ]), 0..20),
         ) {
             affected(&[&[whole], words.join(" ").as_bytes()].concat());

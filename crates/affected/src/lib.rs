@@ -1,7 +1,7 @@
 //! What a statement affects: the tables that its text names, read and written, and what may hide others.
 //!
 //! ```text
-//! let analysis = affected::analyse(&sql);                  // from the text alone; cheap to keep and to share
+//! let analysis = affected::analyse(&sql, engine, whole);   // from the text alone; cheap to keep and to share
 //! let affected = affected::resolve(&analysis, &evidence);  // with what the server said: whose rows, which kind
 //! ```
 //!
@@ -14,8 +14,10 @@
 #![forbid(unsafe_code)]
 
 mod builtin;
+mod engine;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod mysql;
 mod name;
 mod plain;
 mod resolve;
@@ -26,8 +28,10 @@ use std::collections::BTreeSet;
 
 use plain::Plain;
 
+pub use engine::Engine;
 pub use name::Name;
 pub use resolve::{Affected, Evidence, Relation, resolve};
+pub use wire::sql::Strings;
 
 /// Stack that a thread needs for [`analyse`], four times over: the parser and the tree of a debug build take most.
 pub const STACK_BYTES: usize = 16 * 1024 * 1024;
@@ -63,6 +67,14 @@ impl Analysis {
             self.because.insert(reason.into());
         }
     }
+
+    /// Takes what another part of the same text says; its names are in this schema where they say none.
+    fn take(&mut self, other: Self, schema: Option<&str>) {
+        let Self { read, written, because } = other;
+        read.into_iter().for_each(|name| self.read(name.within(schema)));
+        written.into_iter().for_each(|name| self.write(name.within(schema)));
+        because.into_iter().for_each(|reason| self.because(reason));
+    }
 }
 
 fn insert(names: &mut BTreeSet<Name>, name: Name, because: &mut BTreeSet<String>) {
@@ -73,34 +85,67 @@ fn insert(names: &mut BTreeSet<Name>, name: Name, because: &mut BTreeSet<String>
     }
 }
 
-/// Analyses the text of a Query or of a prepared statement. `whole` is whether it is all of the text.
-pub fn analyse(sql: &str, whole: Whole) -> Analysis {
-    let shape = Shape::of(sql);
+/// Analyses the text of a Query or of a prepared statement, literals read as the engine does by default. `whole` is whether
+/// it is all of the text.
+pub fn analyse(sql: &str, engine: Engine, whole: Whole) -> Analysis {
+    let strings = match engine {
+        Engine::PostgreSql => Strings::Standard,
+        Engine::MySql => Strings::Backslash,
+    };
+    let shape = Shape::of(sql, engine, strings);
     shape.doubt(shape.analyse(), whole)
 }
 
 /// What a text comes down to: the same for texts that differ in literals, comments and white space only, so that one
 /// analysis can be kept for all of them.
 #[derive(Debug)]
-pub struct Shape(Plain);
+pub struct Shape {
+    engine: Engine,
+    /// Of MySQL's, the second is the text without what only some servers run.
+    plain: (Plain, Option<Plain>),
+    key: String,
+}
 
 impl Shape {
-    /// Of a text.
-    pub fn of(sql: &str) -> Self {
-        Self(plain::plain(sql))
+    /// Of a text. `strings` is what a backslash in a literal means to a MySQL session; what it means to a PostgreSQL one
+    /// is not known.
+    pub fn of(sql: &str, engine: Engine, strings: Strings) -> Self {
+        let plain = match engine {
+            Engine::PostgreSql => (plain::plain(sql), None),
+            Engine::MySql => mysql::plain::plain(sql, strings),
+        };
+        let key = match (engine, &plain) {
+            (Engine::PostgreSql, (plain, _)) => plain.text.clone(),
+            (Engine::MySql, (plain, None)) => format!("mysql {}", plain.text),
+            (Engine::MySql, (plain, Some(other))) => {
+                format!("mysql {}\0{}", plain.text, other.text)
+            }
+        };
+        Self { engine, plain, key }
     }
 
     /// By which it is known.
     pub fn text(&self) -> &str {
-        &self.0.text
+        &self.key
     }
 
     /// What all texts of this shape say.
     pub fn analyse(&self) -> Analysis {
-        let Plain { text, parseable, .. } = &self.0;
-        match parseable {
-            Ok(()) => parsed(text).unwrap_or_else(|why| scan::names(text, why)),
-            Err(why) => scan::names(text, *why),
+        let (plain, other) = &self.plain;
+        let mut analysis = self.said(plain);
+        if let Some(other) = other {
+            analysis.take(self.said(other), None);
+        }
+        analysis
+    }
+
+    fn said(&self, plain: &Plain) -> Analysis {
+        let Plain { text, parseable, .. } = plain;
+        match (self.engine, parseable) {
+            (_, Err(why)) => scan::names(&self.engine.tokens(text), self.engine, *why),
+            (Engine::MySql, Ok(())) => mysql::statements(text),
+            (Engine::PostgreSql, Ok(())) => parsed(text)
+                .unwrap_or_else(|why| scan::names(&self.engine.tokens(text), self.engine, why)),
         }
     }
 
@@ -110,7 +155,8 @@ impl Shape {
         if whole == Whole::No {
             analysis.because("its text was cut");
         }
-        for reason in &self.0.because {
+        let (plain, other) = &self.plain;
+        for reason in other.iter().chain([plain]).flat_map(|plain| &plain.because) {
             analysis.because(*reason);
         }
         analysis
@@ -119,8 +165,8 @@ impl Shape {
 
 /// Where the rules of a server leave literals out of the log, a question mark stands for each.
 fn parsed(text: &str) -> Result<Analysis, &'static str> {
-    walk::statements(text).or_else(|why| {
-        if text.contains('?') { walk::statements(&text.replace('?', "0")) } else { Err(why) }
+    walk::postgresql(text).or_else(|why| {
+        if text.contains('?') { walk::postgresql(&text.replace('?', "0")) } else { Err(why) }
     })
 }
 

@@ -1,8 +1,8 @@
 //! Names as the server folds them.
 
-use std::fmt;
+use sqlparser::ast::{ObjectName, ObjectNamePart};
 
-use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+use crate::Engine;
 
 /// The server cuts longer names (`NAMEDATALEN - 1`).
 const NAME_BYTES_MAX: usize = 63;
@@ -10,7 +10,7 @@ const NAME_BYTES_MAX: usize = 63;
 /// A table's name, as far as it is said.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
-    /// Absent when the session's `search_path` decides.
+    /// Absent when the session decides: by its `search_path`, or its default database.
     pub schema: Option<String>,
     /// The name itself.
     pub name: String,
@@ -27,27 +27,46 @@ impl Name {
         Self { schema: None, name: name.into() }
     }
 
-    /// `name`, `schema.name` or `database.schema.name`; nothing else is a table's.
-    pub(crate) fn of(name: &ObjectName) -> Option<Self> {
+    /// `name`, `schema.name` or PostgreSQL's `database.schema.name`; nothing else is a table's.
+    pub(crate) fn of(name: &ObjectName, engine: Engine) -> Option<Self> {
         let part = |part: &ObjectNamePart| match part {
-            ObjectNamePart::Identifier(ident) => Some(folded(ident)),
+            ObjectNamePart::Identifier(ident) => Some(engine.folded(ident)),
             ObjectNamePart::Function(_) => None,
         };
-        match name.0.as_slice() {
-            [name] => Some(Self::bare(part(name)?)),
-            [schema, name] | [_, schema, name] => Some(Self::qualified(part(schema)?, part(name)?)),
+        match (engine, name.0.as_slice()) {
+            (_, [name]) => Some(Self::bare(part(name)?)),
+            (_, [schema, name]) | (Engine::PostgreSql, [_, schema, name]) => {
+                Some(Self::qualified(part(schema)?, part(name)?))
+            }
             _ => None,
         }
     }
-}
 
-/// As the server folds it: without quotes in lower case, and cut.
-pub(crate) fn folded(ident: &Ident) -> String {
-    let text = match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_ascii_lowercase(),
-    };
-    cut(text)
+    /// The same name, in this schema if it has none.
+    #[must_use]
+    pub(crate) fn within(mut self, schema: Option<&str>) -> Self {
+        self.schema = self.schema.or_else(|| schema.map(str::to_owned));
+        self
+    }
+
+    /// As one would write it: with quotes where it needs them.
+    pub fn shown(&self, engine: Engine) -> String {
+        let (quote, plain): (char, fn(char) -> bool) = match engine {
+            Engine::PostgreSql => ('"', |c| c.is_ascii_lowercase() || c == '_'),
+            Engine::MySql => ('`', |c| c.is_ascii_alphabetic() || c == '_'),
+        };
+        let quoted = |part: &String| {
+            let is_plain =
+                part.starts_with(plain) && part.chars().all(|c| plain(c) || c.is_ascii_digit());
+            if is_plain {
+                return part.clone();
+            }
+            let doubled = part.replace(quote, &format!("{quote}{quote}"));
+            format!("{quote}{doubled}{quote}")
+        };
+        let parts: Vec<String> = self.schema.iter().chain([&self.name]).map(quoted).collect();
+        parts.join(".")
+    }
 }
 
 pub(crate) fn cut(mut text: String) -> String {
@@ -57,24 +76,4 @@ pub(crate) fn cut(mut text: String) -> String {
     }
     text.truncate(length);
     text
-}
-
-/// As one would write it: with quotes where it needs them.
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(schema) = &self.schema {
-            write!(f, "{}.", Quoted(schema))?;
-        }
-        write!(f, "{}", Quoted(&self.name))
-    }
-}
-
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = self.0.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-            && self.0.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        if plain { f.write_str(self.0) } else { write!(f, "\"{}\"", self.0.replace('"', "\"\"")) }
-    }
 }

@@ -68,7 +68,7 @@ fn literal(text: &mut String, token: &Token<'_>, because: &mut Vec<&'static str>
 
 /// How high the parser's tree could become.
 #[derive(Default)]
-struct Height {
+pub(crate) struct Height {
     /// Tokens since the last comma, at each depth around this one.
     around: Vec<usize>,
     here: usize,
@@ -78,7 +78,7 @@ struct Height {
 }
 
 impl Height {
-    fn token(&mut self, token: &Token<'_>) {
+    pub(crate) fn token(&mut self, token: &Token<'_>) {
         match token.text {
             "(" | "[" => {
                 self.around.push(self.here + 1);
@@ -100,7 +100,7 @@ impl Height {
         self.highest = self.highest.max(self.sum + self.here);
     }
 
-    fn verdict(&self) -> Result<(), &'static str> {
+    pub(crate) fn verdict(&self) -> Result<(), &'static str> {
         if self.deepest > DEPTH_MAX {
             return Err("it nests too deep to be parsed");
         }

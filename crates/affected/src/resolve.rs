@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, Name};
+use crate::{Analysis, Engine, Name};
 
 /// What a statement affected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,17 +39,24 @@ pub struct Relation {
 
 /// What is known besides the text.
 pub struct Evidence<'a> {
+    /// Whose names these are.
+    pub engine: Engine,
+    /// The schema that names without one are in, where the session says it: MySQL's default database.
+    pub home: Option<&'a str>,
     /// The relations that the rows came from, as the server described them.
     pub rows_from: &'a [&'a Relation],
     /// Reasons why that list is not whole.
     pub because: Vec<String>,
-    /// What the catalogue has under a schema and a name.
+    /// What the catalogue has under a schema and a name; under a name that differs in case only, where there is none and
+    /// the server may take them for the same.
     pub catalogue: &'a dyn Fn(&Name) -> Option<&'a Relation>,
 }
 
 impl fmt::Debug for Evidence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Evidence")
+            .field("engine", &self.engine)
+            .field("home", &self.home)
             .field("rows_from", &self.rows_from)
             .field("because", &self.because)
             .finish_non_exhaustive()
@@ -69,13 +76,13 @@ pub fn resolve(analysis: &Analysis, evidence: &Evidence<'_>) -> Affected {
     affected.because.extend(analysis.because.iter().cloned());
     affected.because.extend(evidence.because.iter().cloned());
     for name in &analysis.read {
-        affected.take(name, Use::Read, evidence);
+        affected.take(&name.clone().within(evidence.home), Use::Read, evidence);
     }
     for name in &analysis.written {
-        affected.take(name, Use::Written, evidence);
+        affected.take(&name.clone().within(evidence.home), Use::Written, evidence);
     }
     for relation in evidence.rows_from {
-        affected.found(relation, Use::Read);
+        affected.found(relation, Use::Read, evidence.engine);
     }
     affected.complete = affected.because.is_empty();
     affected
@@ -83,8 +90,9 @@ pub fn resolve(analysis: &Analysis, evidence: &Evidence<'_>) -> Affected {
 
 impl Affected {
     fn take(&mut self, name: &Name, how: Use, evidence: &Evidence<'_>) {
-        if is_of_system(name) {
-            self.names(how).insert(name.to_string());
+        let engine = evidence.engine;
+        if is_of_system(name, engine) {
+            self.names(how).insert(name.shown(engine));
             return;
         }
         let mut fitting = evidence.rows_from.iter().filter(|relation| {
@@ -97,37 +105,44 @@ impl Affected {
             (None, _) if name.schema.is_some() => (evidence.catalogue)(name),
             (None, _) => None,
         };
+        let shown = name.shown(engine);
         let Some(relation) = relation else {
-            self.names(how).insert(name.to_string());
             self.because.insert(match name.schema {
-                Some(_) => format!("`{name}` was not looked up in the catalogue"),
-                None => format!("the schema of `{name}` is not known"),
+                Some(_) => format!("`{shown}` was not looked up in the catalogue"),
+                None => format!("the {} of `{shown}` is not known", engine.place()),
             });
+            self.names(how).insert(shown);
             return;
         };
-        self.found(relation, how);
+        if name.schema.is_some() && relation.name != *name {
+            let other = relation.name.shown(engine);
+            self.because.insert(format!("`{shown}` and `{other}` may be two tables"));
+            self.names(how).insert(shown);
+        }
+        self.found(relation, how, engine);
     }
 
-    fn found(&mut self, relation: &Relation, how: Use) {
+    fn found(&mut self, relation: &Relation, how: Use, engine: Engine) {
         let Relation { name, kind, on_read, on_write, over } = relation;
-        self.names(how).insert(name.to_string());
-        if is_of_system(name) {
+        let shown = name.shown(engine);
+        self.names(how).insert(shown.clone());
+        if is_of_system(name, engine) {
             return;
         }
         match kind.as_str() {
             "table" | "partitionedTable" | "materializedView" | "sequence" => {}
             kind => {
-                self.because.insert(format!("`{name}` is a {}", words(kind)));
+                self.because.insert(format!("`{shown}` is a {}", words(kind)));
             }
         }
-        let behind = over.iter().map(ToString::to_string);
+        let behind = over.iter().map(|name| name.shown(engine));
         self.names(how).extend(behind);
         let hidden = match how {
             Use::Read => on_read,
             Use::Written => on_write,
         };
         for what in hidden {
-            self.because.insert(format!("`{name}` has {what}"));
+            self.because.insert(format!("`{shown}` has {what}"));
         }
     }
 
@@ -140,8 +155,8 @@ impl Affected {
 }
 
 /// The server's own catalogue hides no table of its users.
-fn is_of_system(name: &Name) -> bool {
-    matches!(name.schema.as_deref(), Some("pg_catalog" | "information_schema" | "pg_toast"))
+fn is_of_system(name: &Name, engine: Engine) -> bool {
+    name.schema.as_deref().is_some_and(|schema| engine.is_of_system(schema))
 }
 
 /// `foreignTable` as people write it.

@@ -1,23 +1,35 @@
 //! Names picked out of a text that was not parsed: more than there are rather than fewer.
 
-use wire::sql::{Kind, Strings, Token, tokens};
+use wire::sql::{Kind, Token};
 
-use crate::Analysis;
 use crate::name::{Name, cut};
+use crate::{Analysis, Engine};
 
 /// Names stand behind these words.
 const READING: &[&str] = &["from", "join", "using", "table", "only", "copy", "lock"];
 const WRITING: &[&str] = &["into", "update", "truncate", "from", "table", "only", "copy", "merge"];
 /// Words that stand between those and a name, or that are no name.
-const BETWEEN: &[&str] = &["only", "table", "if", "not", "exists", "lateral"];
+const BETWEEN: &[&str] = &[
+    "only",
+    "table",
+    "if",
+    "not",
+    "exists",
+    "lateral",
+    "ignore",
+    "quick",
+    "low_priority",
+    "high_priority",
+    "delayed",
+];
 const NO_NAME: &[&str] =
     &["select", "values", "set", "with", "stdin", "stdout", "program", "nowait", "of", "distinct"];
 
 /// `why` it was not parsed.
-pub(crate) fn names(text: &str, why: impl Into<String>) -> Analysis {
+pub(crate) fn names(tokens: &[Token<'_>], engine: Engine, why: impl Into<String>) -> Analysis {
     let mut analysis = Analysis::default();
-    let significant = tokens(text, Strings::Standard).filter(|token| token.kind != Kind::Space);
-    let tokens: Vec<Token<'_>> = significant.collect();
+    let significant = tokens.iter().filter(|token| token.kind != Kind::Space);
+    let tokens: Vec<Token<'_>> = significant.copied().collect();
     let writes = tokens.iter().any(|token| {
         [
             "delete", "update", "insert", "truncate", "copy", "merge", "alter", "drop", "create",
@@ -32,7 +44,7 @@ pub(crate) fn names(text: &str, why: impl Into<String>) -> Analysis {
             continue;
         }
         let rest = tokens.get(at + 1..).unwrap_or_default();
-        for name in listed(rest) {
+        for name in listed(rest, engine) {
             if is(READING) {
                 analysis.read(name.clone());
             }
@@ -49,7 +61,7 @@ pub(crate) fn names(text: &str, why: impl Into<String>) -> Analysis {
 }
 
 /// The names of `a, b.c, …`.
-fn listed(mut tokens: &[Token<'_>]) -> Vec<Name> {
+fn listed(mut tokens: &[Token<'_>], engine: Engine) -> Vec<Name> {
     let mut names = Vec::new();
     loop {
         while let [first, rest @ ..] = tokens
@@ -57,7 +69,7 @@ fn listed(mut tokens: &[Token<'_>]) -> Vec<Name> {
         {
             tokens = rest;
         }
-        let Some((name, rest)) = named(tokens) else { return names };
+        let Some((name, rest)) = named(tokens, engine) else { return names };
         names.push(name);
         match rest {
             [comma, rest @ ..] if comma.text == "," => tokens = rest,
@@ -66,33 +78,46 @@ fn listed(mut tokens: &[Token<'_>]) -> Vec<Name> {
     }
 }
 
-fn named<'a, 'b>(tokens: &'a [Token<'b>]) -> Option<(Name, &'a [Token<'b>])> {
+/// `name`, `schema.name`, …
+pub(crate) fn named<'a, 'b>(
+    tokens: &'a [Token<'b>],
+    engine: Engine,
+) -> Option<(Name, &'a [Token<'b>])> {
     let (first, mut rest) = tokens.split_first()?;
-    let mut parts = vec![part(first)?];
+    let mut parts = vec![part(first, engine)?];
     while let [dot, next, after @ ..] = rest
         && dot.text == "."
     {
-        parts.push(part(next)?);
+        parts.push(part(next, engine)?);
         rest = after;
     }
     let name = parts.pop()?;
     Some((Name { schema: parts.pop(), name }, rest))
 }
 
-fn part(token: &Token<'_>) -> Option<String> {
-    match token.kind {
-        Kind::Word if NO_NAME.iter().any(|word| token.text.eq_ignore_ascii_case(word)) => None,
-        Kind::Word => Some(cut(token.text.to_ascii_lowercase())),
-        Kind::Quoted => {
-            let inner = token.text.strip_prefix('"')?.strip_suffix('"')?;
-            Some(cut(inner.replace("\"\"", "\"")))
+fn part(token: &Token<'_>, engine: Engine) -> Option<String> {
+    match (engine, token.kind) {
+        (_, Kind::Word) if NO_NAME.iter().any(|word| token.text.eq_ignore_ascii_case(word)) => None,
+        (Engine::PostgreSql, Kind::Word) => Some(cut(token.text.to_ascii_lowercase())),
+        (Engine::MySql, Kind::Word) => {
+            (!token.text.starts_with('@')).then(|| token.text.to_owned())
         }
-        Kind::Number
-        | Kind::Text
-        | Kind::DollarText
-        | Kind::Parameter
-        | Kind::Comment
-        | Kind::Space
-        | Kind::Other => None,
+        (Engine::PostgreSql, Kind::Quoted) => unquoted(token.text, '"').map(cut),
+        (Engine::MySql, Kind::Quoted) => unquoted(token.text, '`'),
+        (
+            _,
+            Kind::Number
+            | Kind::Text
+            | Kind::DollarText
+            | Kind::Parameter
+            | Kind::Comment
+            | Kind::Space
+            | Kind::Other,
+        ) => None,
     }
+}
+
+fn unquoted(text: &str, quote: char) -> Option<String> {
+    let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
+    Some(inner.replace(&format!("{quote}{quote}"), &quote.to_string()))
 }

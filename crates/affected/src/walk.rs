@@ -4,21 +4,31 @@ use std::ops::ControlFlow;
 use std::ptr;
 
 use sqlparser::ast::{
-    BinaryOperator, CascadeOption, CopySource, DataType, Expr, FromTable, Ident, ObjectName,
-    ObjectNamePart, OnInsert, Query, Select, SetExpr, Statement, TableFactor, TableObject, Visit,
-    Visitor,
+    BinaryOperator, CascadeOption, CopySource, DataType, Expr, FromTable, Ident, Insert,
+    ObjectName, ObjectNamePart, OnInsert, Query, Select, SetExpr, Statement, TableFactor,
+    TableObject, Visit, Visitor,
 };
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-use crate::name::{Name, folded};
-use crate::{Analysis, builtin};
+use crate::name::Name;
+use crate::{Analysis, Engine, builtin};
 
-/// Or why it cannot be parsed.
-pub(crate) fn statements(text: &str) -> Result<Analysis, &'static str> {
-    let statements = parsed(text).map_err(|_| "it could not be parsed")?;
-    let mut walk = Walk::default();
+mod mysql;
+
+/// PostgreSQL's statements, or why they cannot be parsed.
+pub(crate) fn postgresql(text: &str) -> Result<Analysis, &'static str> {
+    statements(text, Engine::PostgreSql)
+}
+
+/// Statements of MySQL's or MariaDB's, likewise.
+pub(crate) fn mysql(text: &str) -> Result<Analysis, &'static str> {
+    statements(text, Engine::MySql)
+}
+
+fn statements(text: &str, engine: Engine) -> Result<Analysis, &'static str> {
+    let statements = parsed(text, engine).map_err(|_| NOT_PARSED)?;
+    let mut walk = Walk::new(engine);
     for statement in &statements {
         let ControlFlow::Continue(()) = statement.visit(&mut walk);
         walk.outside = Role::Read;
@@ -26,9 +36,12 @@ pub(crate) fn statements(text: &str) -> Result<Analysis, &'static str> {
     Ok(walk.analysis)
 }
 
+/// Why names are picked out of a text.
+pub(crate) const NOT_PARSED: &str = "it could not be parsed";
+
 /// All of the text; the parser's own loop takes an `END` for the end.
-fn parsed(text: &str) -> Result<Vec<Statement>, ParserError> {
-    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(text)?;
+fn parsed(text: &str, engine: Engine) -> Result<Vec<Statement>, ParserError> {
+    let mut parser = Parser::new(engine.dialect()).try_with_sql(text)?;
     let mut statements = Vec::new();
     loop {
         while parser.consume_token(&Token::SemiColon) {}
@@ -42,8 +55,8 @@ fn parsed(text: &str) -> Result<Vec<Statement>, ParserError> {
     }
 }
 
-#[derive(Default)]
 struct Walk {
+    engine: Engine,
     analysis: Analysis,
     /// Queries around this place, the nearest last.
     scopes: Vec<Scope>,
@@ -63,8 +76,8 @@ enum Role {
     Written,
     /// A table whose rows are looked at and changed.
     Both,
-    /// A function.
-    Function,
+    /// No table: a function, or another name of a table that stands elsewhere.
+    None,
 }
 
 /// The names that a query's WITH gives to others.
@@ -87,7 +100,7 @@ impl Visitor for Walk {
         let ctes = with.map(|with| with.cte_tables.as_slice()).unwrap_or_default();
         let names: Vec<_> = ctes
             .iter()
-            .map(|cte| (ptr::from_ref::<Query>(&cte.query), folded(&cte.alias.name)))
+            .map(|cte| (ptr::from_ref::<Query>(&cte.query), self.engine.folded(&cte.alias.name)))
             .collect();
         let known = if with.is_some_and(|with| with.recursive) { names.len() } else { 0 };
         self.scopes.push(Scope { names, known });
@@ -129,7 +142,7 @@ impl Visitor for Walk {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
         match factor {
             TableFactor::Table { name, args: Some(_), .. } => {
-                self.roles.push((ptr::from_ref(name), Role::Function));
+                self.roles.push((ptr::from_ref(name), Role::None));
                 self.function(name);
             }
             TableFactor::Function { name, .. } => self.function(name),
@@ -177,25 +190,22 @@ impl Visitor for Walk {
     }
 }
 
-const DEFINES: &str = "it changes definitions, which can touch more than they name";
+pub(crate) const DEFINES: &str = "it changes definitions, which can touch more than they name";
 
 impl Walk {
+    fn new(engine: Engine) -> Self {
+        let (analysis, scopes, roles) = (Analysis::default(), Vec::new(), Vec::new());
+        Self { engine, analysis, scopes, roles, outside: Role::default() }
+    }
+
     /// The statement's own targets, and what its kind hides.
     fn statement(&mut self, statement: &Statement) {
         match statement {
             Statement::Query(_) | Statement::Lock(_) => {}
-            Statement::Insert(insert) => {
-                let looks = insert.returning.is_some()
-                    || matches!(insert.on, Some(OnInsert::OnConflict(_)));
-                let role = if looks { Role::Both } else { Role::Written };
-                match &insert.table {
-                    TableObject::TableName(name) => self.roles.push((ptr::from_ref(name), role)),
-                    TableObject::TableFunction(_) | TableObject::TableQuery(_) => {
-                        self.analysis.because(OTHER_KIND);
-                    }
-                }
-            }
+            Statement::Insert(insert) => self.insert(insert),
+            Statement::Update(update) if self.engine == Engine::MySql => self.mysql_update(update),
             Statement::Update(update) => self.target(&update.table.relation),
+            Statement::Delete(delete) if self.engine == Engine::MySql => self.mysql_delete(delete),
             Statement::Delete(delete) => {
                 let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) =
                     &delete.from;
@@ -219,6 +229,23 @@ impl Walk {
         }
     }
 
+    fn insert(&mut self, insert: &Insert) {
+        let looks = insert.returning.is_some()
+            || matches!(
+                &insert.on,
+                Some(OnInsert::OnConflict(_) | OnInsert::DuplicateKeyUpdate(_))
+            )
+            || insert.replace_into
+            || insert.ignore;
+        let role = if looks { Role::Both } else { Role::Written };
+        match &insert.table {
+            TableObject::TableName(name) => self.roles.push((ptr::from_ref(name), role)),
+            TableObject::TableFunction(_) | TableObject::TableQuery(_) => {
+                self.analysis.because(OTHER_KIND);
+            }
+        }
+    }
+
     fn other(&mut self, statement: &Statement) {
         match statement {
             Statement::Set(_)
@@ -238,7 +265,8 @@ impl Walk {
             Statement::Explain { analyze: true, .. } => {}
             Statement::Explain { options, .. } => {
                 let options = options.iter().flatten();
-                if !options.clone().any(|option| folded(&option.name) == "analyze") {
+                if !options.clone().any(|option| option.name.value.eq_ignore_ascii_case("analyze"))
+                {
                     self.analysis.because("EXPLAIN without ANALYZE only plans");
                 }
             }
@@ -255,7 +283,7 @@ impl Walk {
             Statement::Call(function) => self.function(&function.name),
             definition if is_definition(definition) => {
                 self.outside = Role::Written;
-                self.dropped(definition);
+                self.passed_over(definition);
                 self.analysis.because(DEFINES);
             }
             _ => self.analysis.because(OTHER_KIND),
@@ -263,13 +291,15 @@ impl Walk {
     }
 
     /// Names that the parser's own visit passes over.
-    fn dropped(&mut self, statement: &Statement) {
-        if let Statement::Drop { object_type, names, .. } = statement
-            && DROPPED.contains(&object_type.to_string().as_str())
-        {
-            for name in names {
-                self.take(name, Role::Written);
+    fn passed_over(&mut self, statement: &Statement) {
+        match statement {
+            Statement::Drop { object_type, names, .. }
+                if DROPPED.contains(&object_type.to_string().as_str()) =>
+            {
+                names.iter().for_each(|name| self.take(name, Role::Written));
             }
+            definition if self.engine == Engine::MySql => self.mysql_definition(definition),
+            _ => {}
         }
     }
 
@@ -283,7 +313,7 @@ impl Walk {
     }
 
     fn take(&mut self, name: &ObjectName, role: Role) {
-        let Some(name) = Name::of(name) else {
+        let Some(name) = Name::of(name, self.engine) else {
             self.analysis.because("it has a name that is not a table's");
             return;
         };
@@ -295,7 +325,7 @@ impl Walk {
                 self.analysis.read(name.clone());
                 self.analysis.write(name);
             }
-            Role::Function => {}
+            Role::None => {}
         }
     }
 
@@ -324,19 +354,38 @@ impl Walk {
     }
 
     fn function(&mut self, name: &ObjectName) {
-        if !is_of_system(name, builtin::is_pure) {
-            self.analysis.because(format!("it calls {}", said(name)));
+        let engine = self.engine;
+        if !self.is_its_own(name, |name| engine.is_pure(name)) {
+            self.analysis.because(format!("it calls {}", self.said(name)));
         }
     }
 
     fn cast(&mut self, name: &ObjectName) {
-        if !is_of_system(name, builtin::is_type) {
-            self.analysis.because(format!("it converts to {}", said(name)));
+        if !self.is_its_own(name, builtin::is_type) {
+            self.analysis.because(format!("it converts to {}", self.said(name)));
         }
+    }
+
+    /// Whether a function or type is one of the server's own that is known.
+    fn is_its_own(&self, name: &ObjectName, known: impl Fn(&str) -> bool) -> bool {
+        let folded = |name: &Ident| self.engine.folded(name);
+        match name.0.as_slice() {
+            [ObjectNamePart::Identifier(name)] => known(&folded(name)),
+            [ObjectNamePart::Identifier(schema), ObjectNamePart::Identifier(name)] => {
+                self.engine.schema_of_its_own() == Some(folded(schema).as_str())
+                    && known(&folded(name))
+            }
+            _ => false,
+        }
+    }
+
+    fn said(&self, name: &ObjectName) -> String {
+        let name = Name::of(name, self.engine);
+        name.map_or_else(|| "something".to_owned(), |name| format!("`{}`", name.shown(self.engine)))
     }
 }
 
-const OTHER_KIND: &str = "a statement of its kind is not looked into";
+pub(crate) const OTHER_KIND: &str = "a statement of its kind is not looked into";
 
 /// Kinds of what DROP takes that hold rows, or show them.
 const DROPPED: &[&str] = &["TABLE", "VIEW", "MATERIALIZED VIEW"];
@@ -358,18 +407,4 @@ fn is_definition(statement: &Statement) -> bool {
             | Statement::Drop { .. }
             | Statement::RefreshMaterializedView(_)
     )
-}
-
-fn is_of_system(name: &ObjectName, known: fn(&str) -> bool) -> bool {
-    match name.0.as_slice() {
-        [ObjectNamePart::Identifier(name)] => known(&folded(name)),
-        [ObjectNamePart::Identifier(schema), ObjectNamePart::Identifier(name)] => {
-            folded(schema) == "pg_catalog" && known(&folded(name))
-        }
-        _ => false,
-    }
-}
-
-fn said(name: &ObjectName) -> String {
-    Name::of(name).map_or_else(|| "something".to_owned(), |name| format!("`{name}`"))
 }

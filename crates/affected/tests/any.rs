@@ -1,10 +1,12 @@
 //! Any text is answered, soon and without a deep stack.
 
-use affected::{Analysis, STACK_BYTES, Shape, Whole, analyse};
+use affected::{Analysis, Engine, STACK_BYTES, Shape, Strings, Whole, analyse};
 use proptest::prelude::*;
 
 /// What a statement's text in the log is at most.
 const TEXT_BYTES: usize = 64 * 1024;
+
+const ENGINES: [Engine; 2] = [Engine::PostgreSql, Engine::MySql];
 
 /// On a quarter of the stack that is asked for; whether it came back.
 fn with_little_stack(work: impl FnOnce() + Send + 'static) -> bool {
@@ -44,6 +46,10 @@ const NESTED: &[(&str, &str, &str, &str)] = &[
     ("grant ", "a,", "b on c to d", ""),
     ("/*", "/*", "", "*/"),
     ("begin ", "begin ", "", ""),
+    ("", "/*! ", "", "*/"),
+    ("", "/*M!100100 ", "", "*/"),
+    ("set statement a = 1 for ", "set statement a = 1 for ", "select 1", ""),
+    ("explain ", "analyze ", "select 1", ""),
 ];
 
 const CHAINED: &[(&str, &str)] = &[
@@ -85,7 +91,9 @@ fn texts_made_to_nest_are_answered() {
             let longest = TEXT_BYTES / (open.len() + close.len());
             for times in (1..60).chain([100, 1_000, longest]) {
                 let (open, close) = (open.repeat(times), close.repeat(times));
-                analyse(&format!("{before}{open}{inner}{close}"), Whole::Yes);
+                for engine in ENGINES {
+                    analyse(&format!("{before}{open}{inner}{close}"), engine, Whole::Yes);
+                }
             }
         }
     });
@@ -97,7 +105,9 @@ fn texts_made_to_chain_are_answered() {
     let answered = with_little_stack(|| {
         for (before, again) in CHAINED {
             for times in [10, 100, 150, 200, 300, 599, TEXT_BYTES / again.len()] {
-                analyse(&format!("{before}{}", again.repeat(times)), Whole::No);
+                for engine in ENGINES {
+                    analyse(&format!("{before}{}", again.repeat(times)), engine, Whole::No);
+                }
             }
         }
     });
@@ -109,7 +119,7 @@ fn names_and_reasons_are_bounded() {
     let tables = (0..9_000).map(|number| format!("t{number}")).collect::<Vec<_>>().join(", ");
     let calls = (0..900).map(|number| format!("f{number}()")).collect::<Vec<_>>().join(", ");
     let text = format!("select {calls} from {tables}");
-    let Analysis { read, written, because } = analyse(&text, Whole::Yes);
+    let Analysis { read, written, because } = analyse(&text, Engine::PostgreSql, Whole::Yes);
     assert_eq!((read.len(), written.len(), because.len()), (256, 0, 17));
 }
 
@@ -118,7 +128,9 @@ proptest! {
 
     #[test]
     fn any_text_is_answered(text in ".{0,300}") {
-        analyse(&text, Whole::Yes);
+        for engine in ENGINES {
+            analyse(&text, engine, Whole::Yes);
+        }
     }
 
     /// Words and signs in any order come closer to SQL than letters do.
@@ -126,10 +138,12 @@ proptest! {
     fn any_words_are_answered(words in proptest::collection::vec(0..WORDS.len(), 0..60)) {
         let text: Vec<&str> = words.into_iter().map(|word| WORDS[word]).collect();
         let text = text.join(" ");
-        let analysis = analyse(&text, Whole::Yes);
-        // What was taken for complete has no word that calls, runs or converts what is not known.
-        if analysis.because.is_empty() {
-            prop_assert!(!text.contains("strange ("), "{}", text);
+        for engine in ENGINES {
+            let analysis = analyse(&text, engine, Whole::Yes);
+            // What was taken for complete has no word that calls, runs or converts what is not known.
+            if analysis.because.is_empty() {
+                prop_assert!(!text.contains("strange ("), "{}", text);
+            }
         }
     }
 
@@ -138,7 +152,7 @@ proptest! {
     fn values_do_not_matter(number in any::<u32>(), text in "[^'\\\\]{0,20}") {
         let shape = |number: u32, text: &str| {
             let sql = format!("update t set a = {number} where b = '{text}' -- {number}");
-            Shape::of(&sql).text().to_owned()
+            Shape::of(&sql, Engine::PostgreSql, Strings::Standard).text().to_owned()
         };
         prop_assert_eq!(shape(number, &text), shape(1, ""));
     }

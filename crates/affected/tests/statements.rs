@@ -1,15 +1,15 @@
 //! What texts say: a table of statements, each with what is read, written and hidden.
 
-use affected::{Analysis, Whole, analyse};
+use affected::{Analysis, Engine, Whole, analyse};
 
 fn said(sql: &str) -> String {
-    let Analysis { read, written, because } = analyse(sql, Whole::Yes);
+    let Analysis { read, written, because } = analyse(sql, Engine::PostgreSql, Whole::Yes);
     let list = |mut names: Vec<String>| {
         names.sort();
         if names.is_empty() { "-".to_owned() } else { names.join(" ") }
     };
-    let read = list(read.iter().map(ToString::to_string).collect());
-    let written = list(written.iter().map(ToString::to_string).collect());
+    let read = list(read.iter().map(|name| name.shown(Engine::PostgreSql)).collect());
+    let written = list(written.iter().map(|name| name.shown(Engine::PostgreSql)).collect());
     let because = because.into_iter().collect::<Vec<_>>().join("; ");
     if because.is_empty() {
         format!("r {read} w {written}")
@@ -250,7 +250,8 @@ fn what_is_not_parsed_is_looked_through_for_names() {
 
 #[test]
 fn a_text_that_was_cut_is_never_complete() {
-    let Analysis { written, because, .. } = analyse("insert into t values (1), (2", Whole::No);
-    assert_eq!(written.into_iter().map(|name| name.to_string()).collect::<Vec<_>>(), ["t"]);
+    let Analysis { written, because, .. } =
+        analyse("insert into t values (1), (2", Engine::PostgreSql, Whole::No);
+    assert_eq!(written.into_iter().map(|name| name.name).collect::<Vec<_>>(), ["t"]);
     assert!(because.contains("its text was cut"), "{because:?}");
 }

@@ -10,14 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use affected::Affected;
+use affected::{Affected, Engine};
 use audit::index::{Index, Part, Term};
 use audit::search::{Access, Query};
 use model::event::{Event, EventBody, Statement};
 use model::{SessionId, Timestamp};
 use serde::Serialize;
 
-use objects::{Names, Table, Texts, affected};
+use objects::{Names, Table, Texts, affected, engine};
 
 /// What stands is named again once a day: names of a time are found in so long before it.
 const NAMES_BEFORE: Duration = Duration::from_hours(25);
@@ -59,10 +59,11 @@ struct Pair {
     outcome: Option<Event>,
 }
 
-/// The table that is searched for, and the oids under which it is known.
+/// The table that is searched for, the oids under which it is known, and views over it that have none.
 struct Wanted {
     table: Table,
     oids: BTreeSet<u32>,
+    views: Vec<Table>,
 }
 
 impl Searches {
@@ -87,8 +88,8 @@ impl Searches {
         let names = self.names(&parts)?;
         let wanted = query.table.as_deref().map(|text| {
             let table = Table::wanted(text);
-            let oids = names.oids(&table);
-            Wanted { table, oids }
+            let (oids, views) = (names.oids(&table), names.views(&table));
+            Wanted { table, oids, views }
         });
         let enough = if wanted.is_some() { EVENTS_MAX } else { limit };
         let mut hunt = Hunt::default();
@@ -125,7 +126,7 @@ impl Searches {
             }
             (EventBody::Statement(statement), wanted)
                 if query.matches(&event)
-                    && wanted.is_none_or(|wanted| self.names_it(statement, &wanted.table)) =>
+                    && wanted.is_none_or(|wanted| self.names_it(statement, wanted)) =>
             {
                 hunt.keys.insert((statement.session, statement.number), place);
             }
@@ -136,10 +137,10 @@ impl Searches {
         }
     }
 
-    fn names_it(&self, statement: &Statement, table: &Table) -> bool {
-        let analysis = self.texts.analysis(statement);
+    fn names_it(&self, statement: &Statement, wanted: &Wanted) -> bool {
+        let (analysis, engine) = (self.texts.analysis(statement), engine(statement));
         let mut names = analysis.read.iter().chain(&analysis.written);
-        names.any(|name| table.is(&name.to_string()))
+        names.any(|name| wanted.tables().any(|table| table.is(&name.shown(engine), engine)))
     }
 
     /// Finds both halves of every key: onwards from where it was met, as far as outcomes are missing, and then
@@ -185,8 +186,11 @@ impl Searches {
                 continue;
             };
             let affected = self.affected(&statement, outcome.as_ref(), names);
-            let fits =
-                |wanted: &Wanted| affected.as_ref().is_some_and(|it| uses(it, query, wanted));
+            let EventBody::Statement(body) = &statement.body else { continue };
+            let engine = engine(body);
+            let fits = |wanted: &Wanted| {
+                affected.as_ref().is_some_and(|it| uses(it, query, (wanted, engine)))
+            };
             if !wanted.is_none_or(fits) {
                 continue;
             }
@@ -239,6 +243,12 @@ impl Searches {
     }
 }
 
+impl Wanted {
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.views.iter().chain([&self.table])
+    }
+}
+
 impl Hunt {
     /// Sessions of keys that lack something.
     fn missing(&self, lacks: fn(&Pair) -> bool) -> Vec<Term> {
@@ -274,17 +284,17 @@ fn is_relevant(part: &Part, query: &Query, wanted: Option<&Wanted>) -> bool {
     within
         && match wanted {
             // An outcome names neither actor nor server.
-            Some(Wanted { table, oids }) => {
-                let oids = oids.iter().map(|oid| Term::new("oid", &oid.to_string()));
-                let any: Vec<Term> = oids.chain([table.term()]).collect();
+            Some(wanted) => {
+                let oids = wanted.oids.iter().map(|oid| Term::new("oid", &oid.to_string()));
+                let any: Vec<Term> = oids.chain(wanted.tables().map(Table::term)).collect();
                 part.may_have(&any)
             }
             None => query.terms().iter().all(|any| part.may_have(any)),
         }
 }
 
-fn uses(affected: &Affected, query: &Query, wanted: &Wanted) -> bool {
-    let has = |names: &BTreeSet<String>| names.iter().any(|name| wanted.table.is(name));
+fn uses(affected: &Affected, query: &Query, (wanted, engine): (&Wanted, Engine)) -> bool {
+    let has = |names: &BTreeSet<String>| names.iter().any(|name| wanted.table.is(name, engine));
     match query.access {
         None => has(&affected.read) || has(&affected.written),
         Some(Access::Read) => has(&affected.read),

@@ -28,16 +28,18 @@ impl Default for Sightings {
 }
 
 impl Sightings {
-    /// Notes oids; wakes who waits only for those that were never seen before.
+    /// Notes oids; wakes who waits only for those that were never seen before, and for a database that was not.
     pub(crate) fn note(&self, server: &ServerName, database: &str, oids: &[u32]) {
         let mut seen = self.lock();
         if !seen.contains_key(server) {
             seen.insert(server.clone(), Sighted::new());
         }
         let Some(databases) = seen.get_mut(server) else { return };
-        if !databases.contains_key(database) && databases.len() < DATABASES_MAX {
+        let before = databases.len();
+        if !databases.contains_key(database) && before < DATABASES_MAX {
             databases.insert(database.to_owned(), BTreeSet::new());
         }
+        let first = databases.len() > before;
         let Some(known) = databases.get_mut(database) else { return };
         let before = known.len();
         for oid in oids {
@@ -45,7 +47,7 @@ impl Sightings {
                 known.insert(*oid);
             }
         }
-        if known.len() > before {
+        if first || known.len() > before {
             self.news.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
@@ -83,7 +85,13 @@ mod tests {
         assert!(note("a", &[7, 9]));
         assert!(!note("a", &[9, 7]));
         assert!(note("b", &[7]));
-        let expected = [("a".to_owned(), [7, 9].into()), ("b".to_owned(), [7].into())];
+        assert!(note("c", &[]));
+        assert!(!note("c", &[]));
+        let expected = [
+            ("a".to_owned(), [7, 9].into()),
+            ("b".to_owned(), [7].into()),
+            ("c".to_owned(), [].into()),
+        ];
         assert_eq!(sightings.on(&orders), expected.into());
         assert_eq!(sightings.on(&"other".parse().unwrap()), Sighted::new());
     }

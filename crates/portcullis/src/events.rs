@@ -223,11 +223,13 @@ fn directory_row(body: &EventBody, base: Row) -> Row {
         EventBody::RelationNamed(named) => Row {
             event: "relation named".into(),
             on: format!("{}/{}", named.server, named.database),
-            what: match &named.relation {
-                Some(relation) => {
-                    format!("{} is {}.{}", named.oid, relation.schema, relation.name)
+            what: match (named.oid, &named.relation) {
+                (Some(oid), Some(relation)) => {
+                    format!("{oid} is {}.{}", relation.schema, relation.name)
                 }
-                None => format!("{} has no name", named.oid),
+                (None, Some(relation)) => format!("{}.{}", relation.schema, relation.name),
+                (Some(oid), None) => format!("{oid} has no name"),
+                (None, None) => "a table has no name".into(),
             },
             outcome: match &named.relation {
                 Some(relation) => relation.kind.clone(),

@@ -19,7 +19,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keys", &["model", "runtime"]),
     ("audit", &["model", "runtime", "keys"]),
     ("control", &["model", "access", "runtime", "store", "keys", "audit"]),
-    ("gateway", &["model", "wire", "access", "runtime", "store", "keys", "audit", "control"]),
+    // `affected` for what views are over: where tables are named, never where statements pass.
+    (
+        "gateway",
+        &["model", "wire", "affected", "access", "runtime", "store", "keys", "audit", "control"],
+    ),
     ("sts", &["model", "access", "runtime", "store", "keys", "audit", "control"]),
     ("api", &["model", "affected", "access", "runtime", "store", "audit", "control"]),
     ("client", &["model", "wire", "runtime", "keys"]),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use affected::{Affected, Analysis, Evidence, Name, Relation, Shape, Whole};
+use affected::{Affected, Analysis, Engine, Evidence, Name, Relation, Shape, Strings, Whole};
 use audit::index::Term;
 use model::event::{
     Event, EventBody, RelationNamed, Statement, StatementOutcome, StatementProtocol,
@@ -31,20 +31,29 @@ impl Texts {
             // As the gateway writes down what it has no text of.
             _ if statement.sql.starts_with("/* runs ") => Some("its text is not known"),
             _ if statement.sql.starts_with("\\x") => Some("its text could not be read"),
-            StatementProtocol::Simple | StatementProtocol::Extended => None,
-            StatementProtocol::Query
+            StatementProtocol::Simple
+            | StatementProtocol::Extended
+            | StatementProtocol::Query
             | StatementProtocol::Execute
             | StatementProtocol::BulkExecute
             | StatementProtocol::Fetch
-            | StatementProtocol::Command => Some("MySQL's statements are not looked into"),
+            | StatementProtocol::Command => None,
         };
         if let Some(why) = unknown {
             let mut analysis = Analysis::default();
             analysis.because(why);
             return analysis;
         }
-        let shape = Shape::of(&statement.sql);
-        shape.doubt(self.of(&shape).as_ref().clone(), whole)
+        let strings =
+            if statement.plain_backslash { Strings::Standard } else { Strings::Backslash };
+        let shape = Shape::of(&statement.sql, engine(statement), strings);
+        let mut analysis = shape.doubt(self.of(&shape).as_ref().clone(), whole);
+        let mut names = analysis.read.iter().chain(&analysis.written);
+        let is_bare = names.any(|name| name.schema.is_none());
+        if statement.database_doubtful && is_bare {
+            analysis.because("the session may have changed its default database unseen");
+        }
+        analysis
     }
 
     fn of(&self, shape: &Shape) -> Arc<Analysis> {
@@ -66,8 +75,7 @@ impl Texts {
         match &event.body {
             EventBody::Statement(statement) => {
                 let Analysis { read, written, because: _ } = self.analysis(statement);
-                terms
-                    .extend(read.iter().chain(&written).map(|name| Term::new("table", &name.name)));
+                terms.extend(read.iter().chain(&written).map(|name| term(&name.name)));
             }
             EventBody::StatementOutcome(outcome) => {
                 let oids = outcome.relations.iter();
@@ -76,6 +84,26 @@ impl Texts {
             _ => {}
         }
     }
+}
+
+/// Whose statement it is.
+pub(super) fn engine(statement: &Statement) -> Engine {
+    match statement.protocol {
+        StatementProtocol::Simple
+        | StatementProtocol::Extended
+        | StatementProtocol::Function
+        | StatementProtocol::Replication => Engine::PostgreSql,
+        StatementProtocol::Query
+        | StatementProtocol::Execute
+        | StatementProtocol::BulkExecute
+        | StatementProtocol::Fetch
+        | StatementProtocol::Command => Engine::MySql,
+    }
+}
+
+/// In whatever case: to MySQL it may be the same.
+fn term(table: &str) -> Term {
+    Term::new("table", &table.to_lowercase())
 }
 
 /// Server and database.
@@ -101,13 +129,24 @@ struct Called {
 pub(super) struct Names {
     by_oid: HashMap<(Place, u32), Vec<Said>>,
     by_name: HashMap<(Place, Name), Vec<Called>>,
+    /// Of servers that number no tables, by their names in lower case.
+    unnumbered: HashMap<(ServerName, String), Vec<Said>>,
 }
 
 impl Names {
     /// Events come in the log's order.
     pub(super) fn note(&mut self, at: Timestamp, named: RelationNamed) {
         let RelationNamed { server, database, oid, relation, because } = named;
-        let (place, relation) = ((server, database), relation.map(described));
+        let relation = relation.map(described);
+        let Some(oid) = oid else {
+            let Some(name) = relation.as_ref().map(|relation| lower(&relation.name)) else {
+                return;
+            };
+            let said = self.unnumbered.entry((server, name)).or_default();
+            said.push(Said { at, relation, because });
+            return;
+        };
+        let place = (server, database);
         if let Some(relation) = &relation {
             let name = (place.clone(), relation.name.clone());
             self.by_name.entry(name).or_default().push(Called { at, oid });
@@ -118,12 +157,34 @@ impl Names {
     /// Oids that were ever known as this table, or as a view over it, anywhere.
     pub(super) fn oids(&self, wanted: &Table) -> BTreeSet<u32> {
         let fits = |relation: &Relation| {
-            wanted.is(&relation.name.to_string())
-                || relation.over.iter().any(|name| wanted.is(&name.to_string()))
+            let is = |name: &Name| wanted.is(&name.shown(Engine::PostgreSql), Engine::PostgreSql);
+            is(&relation.name) || relation.over.iter().any(is)
         };
         let known = |said: &Said| said.relation.as_ref().is_some_and(fits);
         let all = self.by_oid.iter().filter(|(_, said)| said.iter().any(known));
         all.map(|((_, oid), _)| *oid).collect()
+    }
+
+    /// Views that were ever known to be over a table that no number leads to.
+    pub(super) fn views(&self, wanted: &Table) -> Vec<Table> {
+        let said = self.unnumbered.values().flatten().filter_map(|said| said.relation.as_ref());
+        let over = said.filter(|relation| {
+            relation.over.iter().any(|name| wanted.is(&name.shown(Engine::MySql), Engine::MySql))
+        });
+        over.map(|view| Table::wanted(&view.name.shown(Engine::MySql))).collect()
+    }
+
+    /// A table by its name; where there is none, the one whose name differs in case only.
+    fn named(&self, server: &ServerName, name: &Name, at: Timestamp) -> Option<&Relation> {
+        let said = self.unnumbered.get(&(server.clone(), lower(name)))?;
+        let relations = || said.iter().filter_map(|said| Some((said.at, said.relation.as_ref()?)));
+        let exact: Vec<_> = relations().filter(|(_, relation)| relation.name == *name).collect();
+        let fitting = if exact.is_empty() { relations().collect() } else { exact };
+        let (_, first) = fitting.first()?;
+        if fitting.iter().any(|(_, relation)| relation.name != first.name) {
+            return None;
+        }
+        standing(&fitting, |(at, _)| *at, at).map(|(_, relation)| *relation)
     }
 
     fn of(&self, place: &Place, oid: u32, at: Timestamp) -> Result<&Relation, String> {
@@ -141,6 +202,10 @@ impl Names {
         let Called { oid, .. } = standing(said, |called| called.at, at)?;
         self.of(place, *oid, at).ok().filter(|relation| relation.name == *name)
     }
+}
+
+fn lower(name: &Name) -> String {
+    name.shown(Engine::MySql).to_lowercase()
 }
 
 /// What stood at a time: the last that was said before it, else the first that was said after it.
@@ -177,8 +242,15 @@ pub(super) fn affected(
         }
         Some(_) => {}
     }
-    let catalogue = |name: &Name| names.called(&place, name, at);
-    let evidence = Evidence { rows_from: &rows_from, because, catalogue: &catalogue };
+    let engine = engine(statement);
+    let catalogue = |name: &Name| match engine {
+        Engine::PostgreSql => names.called(&place, name, at),
+        Engine::MySql => names.named(&statement.server, name, at),
+    };
+    let home = Some(statement.database.as_str());
+    let home = home.filter(|database| engine == Engine::MySql && !database.is_empty());
+    let rows_from = &rows_from;
+    let evidence = Evidence { engine, home, rows_from, because, catalogue: &catalogue };
     affected::resolve(&analysis, &evidence)
 }
 
@@ -192,7 +264,7 @@ pub(super) struct Table {
 impl Table {
     /// As a person wrote it.
     pub(super) fn wanted(text: &str) -> Self {
-        let plain = |part: &str| part.trim_matches('"').to_owned();
+        let plain = |part: &str| part.trim_matches(['"', '`']).to_owned();
         match text.split_once('.') {
             Some((schema, name)) => Self { schema: Some(plain(schema)), name: plain(name) },
             None => Self { schema: None, name: plain(text) },
@@ -200,12 +272,18 @@ impl Table {
     }
 
     pub(super) fn term(&self) -> Term {
-        Term::new("table", &self.name)
+        term(&self.name)
     }
 
-    /// Whether a name, as it is shown, is or may be this table's: one without a schema may.
-    pub(super) fn is(&self, shown: &str) -> bool {
+    /// Whether a name, as it is shown, is or may be this table's: one without a schema may, and of MySQL's one that
+    /// differs in case only.
+    pub(super) fn is(&self, shown: &str, engine: Engine) -> bool {
         let Self { schema, name } = Self::wanted(shown);
-        name == self.name && (schema.is_none() || self.schema.is_none() || schema == self.schema)
+        let same = |one: &str, other: &str| match engine {
+            Engine::PostgreSql => one == other,
+            Engine::MySql => one.eq_ignore_ascii_case(other),
+        };
+        let schemas = schema.as_deref().zip(self.schema.as_deref());
+        same(&name, &self.name) && schemas.is_none_or(|(one, other)| same(one, other))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use model::event;
 use model::finding::Check;
 
 use super::connection::{Connection, Trouble};
@@ -337,6 +338,14 @@ impl Connection {
         match self {
             Self::PostgreSql(pg) => pg::relation::named(pg, oids).await,
             Self::MySql(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Every table, where outcomes name none.
+    pub(crate) async fn all_relations(&self) -> Result<Vec<event::Relation>, Trouble> {
+        match self {
+            Self::PostgreSql(_) => Ok(Vec::new()),
+            Self::MySql(mysql) => mysql::relation::all(mysql).await,
         }
     }
 }

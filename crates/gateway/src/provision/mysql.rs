@@ -14,6 +14,7 @@ pub(crate) mod examine;
 pub(crate) mod grants;
 pub(crate) mod leftovers;
 pub(crate) mod quote;
+pub(crate) mod relation;
 pub(crate) mod role;
 pub(crate) mod user;
 pub(crate) mod version;

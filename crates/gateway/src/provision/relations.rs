@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::Sighted;
 use model::Timestamp;
 use model::event::{Relation, RelationNamed};
+use model::kind::server::Engine;
 
 use super::connection::Trouble;
 use super::pg::relation;
@@ -19,11 +21,16 @@ use super::server::Server;
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// What stands is recorded again this often.
 const SAY_EVERY: Duration = Duration::from_hours(24);
+/// Why a table has no name.
+const NOT_ASKED: &str = "the database could not be asked";
 /// Oids in one question.
 const OIDS_AT_ONCE: usize = 500;
 
-/// What the log says, by database and oid.
-type Said = BTreeMap<(String, u32), (RelationNamed, Timestamp)>;
+/// Which table: of a database, by oid or by name.
+type Which = (String, Result<u32, String>);
+
+/// What the log says.
+type Said = BTreeMap<Which, (RelationNamed, Timestamp)>;
 
 /// Until the server is over.
 pub(super) async fn watch(server: Arc<Server>) {
@@ -31,6 +38,7 @@ pub(super) async fn watch(server: Arc<Server>) {
     let shutdown = server.dialler.tasks.shutdown().clone();
     let mut news = server.control.live().sightings().news();
     let mut said = Said::new();
+    let mut databases = 0;
     let mut due = clock.now().plus(LOOK_EVERY);
     loop {
         news.mark_unchanged();
@@ -38,7 +46,16 @@ pub(super) async fn watch(server: Arc<Server>) {
         if again {
             due = clock.now().plus(LOOK_EVERY);
         }
-        server.name_relations(&mut said, again).await;
+        let sighted = server.control.live().sightings().on(&server.name);
+        if server.names_all_tables() {
+            let first = sighted.len() > databases;
+            databases = sighted.len();
+            if first || (again && server.is_used()) {
+                server.name_tables(&mut said).await;
+            }
+        } else {
+            server.name_relations(&mut said, (sighted, again)).await;
+        }
         tokio::select! {
             // Cancel-safe, all of them: what is not seen now is seen the next time.
             changed = news.changed() => if changed.is_err() { return },
@@ -50,19 +67,61 @@ pub(super) async fn watch(server: Arc<Server>) {
 }
 
 impl Server {
+    /// Whether its outcomes name none.
+    fn names_all_tables(&self) -> bool {
+        let document = self.document(&self.control.snapshots().load());
+        document.is_ok_and(|document| document.spec.engine == Engine::MySql)
+    }
+
+    fn is_used(&self) -> bool {
+        self.control.live().list().iter().any(|session| session.server == self.name)
+    }
+
+    async fn name_tables(&self, said: &mut Said) {
+        let found = match self.ask_tables().await {
+            Ok(found) => found,
+            Err(trouble) => {
+                tracing::warn!(server = %self.name, %trouble, "tables cannot be named");
+                return;
+            }
+        };
+        let named = found.into_iter().map(|relation| {
+            let which = (relation.schema.clone(), Err(relation.name.clone()));
+            let named = RelationNamed {
+                server: self.name.clone(),
+                database: relation.schema.clone(),
+                oid: None,
+                relation: Some(relation),
+                because: None,
+            };
+            (which, named)
+        });
+        self.say(said, named);
+    }
+
+    /// Not over the standing connection: whoever has to end a session does not wait behind this.
+    async fn ask_tables(&self) -> Result<Vec<Relation>, Trouble> {
+        let document = self.document(&self.control.snapshots().load())?;
+        let inside = self.dialler.connect(&document, &document.spec.maintenance_database).await?;
+        inside.all_relations().await
+    }
+
     /// `again`: what has a name too.
-    async fn name_relations(&self, said: &mut Said, again: bool) {
-        for (database, seen) in self.control.live().sightings().on(&self.name) {
+    async fn name_relations(&self, said: &mut Said, (sighted, again): (Sighted, bool)) {
+        for (database, seen) in sighted {
             let wanted: Vec<u32> = seen
                 .into_iter()
-                .filter(|oid| again || !said.contains_key(&(database.clone(), *oid)))
+                .filter(|oid| again || !said.contains_key(&(database.clone(), Ok(*oid))))
                 .collect();
             for oids in wanted.chunks(OIDS_AT_ONCE) {
                 let found = self.ask_names(&database, oids).await;
                 if let Err(trouble) = &found {
                     tracing::warn!(server = %self.name, database, %trouble, "tables cannot be named");
                 }
-                self.say(said, (&database, oids), &found);
+                let named = oids
+                    .iter()
+                    .map(|oid| ((database.clone(), Ok(*oid)), self.named(&database, *oid, &found)));
+                self.say(said, named);
             }
         }
     }
@@ -82,23 +141,17 @@ impl Server {
     }
 
     /// Records what the log does not say yet, or has not said for a day.
-    fn say(
-        &self,
-        said: &mut Said,
-        (database, oids): (&str, &[u32]),
-        found: &Result<Vec<relation::Relation>, Trouble>,
-    ) {
+    fn say(&self, said: &mut Said, named: impl Iterator<Item = (Which, RelationNamed)>) {
         let now = self.dialler.clock.now();
         let mut news = Vec::new();
-        for oid in oids {
-            let named = self.named(database, *oid, found);
-            let key = (database.to_owned(), *oid);
-            let stands = said.get(&key).is_some_and(|(known, at)| {
-                let same = *known == named || (found.is_err() && known.relation.is_some());
+        for (which, named) in named {
+            let stands = said.get(&which).is_some_and(|(known, at)| {
+                let failed = named.because.as_deref() == Some(NOT_ASKED);
+                let same = *known == named || (failed && known.relation.is_some());
                 same && now.since(*at) < SAY_EVERY
             });
             if !stands {
-                said.insert(key, (named.clone(), now));
+                said.insert(which, (named.clone(), now));
                 news.push(named);
             }
         }
@@ -117,7 +170,7 @@ impl Server {
         found: &Result<Vec<relation::Relation>, Trouble>,
     ) -> RelationNamed {
         let (relation, because) = match found {
-            Err(_) => (None, Some("the database could not be asked".to_owned())),
+            Err(_) => (None, Some(NOT_ASKED.to_owned())),
             Ok(found) => match found.iter().find(|relation| relation.oid == oid) {
                 Some(relation) => (Some(described(relation)), None),
                 None => {
@@ -128,7 +181,7 @@ impl Server {
         RelationNamed {
             server: self.name.clone(),
             database: database.to_owned(),
-            oid,
+            oid: Some(oid),
             relation,
             because,
         }

@@ -1,0 +1,143 @@
+//! What MySQL's changes say in a way of their own: several tables at once, by other names.
+
+use std::ptr;
+
+use sqlparser::ast::{
+    AlterTableOperation, AssignmentTarget, CreateTableLikeKind, Delete, FromTable, ObjectName,
+    ObjectNamePart, RenameTableNameKind, Statement, TableFactor, TableWithJoins, Update,
+};
+
+use super::{OTHER_KIND, Role, Walk};
+
+/// A table of a change, and the name that the rest of the statement has for it.
+struct Target<'a> {
+    called: String,
+    name: &'a ObjectName,
+}
+
+const UNCLEAR: &str = "it does not say which of its tables it changes";
+
+impl Walk {
+    /// Only those are changed whose columns are set.
+    pub(super) fn mysql_update(&mut self, update: &Update) {
+        let targets = self.targets([&update.table]);
+        if let [only] = targets.as_slice() {
+            self.changed(only.name);
+            return;
+        }
+        for assignment in &update.assignments {
+            let columns = match &assignment.target {
+                AssignmentTarget::ColumnName(column) => std::slice::from_ref(column),
+                AssignmentTarget::Tuple(columns) => columns.as_slice(),
+            };
+            for column in columns {
+                let table = match column.0.as_slice() {
+                    [.., table, _] => self.found(&targets, table),
+                    _ => None,
+                };
+                self.changed_or_any(table, &targets);
+            }
+        }
+    }
+
+    /// `DELETE FROM t …`, `DELETE t, u FROM …`, `DELETE FROM t, u USING …`.
+    pub(super) fn mysql_delete(&mut self, delete: &Delete) {
+        let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+        if let Some(using) = &delete.using {
+            let targets = self.targets(using);
+            for table in from {
+                let TableFactor::Table { name, .. } = &table.relation else {
+                    self.analysis.because(OTHER_KIND);
+                    continue;
+                };
+                self.roles.push((ptr::from_ref(name), Role::None));
+                let found = name.0.last().and_then(|name| self.found(&targets, name));
+                self.changed_or_any(found, &targets);
+            }
+            return;
+        }
+        let targets = self.targets(from);
+        if delete.tables.is_empty() {
+            targets.iter().for_each(|target| self.changed(target.name));
+        }
+        for name in &delete.tables {
+            let found = name.0.last().and_then(|name| self.found(&targets, name));
+            self.changed_or_any(found, &targets);
+        }
+    }
+
+    /// The parser's own visit passes over the table that another is made like, and over a table's new name.
+    pub(super) fn mysql_definition(&mut self, statement: &Statement) {
+        match statement {
+            Statement::CreateTable(create) => {
+                if let Some(
+                    CreateTableLikeKind::Plain(like) | CreateTableLikeKind::Parenthesized(like),
+                ) = &create.like
+                {
+                    self.take(&like.name, Role::Read);
+                }
+            }
+            Statement::AlterTable(alter) => {
+                for operation in &alter.operations {
+                    if let AlterTableOperation::RenameTable { table_name } = operation {
+                        let (RenameTableNameKind::As(name) | RenameTableNameKind::To(name)) =
+                            table_name;
+                        self.take(name, Role::Written);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn changed(&mut self, name: &ObjectName) {
+        self.roles.push((ptr::from_ref(name), Role::Both));
+    }
+
+    fn changed_or_any(&mut self, found: Option<usize>, targets: &[Target<'_>]) {
+        if let Some(target) = found.and_then(|at| targets.get(at)) {
+            self.changed(target.name);
+            return;
+        }
+        self.analysis.because(UNCLEAR);
+        targets.iter().for_each(|target| self.changed(target.name));
+    }
+
+    /// By the name that the statement has for it; of several, none.
+    fn found(&self, targets: &[Target<'_>], called: &ObjectNamePart) -> Option<usize> {
+        let ObjectNamePart::Identifier(called) = called else { return None };
+        let called = self.engine.folded(called);
+        let is = |(_, target): &(usize, &Target<'_>)| target.called.eq_ignore_ascii_case(&called);
+        let mut fitting = targets.iter().enumerate().filter(is);
+        match (fitting.next(), fitting.next()) {
+            (Some((at, _)), None) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// The tables that can be changed: what a parenthesis joins too, but no query.
+    fn targets<'a>(&self, from: impl IntoIterator<Item = &'a TableWithJoins>) -> Vec<Target<'a>> {
+        let mut waiting: Vec<&TableWithJoins> = from.into_iter().collect();
+        let mut targets = Vec::new();
+        while let Some(TableWithJoins { relation, joins }) = waiting.pop() {
+            for factor in std::iter::once(relation).chain(joins.iter().map(|join| &join.relation)) {
+                match factor {
+                    TableFactor::Table { name, alias, args: None, .. } => {
+                        let alias = alias.as_ref().map(|alias| &alias.name);
+                        let last = name.0.last().and_then(|part| match part {
+                            ObjectNamePart::Identifier(name) => Some(name),
+                            ObjectNamePart::Function(_) => None,
+                        });
+                        let called = alias.or(last).map(|name| self.engine.folded(name));
+                        targets.extend(called.map(|called| Target { called, name }));
+                    }
+                    TableFactor::NestedJoin { table_with_joins, .. } => {
+                        waiting.push(table_with_joins);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        targets
+    }
+}
