@@ -1,16 +1,18 @@
 //! Nothing reaches the server that is not in the audit log, whatever happens to us.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use e2e::raw::Client;
 use serde_json::Value;
-use testkit::stack::{Credential, Options, Privileges};
+use testkit::stack::{Beside, Credential, Options, Privileges};
 use testkit::statement_log::{self, Agreement};
-use testkit::{program, wait};
+use testkit::{general_log, program, wait};
 
-use crate::support::own_with;
+use crate::mariadb::member;
+use crate::support::{assert_says, own_with};
 
 /// Numbers behind the marker, wherever it stands in the text.
 fn numbers(text: &str, marker: &str) -> BTreeSet<String> {
@@ -123,4 +125,56 @@ fn the_servers_own_statement_log_agrees_with_ours_and_a_removed_record_is_missed
     assert!(!agrees, "{printed}");
     assert!(printed.contains("missing             1"), "{printed}");
     assert!(printed.contains("extra               0"), "{printed}");
+}
+
+/// Built with what Connector/C's own program says.
+fn connector_c(folder: &Path) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("completeness/workload.c");
+    let flags =
+        program::run(program::clean("mariadb_config").args(["--cflags", "--libs"])).unwrap();
+    let flags = flags.expect_success().unwrap();
+    let binary = folder.join("workload");
+    let mut cc = program::clean("cc");
+    cc.arg("-Wall").arg("-o").arg(&binary).arg(source).args(flags.split_ascii_whitespace());
+    program::run(&mut cc).unwrap().expect_success().unwrap();
+    binary
+}
+
+#[test]
+fn mariadbs_own_general_log_agrees_with_ours_and_a_removed_record_is_missed() {
+    let stack = own_with(&Options { beside: Beside::MariaDb, ..Options::default() });
+    let facts = &stack.facts;
+    let log = general_log::begin(stack.mariadb.as_ref().unwrap()).unwrap();
+    let (person, _, token) = member(facts, "orders-admins");
+    // Commands, prepared statements with values, cursors, bulk executes, several statements in one, long texts.
+    let binary = connector_c(&facts.folder);
+    let mut workload = program::clean(binary.to_str().unwrap());
+    workload.args(["127.0.0.1", &facts.reach.mysql_port.to_string(), &person.user, "orders"]);
+    workload.arg(&facts.reach.ca).env("MYSQL_PWD", &token);
+    program::run(&mut workload).unwrap().expect_success().unwrap();
+    // What people's clients send, in sessions side by side.
+    let threads: Vec<_> = (1..=4)
+        .map(|number| {
+            let mut client = facts.mariadb_command(&person.user);
+            client.args(["--force", "--auto-rehash"]).env("MYSQL_PWD", &token);
+            let script = format!(
+                "select {number};\nuse orders;\nselect nothing;\nselect count(*) from customers;\n\
+                 delimiter //\nbegin not atomic select 1; select 2; end //\ndelimiter ;\n\
+                 kill query connection_id();\nselect 'again';\n"
+            )
+            .repeat(20);
+            std::thread::spawn(move || program::feed(&mut client, &script).unwrap())
+        })
+        .collect();
+    for thread in threads {
+        assert_says(&thread.join().unwrap().stderr, &["ERROR 1054"]);
+    }
+
+    let Agreement { agrees, printed } =
+        general_log::compare(&stack, &log, &facts.audit_log()).unwrap();
+    assert!(agrees, "{printed}");
+    let reduced = statement_log::without_one_statement(&facts.audit_log()).unwrap();
+    let Agreement { agrees, printed } = general_log::compare(&stack, &log, reduced.path()).unwrap();
+    assert!(!agrees, "{printed}");
+    assert_says(&printed, &["missing             1", "extra               0"]);
 }

@@ -5,6 +5,7 @@
 
 pub mod damage;
 pub mod disk;
+pub mod general_log;
 pub mod mariadb;
 pub mod postgres;
 pub mod process;

@@ -45,8 +45,7 @@ pub struct Agreement {
 /// Compares them, when every session has ended and both logs are written.
 pub fn compare(stack: &Stack, audit_log: &Path) -> Result<Agreement> {
     let server_log = written(stack)?;
-    wait::try_until(WITHIN, || all_ended(audit_log).ok().filter(|ended| *ended))
-        .context("a session has no end in the audit log")?;
+    wait_for_ends(audit_log)?;
     let mut command = program::clean("python3");
     command.arg(script()).arg("--server-log").arg(server_log).arg("--audit-log").arg(audit_log);
     for user in NOT_OURS {
@@ -57,6 +56,13 @@ pub fn compare(stack: &Stack, audit_log: &Path) -> Result<Agreement> {
         0 | 1 => Ok(Agreement { agrees: said.ok(), printed: said.stdout.trim_end().to_owned() }),
         _ => bail!("{said}"),
     }
+}
+
+/// Until every session that was opened has ended, by the audit log.
+pub fn wait_for_ends(audit_log: &Path) -> Result<()> {
+    wait::try_until(WITHIN, || all_ended(audit_log).ok().filter(|ended| *ended))
+        .context("a session has no end in the audit log")
+        .map(drop)
 }
 
 fn script() -> PathBuf {

@@ -48,14 +48,15 @@ const NEEDS: &[Need] = &[
     },
     Need { package: "strace", files: &["/usr/bin/strace"], by: &[For::Tests] },
     Need { package: "faketime", files: &["/usr/bin/faketime"], by: &[For::Tests] },
-    Need { package: "gcc", files: &["/usr/bin/gcc"], by: &[For::Suites] },
+    Need { package: "gcc", files: &["/usr/bin/gcc"], by: &[For::Tests, For::Suites] },
+    Need { package: "libmariadb-dev", files: &["/usr/bin/mariadb_config"], by: &[For::Tests] },
     Need {
         package: "libpq-dev",
         files: &["/usr/include/postgresql/libpq-fe.h"],
         by: &[For::Suites],
     },
     Need { package: "dpkg-dev", files: &["/usr/bin/dpkg-source"], by: &[For::Suites] },
-    Need { package: "python3", files: &["/usr/bin/python3"], by: &[For::Suites] },
+    Need { package: "python3", files: &["/usr/bin/python3"], by: &[For::Tests, For::Suites] },
     Need {
         package: "pgbouncer",
         files: &["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"],
