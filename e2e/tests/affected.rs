@@ -2,9 +2,11 @@
 //! what cannot be known said so.
 
 use serde_json::{Value, json};
-use testkit::stack::Person;
+use testkit::program;
+use testkit::stack::{Beside, Options, Person};
 
-use crate::support::{assert_says, events, newcomer, own, text};
+use crate::mariadb::member;
+use crate::support::{assert_says, events, newcomer, own, own_with, text};
 
 const SETUP: &str = "\
 create view big_customers as select * from customers where id > 10;
@@ -64,7 +66,7 @@ fn run<'a>(person: &Person, texts: impl IntoIterator<Item = &'a str>) -> String 
     for sql in texts {
         psql.args(["-c", sql]);
     }
-    let said = testkit::program::run(&mut psql).unwrap();
+    let said = program::run(&mut psql).unwrap();
     format!("{}{}", said.stdout, said.stderr)
 }
 
@@ -150,7 +152,7 @@ fn changes_and_prepared_statements_name_their_tables() {
     let token = writer.token().unwrap();
     let mut pgbench = writer.reach.client("pgbench", &writer.user, &token);
     pgbench.args(["-n", "-M", "prepared", "-t", "3", "-f"]).arg(&script);
-    let said = testkit::program::run(&mut pgbench).unwrap();
+    let said = program::run(&mut pgbench).unwrap();
     said.expect_success().unwrap();
     for table in ["plain", "order_lines", "customers"] {
         events(facts, "relationNamed", table);
@@ -167,4 +169,115 @@ fn changes_and_prepared_statements_name_their_tables() {
     assert_eq!(list(&deleted["because"]), ["`public.order_lines` has foreign keys"]);
     let read = json!({"read": ["public.customers"], "written": [], "complete": true});
     assert_eq!(of("select name from"), [read.clone(), read.clone(), read]);
+}
+
+const MARIADB_SETUP: &str = "\
+create table plain (id integer primary key, note varchar(200));
+create table watched (id integer primary key);
+create trigger watching after insert on watched for each row insert into plain values (new.id, 'seen');
+create function count_all() returns bigint reads sql data return (select count(*) from customers);";
+
+/// Each with the tables read and written, and why there may be others.
+const MARIADB_STATEMENTS: &[(&str, Names, Names, Names)] = &[
+    ("select * from customers limit 1", &["orders.customers"], &[], &[]),
+    ("select count(*) from `orders`.`customers` # all", &["orders.customers"], &[], &[]),
+    ("select 1 /*! from customers */ limit 1", &["orders.customers"], &[], &[]),
+    (
+        "select country from revenue_by_country limit 1",
+        &["orders.customers", "orders.order_lines", "orders.orders", "orders.revenue_by_country"],
+        &[],
+        &["`orders.revenue_by_country` is a view"],
+    ),
+    ("insert into plain values (1, 'a'), (2, 'it\\'s')", &[], &["orders.plain"], &[]),
+    ("replace into plain values (1, \"b\")", &["orders.plain"], &["orders.plain"], &[]),
+    (
+        "update plain p, customers c set p.note = c.name where p.id = c.id",
+        &["orders.customers", "orders.plain"],
+        &["orders.plain"],
+        &[],
+    ),
+    (
+        "delete p from plain p join customers using (id) where p.id = 2",
+        &["orders.customers", "orders.plain"],
+        &["orders.plain"],
+        &[],
+    ),
+    (
+        "insert into watched values (7)",
+        &[],
+        &["orders.watched"],
+        &["`orders.watched` has triggers"],
+    ),
+    (
+        "delete from order_lines where false",
+        &["orders.order_lines"],
+        &["orders.order_lines"],
+        &["`orders.order_lines` has foreign keys"],
+    ),
+    ("select count_all()", &[], &[], &["it calls `count_all`"]),
+    ("prepare s from 'select * from customers limit 1'", &[], &[], &["PREPARE runs nothing yet"]),
+    ("execute s", &[], &[], &["EXECUTE runs what an earlier PREPARE said"]),
+    ("call nothing_there()", &[], &[], &["it calls `nothing_there`"]),
+    (
+        "select * from missing",
+        &["orders.missing"],
+        &[],
+        &["`orders.missing` was not looked up in the catalogue"],
+    ),
+    ("show tables", &[], &[], &[]),
+    ("USE `information_schema`", &[], &[], &[]),
+    ("select count(*) from tables", &["information_schema.tables"], &[], &[]),
+    ("select name from orders.customers limit 1", &["orders.customers"], &[], &[]),
+];
+
+#[test]
+fn every_statement_of_mariadbs_says_which_tables_it_affected_or_why_that_is_not_known() {
+    let stack = own_with(&Options { beside: Beside::MariaDb, ..Options::default() });
+    let (facts, mariadb) = (&stack.facts, stack.mariadb.as_ref().unwrap());
+    mariadb.sql("orders", MARIADB_SETUP).unwrap();
+    let (writer, _, token) = member(facts, "orders-writers");
+    let script: String = MARIADB_STATEMENTS
+        .iter()
+        .map(|(sql, ..)| match sql.strip_prefix("USE `") {
+            Some(database) => format!("use {};\n", database.trim_end_matches('`')),
+            None => format!("{sql}\n;\n"),
+        })
+        .collect();
+    let mut client = facts.mariadb_command(&writer.user);
+    client.args(["--force", "--comments"]).env("MYSQL_PWD", &token);
+    let said = program::feed(&mut client, &script).unwrap();
+    assert_says(&said.stderr, &["ERROR 1305", "ERROR 1146"]);
+    for table in ["watched", "revenue_by_country"] {
+        events(facts, "relationNamed", table);
+    }
+    let all = ["--type", "statement", "--actor", &writer.user];
+    let statements = facts.audit(&all).unwrap();
+    for (statement, (sql, read, written, because)) in statements.iter().zip(MARIADB_STATEMENTS) {
+        let affected = &statement["affected"];
+        assert_eq!(text(statement, "/sql").trim(), *sql);
+        assert_eq!(list(&affected["read"]), *read, "{sql}: {affected}");
+        assert_eq!(list(&affected["written"]), *written, "{sql}: {affected}");
+        assert_eq!(list(&affected["because"]), *because, "{sql}: {affected}");
+        assert_eq!(affected["complete"], because.is_empty(), "{sql}: {affected}");
+    }
+    assert_eq!(statements.len(), MARIADB_STATEMENTS.len(), "{said}");
+
+    let found = |query: &[&str]| {
+        let found = facts.audit(&[&all[..], query].concat()).unwrap();
+        found.iter().map(|event| text(event, "/sql").trim().to_owned()).collect::<Vec<_>>()
+    };
+    let wrote = ["insert into plain", "replace into plain", "update plain", "delete p from plain"];
+    let seen = found(&["--table", "orders.plain", "--wrote"]);
+    assert_eq!(seen.len(), wrote.len(), "{seen:?}");
+    assert!(seen.iter().zip(wrote).all(|(sql, begins)| sql.starts_with(begins)), "{seen:?}");
+    // Through a view, whose name is all that the text has.
+    let through = found(&["--table", "orders.order_lines", "--read"]);
+    assert_eq!(through.len(), 2, "{through:?}");
+    assert_says(&through[0], &["revenue_by_country"]);
+
+    let (session, number) = (text(&statements[6], "/session"), statements[6]["number"].to_string());
+    let told = facts.auditor.must(&["audit", "show", session, &number]).unwrap();
+    let expected =
+        [writer.user.as_str(), "orders.customers, orders.plain", "yes: there are no others"];
+    assert_says(&told, &expected);
 }
