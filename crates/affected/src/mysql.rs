@@ -9,7 +9,7 @@ mod rewrite;
 use wire::sql::{Kind, Token};
 
 use crate::scan::{self, named};
-use crate::walk::{self, NOT_PARSED};
+use crate::walk::{self, NO_NAME, NOT_PARSED};
 use crate::{Analysis, Engine};
 
 /// A token that is not white space, and whether white space was before it.
@@ -139,11 +139,11 @@ impl Run {
         let mut analysis = Analysis::default();
         let tokens = tokens(signs);
         for (at, sign) in signs.iter().enumerate() {
-            if expected
-                && let Some((name, _)) =
-                    tokens.get(at..).and_then(|rest| named(rest, Engine::MySql))
-            {
-                take(&mut analysis, name);
+            if expected {
+                match tokens.get(at..).and_then(|rest| named(rest, Engine::MySql)) {
+                    Some((name, _)) => take(&mut analysis, name),
+                    None => analysis.because(NO_NAME),
+                }
             }
             expected = false;
             match sign.token.text {

@@ -1,6 +1,6 @@
 //! Names as the server folds them.
 
-use sqlparser::ast::{ObjectName, ObjectNamePart};
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 
 use crate::Engine;
 
@@ -30,6 +30,12 @@ impl Name {
     /// `name`, `schema.name` or PostgreSQL's `database.schema.name`; nothing else is a table's.
     pub(crate) fn of(name: &ObjectName, engine: Engine) -> Option<Self> {
         let part = |part: &ObjectNamePart| match part {
+            // A literal, unless `sql_mode` has ANSI_QUOTES.
+            ObjectNamePart::Identifier(Ident { quote_style: Some('\'' | '"'), .. })
+                if engine == Engine::MySql =>
+            {
+                None
+            }
             ObjectNamePart::Identifier(ident) => Some(engine.folded(ident)),
             ObjectNamePart::Function(_) => None,
         };

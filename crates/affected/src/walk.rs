@@ -170,6 +170,7 @@ impl Visitor for Walk {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
+            Expr::Function(function) if self.is_key_part(function) => {}
             Expr::Function(function) => self.function(&function.name),
             Expr::Cast { data_type: DataType::Custom(name, _), .. } => self.cast(name),
             Expr::TypedString(typed) => {
@@ -190,6 +191,7 @@ impl Visitor for Walk {
     }
 }
 
+pub(crate) const NO_NAME: &str = "it has a name that is not a table's";
 pub(crate) const DEFINES: &str = "it changes definitions, which can touch more than they name";
 
 impl Walk {
@@ -313,8 +315,11 @@ impl Walk {
     }
 
     fn take(&mut self, name: &ObjectName, role: Role) {
+        if self.engine == Engine::MySql && mysql::is_dual(name) {
+            return;
+        }
         let Some(name) = Name::of(name, self.engine) else {
-            self.analysis.because("it has a name that is not a table's");
+            self.analysis.because(NO_NAME);
             return;
         };
         match role {

@@ -40,6 +40,7 @@ fn queries_name_what_they_read() {
         ("", "r - w -"),
         ("select 1", "r - w -"),
         ("select 1 from dual", "r - w -"),
+        ("select 1 from `dual`", "r dual w -"),
         ("SELECT * FROM Orders o, `shop`.`order lines` p", "r Orders shop.`order lines` w -"),
         (
             "select * from shop.orders where name = \"from x\" # from y\n and z = 1 -- from v",
@@ -81,7 +82,7 @@ fn queries_name_what_they_read() {
         ),
         ("select match(a, b) against ('x' in boolean mode) from t", "r t w -"),
         ("select row_number() over (partition by a order by b) from t", "r t w -"),
-        ("select * from `a``b`.`c.d`, 1st.2nd", "r 1st.2nd `a``b`.`c.d` w -"),
+        ("select * from `a``b`.`c.d`, 1st.2nd", "r `1st`.`2nd` `a``b`.`c.d` w -"),
         ("select * from t where a = 'it\\'s' and b in (?, ?, ?)", "r t w -"),
         ("select 1; select * from a; ; select * from b;", "r a b w -"),
         (
@@ -267,6 +268,16 @@ fn comments_that_servers_run_are_code() {
     assert_eq!(said("select * from /*!99999 a; -- */ b"), format!("r a b w - {only}"));
 }
 
+#[test]
+fn a_name_in_double_quotes_is_not_known() {
+    let unknown = "it has a name that is not a table's";
+    assert_eq!(said("select * from t, \"u\""), format!("r t w - ({unknown})"));
+    assert_eq!(said("insert into \"u\" values (1)"), format!("r - w - ({unknown})"));
+    assert_eq!(said("delete a from a join \"u\" b using (x)"), format!("r a w a ({unknown})"));
+    assert_eq!(said("truncate \"u\""), format!("r - w - ({unknown})"));
+    assert_eq!(said("lock tables a read, \"u\" write"), format!("r a w - ({unknown})"));
+}
+
 const PICKED: &str = "its names were picked out of it, and may be too many or too few";
 
 #[test]
@@ -276,7 +287,7 @@ fn what_is_not_parsed_is_looked_through_for_names() {
     assert_eq!(said("select * frm t join s.u on 1 = 1 x y"), format!("r s.u w - ({not})"));
     assert_eq!(
         said("create procedure p() begin delete from a; select * from b; end"),
-        format!("r a b w a (it changes definitions, which can touch more than they name; {not})")
+        format!("r a b w a b (it changes definitions, which can touch more than they name; {not})")
     );
     assert_eq!(
         said("begin not atomic insert into a select * from b; end"),

@@ -4,7 +4,7 @@ use wire::sql::Kind;
 
 use super::{Run, Sign};
 use crate::scan::named;
-use crate::walk::{DEFINES, OTHER_KIND};
+use crate::walk::{DEFINES, NO_NAME, NOT_PARSED, OTHER_KIND};
 use crate::{Analysis, Engine, Name};
 
 /// Begin with these and touch no table, whatever follows.
@@ -23,6 +23,10 @@ const NOTHING: &[&str] = &[
     "signal",
     "resignal",
 ];
+
+/// Nothing stands in parentheses in what begins with these and is understood by hand, and so nothing is called.
+const WITHOUT_PARENTHESES: &[&str] =
+    &["use", "lock", "truncate", "rename", "drop", "check", "checksum", "optimize", "repair"];
 
 /// What a statement may be that the parser reads.
 const PARSED: &[&str] =
@@ -43,11 +47,17 @@ impl Run {
     /// One statement, without the `;` behind it.
     pub(super) fn statement(&mut self, signs: &[Sign<'_>]) {
         let [first, rest @ ..] = signs else { return };
+        if first.is_any(WITHOUT_PARENTHESES) && rest.iter().any(|sign| sign.is("(")) {
+            self.analysis.because(NOT_PARSED);
+        }
         match first.token.text.to_ascii_lowercase().as_str() {
             word if NOTHING.contains(&word) => {}
             "begin" if rest.is_empty() || rest.iter().all(|sign| sign.is("work")) => {}
             "start" if rest.first().is_some_and(|sign| sign.is("transaction")) => {}
-            "use" => self.database = name(rest).map(|name| name.name),
+            "use" => match name(rest) {
+                Some(name) => self.database = Some(name.name),
+                None => self.analysis.because(NO_NAME),
+            },
             "show" => self.show(signs),
             "set" => self.set(rest),
             "do" => self.expressions(rest),
@@ -99,7 +109,7 @@ impl Run {
             _ => {
                 for assigned in apart(signs) {
                     let value = assigned.iter().position(|sign| sign.is("="));
-                    let value = value.and_then(|at| assigned.get(at + 1..)).unwrap_or_default();
+                    let value = value.and_then(|at| assigned.get(at + 1..)).unwrap_or(assigned);
                     if value.iter().any(|sign| sign.is("(")) {
                         self.expressions(value);
                     }
@@ -148,10 +158,10 @@ impl Run {
     fn handler(&mut self, signs: &[Sign<'_>]) {
         let opens = signs.iter().any(|sign| sign.is("open"));
         let reads = signs.iter().any(|sign| sign.is("read"));
-        if let Some(name) = name(signs)
-            && (opens || reads)
-        {
-            self.take_name(name, Analysis::read);
+        match name(signs) {
+            Some(name) if opens || reads => self.take_name(name, Analysis::read),
+            None => self.analysis.because(NO_NAME),
+            Some(_) => {}
         }
         if reads {
             self.analysis.because("HANDLER … READ reads what an earlier HANDLER … OPEN named");

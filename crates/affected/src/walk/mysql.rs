@@ -3,16 +3,28 @@
 use std::ptr;
 
 use sqlparser::ast::{
-    AlterTableOperation, AssignmentTarget, CreateTableLikeKind, Delete, FromTable, ObjectName,
-    ObjectNamePart, RenameTableNameKind, Statement, TableFactor, TableWithJoins, Update,
+    AlterTableOperation, AssignmentTarget, CreateTableLikeKind, Delete, Expr, FromTable, Function,
+    FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart,
+    RenameTableNameKind, Statement, TableFactor, TableWithJoins, Update, Value,
 };
 
 use super::{OTHER_KIND, Role, Walk};
+use crate::Engine;
 
 /// A table of a change, and the name that the rest of the statement has for it.
 struct Target<'a> {
     called: String,
     name: &'a ObjectName,
+}
+
+/// What a query is from that is from no table; a table of this name stands in quotes.
+pub(super) fn is_dual(name: &ObjectName) -> bool {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(name)] => {
+            name.quote_style.is_none() && name.value.eq_ignore_ascii_case("dual")
+        }
+        _ => false,
+    }
 }
 
 const UNCLEAR: &str = "it does not say which of its tables it changes";
@@ -88,6 +100,22 @@ impl Walk {
             }
             _ => {}
         }
+    }
+
+    /// `x(3)` in a definition's key: the beginning of a column.
+    pub(super) fn is_key_part(&self, function: &Function) -> bool {
+        let FunctionArguments::List(list) = &function.args else { return false };
+        let length = |argument: &FunctionArg| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => {
+                matches!(value.value, Value::Number(..))
+            }
+            _ => false,
+        };
+        self.engine == Engine::MySql
+            && self.outside == Role::Written
+            && self.scopes.is_empty()
+            && list.args.len() == 1
+            && list.args.iter().all(length)
     }
 
     fn changed(&mut self, name: &ObjectName) {
