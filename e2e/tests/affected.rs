@@ -222,7 +222,10 @@ const MARIADB_STATEMENTS: &[(&str, Names, Names, Names)] = &[
         "select * from missing",
         &["orders.missing"],
         &[],
-        &["`orders.missing` was not looked up in the catalogue"],
+        &[
+            "`orders.missing` was not looked up in the catalogue",
+            "the session may have changed its default database unseen",
+        ],
     ),
     ("show tables", &[], &[], &[]),
     ("USE `information_schema`", &[], &[], &[]),
@@ -251,7 +254,10 @@ fn every_statement_of_mariadbs_says_which_tables_it_affected_or_why_that_is_not_
         events(facts, "relationNamed", table);
     }
     let all = ["--type", "statement", "--actor", &writer.user];
-    let statements = facts.audit(&all).unwrap();
+    // The client asks this of itself, before it uses another.
+    let own = |event: &Value| text(event, "/sql") == "SELECT DATABASE()";
+    let mut statements = facts.audit(&all).unwrap();
+    statements.retain(|event| !own(event));
     for (statement, (sql, read, written, because)) in statements.iter().zip(MARIADB_STATEMENTS) {
         let affected = &statement["affected"];
         assert_eq!(text(statement, "/sql").trim(), *sql);
