@@ -17,7 +17,8 @@ rest:
 
   protocol           Connect, Quit, Prepare, Close stmt, Reset stmt, Long Data, Ping and the like run no statement
   prepared by SQL    the server logs what EXECUTE, EXECUTE IMMEDIATE and PREPARE run or prepare once more behind them
-  failed             an execute, or a change of the default database, that failed: the server logs those that succeeded
+  failed             an execute, or a change of the default database, that failed: the server logs those that succeeded,
+                     and those that it denies, with the reason in the database's place
   fetched            a fetch of more rows: the server has no line of it
   refused            a command that Portcullis answered itself: the server has not seen it
   not arrived        the session ended before the server said what became of it, and it has no line
@@ -251,11 +252,18 @@ class Comparison:
         data = server.log.bytes
         if record.protocol == "query":
             return entry.command == "Query" and reach(data, entry, record) is not None
+        if record.protocol == "bulkExecute" and entry.command == "Execute":
+            # All its rows are one line, with the placeholders.
+            if server.text(entry) == trimmed(encoded(record)):
+                return True
         if record.protocol in ("execute", "bulkExecute"):
             return entry.command in ("Execute", "Bulk_execute") and executed(server.text(entry), record)
         if record.protocol == "command":
             said = command_of(record)
-            return said is not None and entry.command == said[0] and said[1] in (None, server.text(entry).strip())
+            if said is None or entry.command != said[0]:
+                return False
+            text = server.text(entry).strip()
+            return said[1] in (None, text) or failed(record) and is_denied(text, said[1])
         return False
 
     def take(self, server, entries, found, record, prepared):
@@ -308,6 +316,15 @@ class Comparison:
         if counted == 0:
             print("nothing was compared")
         return 1 if counted == 0 or any(listed for _, listed in all_listed) else 0
+
+
+def failed(record):
+    return any("error" in outcome for outcome in record.outcome)
+
+
+def is_denied(text, database):
+    """What the server says of a database that may not be the default, in the place of its name."""
+    return text.startswith(b"Access denied for user ") and text.endswith(b" to database '%b'" % database)
 
 
 def without_line(record):
