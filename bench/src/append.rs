@@ -100,6 +100,8 @@ fn statement() -> Result<EventBody> {
         sql_bytes: None,
         sql_sha256: None,
         encoding: None,
+        plain_backslash: false,
+        database_doubtful: false,
         parameters: vec![],
     })))
 }
