@@ -7,6 +7,7 @@ pub mod damage;
 pub mod disk;
 pub mod general_log;
 pub mod mariadb;
+pub mod mysql;
 pub mod postgres;
 pub mod process;
 pub mod program;

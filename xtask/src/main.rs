@@ -8,6 +8,7 @@
 mod build;
 mod deny;
 mod fuzz;
+mod newest_mysql;
 mod packages;
 mod shell;
 mod stack;
@@ -36,6 +37,7 @@ cargo xtask COMMAND
                                        docs/conformance/clients-mysql.md
   conformance --suites [SUITE…]        drivers' own suites, likewise (10 minutes); writes docs/conformance/drivers.md
   conformance --newest                 protocol 3.2 in front of PostgreSQL 18, by hand and with libpq 18 (2 minutes)
+  conformance --newest-mysql           MySQL's own server and clients of Debian's unstable suite (2 minutes)
   test --pg-regress                    PostgreSQL's own suites, directly and through the gateway, and the server's own
                                        statement log against ours
   test --mariadb-test [TEST…]          MariaDB's own suite, directly and through the gateway (1 hour); writes

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::build::{self, Profile};
+use crate::newest_mysql;
 use crate::packages::{self, For};
 use crate::shell::{self, Stopwatch};
 
@@ -47,8 +48,10 @@ pub(crate) fn append() -> Result<()> {
 
 /// Clients, with `--mysql` those of MySQL's and MariaDB's, or with `--suites` drivers' own suites, with the program as the tests run it.
 pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
-    if rest == ["--newest"] {
-        return newest();
+    match rest {
+        ["--newest"] => return newest(),
+        ["--newest-mysql"] => return newest_mysql(),
+        _ => {}
     }
     let (what, page, names) = match rest {
         ["--suites", names @ ..] => ("suites", "drivers.md", names),
@@ -73,6 +76,18 @@ fn newest() -> Result<()> {
     let [portcullis, conformance] = programs.as_slice() else { bail!("nothing was built") };
     let mut command = Command::new(conformance);
     command.args(["newest", "--cache"]).arg(shell::target().join("conformance"));
+    shell::run(command.env("PORTCULLIS_BIN", portcullis))
+}
+
+/// MySQL's own programs.
+fn newest_mysql() -> Result<()> {
+    packages::ensure(For::Conformance)?;
+    let prepared = newest_mysql::prepare()?;
+    let programs = build::programs(Profile::Dev, &[build::PORTCULLIS, build::CONFORMANCE])?;
+    let [portcullis, conformance] = programs.as_slice() else { bail!("nothing was built") };
+    let mut command = Command::new(conformance);
+    command.args(["newest-mysql", "--programs"]).arg(prepared);
+    command.arg("--cache").arg(shell::target().join("conformance"));
     shell::run(command.env("PORTCULLIS_BIN", portcullis))
 }
 

@@ -10,10 +10,11 @@ mod ground;
 mod install;
 mod known;
 mod newest;
+mod newest_mysql;
 mod suites;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -24,8 +25,8 @@ use install::{Cache, Program};
 use known::{Client, Engine};
 use suites::Suite;
 
-const USAGE: &str =
-    "usage: conformance pg|mysql|suites [NAME…] --cache DIR --page FILE | newest --cache DIR";
+const USAGE: &str = "usage: conformance pg|mysql|suites [NAME…] --cache DIR --page FILE | newest --cache DIR | \
+     newest-mysql --programs DIR --cache DIR";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,6 +52,9 @@ fn run(words: &[&str]) -> Result<()> {
             suites(names, &Cache::at(PathBuf::from(cache)), &PathBuf::from(page))
         }
         ["newest", "--cache", cache] => newest::run(&Cache::at(PathBuf::from(cache))),
+        ["newest-mysql", "--programs", programs, "--cache", cache] => {
+            newest_mysql::run(Path::new(programs), &Cache::at(PathBuf::from(cache)))
+        }
         _ => bail!(USAGE),
     }
 }
@@ -95,7 +99,7 @@ fn compare(
 }
 
 /// Every driver's own suite, or those that are named; the page is written when it is about all.
-fn suites(names: &[&str], cache: &Cache, page: &std::path::Path) -> Result<()> {
+fn suites(names: &[&str], cache: &Cache, page: &Path) -> Result<()> {
     let chosen = Suite::chosen(names)?;
     let ground = Ground::prepare()?;
     let mut results = Vec::new();
