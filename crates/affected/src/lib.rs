@@ -71,9 +71,15 @@ impl Analysis {
     /// Takes what another part of the same text says; its names are in this schema where they say none.
     fn take(&mut self, other: Self, schema: Option<&str>) {
         let Self { read, written, because } = other;
-        read.into_iter().for_each(|name| self.read(name.within(schema)));
-        written.into_iter().for_each(|name| self.write(name.within(schema)));
-        because.into_iter().for_each(|reason| self.because(reason));
+        for name in read {
+            self.read(name.within(schema));
+        }
+        for name in written {
+            self.write(name.within(schema));
+        }
+        for reason in because {
+            self.because(reason);
+        }
     }
 }
 

@@ -298,7 +298,9 @@ impl Walk {
             Statement::Drop { object_type, names, .. }
                 if DROPPED.contains(&object_type.to_string().as_str()) =>
             {
-                names.iter().for_each(|name| self.take(name, Role::Written));
+                for name in names {
+                    self.take(name, Role::Written);
+                }
             }
             definition if self.engine == Engine::MySql => self.mysql_definition(definition),
             _ => {}

@@ -336,7 +336,7 @@ fn names_without_a_database_are_in_the_sessions() {
     let orders = vec!["shop.orders".to_owned()];
     let rows = [
         ("select * from orders", Some("shop"), (orders.clone(), none.clone(), none.clone())),
-        ("select * from shop.orders", None, (orders.clone(), none.clone(), none.clone())),
+        ("select * from shop.orders", None, (orders, none.clone(), none.clone())),
         (
             "select * from orders",
             None,

@@ -70,7 +70,9 @@ impl Walk {
         }
         let targets = self.targets(from);
         if delete.tables.is_empty() {
-            targets.iter().for_each(|target| self.changed(target.name));
+            for target in &targets {
+                self.changed(target.name);
+            }
         }
         for name in &delete.tables {
             let found = name.0.last().and_then(|name| self.found(&targets, name));
@@ -128,7 +130,9 @@ impl Walk {
             return;
         }
         self.analysis.because(UNCLEAR);
-        targets.iter().for_each(|target| self.changed(target.name));
+        for target in targets {
+            self.changed(target.name);
+        }
     }
 
     /// By the name that the statement has for it; of several, none.

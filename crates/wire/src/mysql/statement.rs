@@ -92,6 +92,13 @@ struct Run {
     mark: u64,
 }
 
+/// What the server told of in the answer that it gives.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    character_set: bool,
+    database: bool,
+}
+
 /// Which statements a session runs.
 #[derive(Debug, Default)]
 pub struct Tracker {
@@ -104,9 +111,7 @@ pub struct Tracker {
     encoding: Encoding,
     database: Option<String>,
     database_doubtful: bool,
-    /// What the server told of in the answer that it gives.
-    character_set_told: bool,
-    database_told: bool,
+    told: Told,
     /// Why the statement that was sent last to be prepared is not.
     not_prepared: Option<ServerError>,
     rows_before: u64,
@@ -269,7 +274,7 @@ impl Tracker {
     /// ([`backend::done`]).
     pub fn login(&mut self, done: &Done<'_>) {
         self.note(done);
-        (self.character_set_told, self.database_told) = (false, false);
+        self.told = Told::default();
     }
 
     fn note(&mut self, done: &Done<'_>) {
@@ -281,11 +286,11 @@ impl Tracker {
         for change in done.changes() {
             match change {
                 Change::Variable { name: b"character_set_client", value } => {
-                    self.character_set_told = true;
+                    self.told.character_set = true;
                     self.character_set(&String::from_utf8_lossy(value));
                 }
                 Change::Database(name) => {
-                    self.database_told = true;
+                    self.told.database = true;
                     self.database_is(name);
                 }
                 Change::Variable { .. } | Change::Other(_) => {}

@@ -1,7 +1,7 @@
 //! What a command changes of the session once the server has said OK: what it prepared, the character set of texts,
 //! and the default database. Sessions that track their state are told by the server too.
 
-use super::{Encoding, Note, Pending, Tracker};
+use super::{Encoding, Note, Pending, Told, Tracker};
 use crate::mysql::frontend::{Body, Execute, Request};
 use crate::mysql::lexer::{self, Backslash, significant};
 use crate::mysql::local_infile;
@@ -192,14 +192,14 @@ impl Tracker {
             return;
         };
         let progress = std::mem::take(&mut self.progress);
-        let told = std::mem::take(&mut self.character_set_told);
+        let told = std::mem::take(&mut self.told);
         let Pending { run, effect, unseen, .. } = front;
-        self.database_after(unseen);
+        self.database_after(unseen, told);
         match effect {
             Effect::None | Effect::Prepares | Effect::ExecutesLast | Effect::Loads(_) => {}
             Effect::Resets => self.statements.clear(),
             // The server's own word counts for more.
-            Effect::CharacterSet(_) if told => {}
+            Effect::CharacterSet(_) if told.character_set => {}
             Effect::CharacterSet(name) => self.character_set(&name),
             Effect::Database(name) => self.database_is(&name),
         }
@@ -211,11 +211,11 @@ impl Tracker {
     pub(super) fn error(&mut self, error: &super::ErrorPacket<'_>, rows: u64) {
         // Unasked: the session ends.
         let Some(front) = self.pending.pop_front() else { return };
-        self.database_after(front.unseen);
+        let told = std::mem::take(&mut self.told);
+        self.database_after(front.unseen, told);
         let mut progress = std::mem::take(&mut self.progress);
         let rows = rows.saturating_sub(self.rows_before);
         progress.rows = progress.rows.saturating_add(rows);
-        self.character_set_told = false;
         let error = super::ServerError {
             code: error.code,
             sqlstate: error.sqlstate().to_owned(),
@@ -250,11 +250,10 @@ impl Tracker {
         self.database_doubtful = false;
     }
 
-    fn database_after(&mut self, unseen: Unseen) {
-        let told = std::mem::take(&mut self.database_told);
+    fn database_after(&mut self, unseen: Unseen, told: Told) {
         self.database_doubtful |= match unseen {
             Unseen::No => false,
-            Unseen::UnlessTold => !told,
+            Unseen::UnlessTold => !told.database,
             Unseen::Always => true,
         };
     }
