@@ -21,8 +21,8 @@ pub(super) fn documents(mariadb: &MariaDb, options: &Options) -> String {
     let audit_mode = options.audit_mode;
     let databases = match options.privileges {
         Privileges::Ordinary => "databases: { only: [orders] }",
-        // The server itself answers for databases that do not exist: MariaDB's own suite makes some.
-        Privileges::TestStack => "testStack: true\n  databases: any",
+        // The server itself answers for databases that do not exist: MariaDB's own suite makes some, and loads files.
+        Privileges::TestStack => "testStack: true\n  databases: any\n  localInfile: allowed",
     };
     let mut text = format!(
         "apiVersion: portcullis.dev/v1

@@ -356,7 +356,8 @@ func reconnect(db *sql.DB) error {
 			_, err := db.Exec("kill " + id)
 			return expect(err != nil, true)
 		},
-		func() error { return one(db, "1", "select 1") },
+		// Another one in its place, as soon as the pool has seen that it is gone.
+		func() error { return poll(func() (bool, error) { return one(db, "1", "select 1") == nil, nil }) },
 	)
 }
 

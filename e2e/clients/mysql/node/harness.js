@@ -161,7 +161,7 @@ function stories (adapter) {
     const sql = 'select * from every_type where id >= ? and id < ? order by id'
     for (const values of [[1, 9], [2, 3], [9, 9]]) see(await adapter.execute(client, sql, values))
     const given = [[-7, 2.5, 'Grüße 🐘', Buffer.from([0, 255]), null], [0, 0, '', Buffer.alloc(0), 'x']]
-    for (const values of given) see(await adapter.execute(client, 'select ? + 0, ?, ?, hex(?), ?', values))
+    for (const values of given) see(await adapter.execute(client, 'select ? + 0 as a, ? as b, ? as c, hex(?) as d, ? as e', values))
     const failed = await failure(adapter.execute(client, 'select * from no_such_table where id = ?', [1]))
     see(failed.errno)
     await adapter.end(client)

@@ -1,6 +1,7 @@
 """PyMySQL."""
 
 import ssl
+from importlib.metadata import version
 
 import pymysql
 import pymysql.cursors
@@ -32,4 +33,4 @@ class PyMySql(Adapter):
             yield from cursor
 
 
-run(f"PyMySQL {pymysql.__version__}", stories(PyMySql()))
+run(f"PyMySQL {version('PyMySQL')}", stories(PyMySql()))
