@@ -74,8 +74,7 @@ const WITHOUT: &str = "
 ## Not here
 
 These are in none of the distribution's packages, PyPI, npm and crates.io, so nothing is said of them: the `mysql` command
-and MySQL Shell (MySQL's own C library is here, as mysql-connector-python brings it), MySQL Connector/J, and the server of
-MySQL.
+and MySQL Shell (MySQL's own C library is here, as mysql-connector-python brings it), and MySQL Connector/J.
 ";
 
 /// One suite in one line.

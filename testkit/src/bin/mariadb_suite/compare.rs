@@ -93,6 +93,7 @@ pub(crate) fn run(
             compared.again.insert(name.clone());
         }
         let (here, there) = (&compared.gateway[name], &compared.directly[name]);
+        println!("{name}: {} and {}", here.code, there.code);
         if here != there {
             println!("{name} differs\n{}", shown(here, there));
         }

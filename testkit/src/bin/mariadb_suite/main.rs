@@ -23,14 +23,21 @@ use compare::Compared;
 use ground::Ground;
 use protocol::Protocol;
 
-const USAGE: &str = "usage: mariadb_suite --suite FOLDER --page FILE [TEST…]";
+const USAGE: &str =
+    "usage: mariadb_suite --suite FOLDER --page FILE [text|prepared|cursors] [TEST…]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["--suite", suite, "--page", page, names @ ..] => {
-            run(&PathBuf::from(suite), Path::new(page), names)
+        ["--suite", suite, "--page", page, rest @ ..] => {
+            let one =
+                rest.split_first().and_then(|(word, names)| Some((Protocol::of(word)?, names)));
+            let (protocols, names) = match one {
+                Some((protocol, names)) => (vec![protocol], names),
+                None => (Protocol::ALL.to_vec(), rest),
+            };
+            run(&PathBuf::from(suite), Path::new(page), (&protocols, names))
         }
         _ => Err(anyhow::anyhow!(USAGE)),
     };
@@ -44,14 +51,14 @@ fn main() -> ExitCode {
 }
 
 /// All tests that can run, or those that are named; the page is written when it is about all.
-fn run(suite: &Path, page: &Path, names: &[&str]) -> Result<()> {
+fn run(suite: &Path, page: &Path, (protocols, names): (&[Protocol], &[&str])) -> Result<()> {
     let mut choice = Choice::read(suite)?;
     println!("{} tests, {} of them excluded by rule", choice.total(), choice.excluded.len());
     if !names.is_empty() {
         choice.keep(names)?;
     }
     let ground = Ground::prepare(suite)?;
-    let compared = Protocol::ALL
+    let compared = protocols
         .iter()
         .map(|protocol| compare::run(*protocol, &choice.tests, &ground))
         .collect::<Result<Vec<Compared>>>()?;

@@ -9,7 +9,7 @@ use crate::place::Verdict;
 
 /// The counts of each way of speaking.
 pub(crate) fn table(compared: &[Compared]) -> String {
-    let mut text = "| protocol | tests | pass directly | pass through the gateway | fail in the same way | skip themselves | equal |\n\
+    let mut text = "| protocol | tests | to their end directly | to their end through the gateway | end early directly | skip themselves | equal |\n\
                     |---|---|---|---|---|---|---|\n"
         .to_owned();
     for each in compared {
@@ -31,12 +31,13 @@ pub(crate) fn table(compared: &[Compared]) -> String {
 
 /// `docs/conformance/mariadb-test.md`.
 pub(crate) fn page(choice: &Choice, compared: &[Compared], version: &str) -> String {
+    let ways: Vec<&str> = compared.iter().map(|each| each.protocol.text()).collect();
+    let ways = ways.join(", ");
     let mut text = format!(
         "# MariaDB's own suite\n\n\
          Made by `cargo xtask test --mariadb-test`: the suite `main` of the distribution's package `mariadb-test` ran on two \
          servers of MariaDB {version} with the same settings, under the same account with all privileges: directly over TLS \
-         with a client certificate, and through the gateway as a workload with a handle. Each test ran three times: with \
-         statements as text, prepared (`--ps-protocol`), and with cursors (`--cursor-protocol`). Equal means that everything \
+         with a client certificate, and through the gateway as a workload with a handle. Each test ran {ways}. Equal means that everything \
          the test program printed is the same, and that it ended in the same way; folders and ports are left out.\n\n\
          Of {} tests {} are excluded by rule, listed below with the rule.\n\n{}",
         choice.total(),
@@ -59,7 +60,7 @@ pub(crate) fn page(choice: &Choice, compared: &[Compared], version: &str) -> Str
         "Different at first, and run again in both places",
         compared.iter().flat_map(again),
     );
-    section(&mut text, "Failing in both places, in the same way", failing(compared));
+    section(&mut text, "Ending early in both places, in the same way", failing(compared));
     let mut by_reason: BTreeMap<Reason, Vec<String>> = BTreeMap::new();
     for (name, reason) in &choice.excluded {
         by_reason.entry(*reason).or_default().push(format!("`{name}`"));

@@ -16,7 +16,7 @@ use crate::protocol::Protocol;
 
 const PROGRAM: &str = "/usr/bin/mariadb-test";
 const CHARSETS: &str = "/usr/share/mysql/charsets";
-const TEST_WITHIN: Duration = Duration::from_secs(240);
+const TEST_WITHIN: Duration = Duration::from_secs(120);
 /// What the test program ends with when a test says that it cannot run here.
 const SKIPPED: i32 = 62;
 
