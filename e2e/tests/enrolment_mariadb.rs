@@ -67,13 +67,15 @@ impl State {
             let entries = fs::read_dir(folder).unwrap();
             entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
         };
-        inside(&mariadb.configuration_directory()).iter().for_each(|path| add(path));
-        let ours = inside(&mariadb.data_directory());
-        let is_ours = |path: &&std::path::PathBuf| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("portcullis"))
-        };
-        let ours = ours.iter().filter(is_ours);
-        ours.for_each(|path| add(path));
+        for path in inside(&mariadb.configuration_directory()) {
+            add(&path);
+        }
+        for path in inside(&mariadb.data_directory()) {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("portcullis") {
+                add(&path);
+            }
+        }
         Self { files, accounts: accounts(mariadb), settings: settings(mariadb) }
     }
 }

@@ -88,10 +88,13 @@ impl Provisioner {
     ) -> Result<String, Refusal> {
         let name = server_name(server)?;
         let document = names::document(&name, &grant.database_user);
-        if users::is_prepared(&self.shared.control.snapshots().load(), &document, grant)? {
+        let worked_on = self.server(&name);
+        let signing = self.shared.dialler.signing(server).await.map_err(Trouble::refusal)?;
+        if users::is_prepared(&self.shared.control.snapshots().load(), &document, grant)?
+            && worked_on.is_under(&grant.database_user, signing.as_deref())
+        {
             return Ok(grant.database_user.clone());
         }
-        let worked_on = self.server(&name);
         let wanted = (server.clone(), grant.clone());
         // A login that gives up waiting leaves nothing half done on the server.
         let preparing = self.shared.dialler.tasks.spawn("prepare-user", async move {

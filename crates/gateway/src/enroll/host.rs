@@ -177,16 +177,16 @@ pub enum HostError {
     Obstacles(String),
     /// A step failed, and all is as it was.
     #[error("{0}; what was done before that has been taken back")]
-    TakenBack(Box<HostError>),
+    TakenBack(Box<Self>),
     /// A step failed, and so did the way back.
     #[error(
         "{cause}; what was done before that could not be taken back ({left}): --undo tries it again"
     )]
     HalfDone {
         /// Why the step failed.
-        cause: Box<HostError>,
+        cause: Box<Self>,
         /// Why the way back failed.
-        left: Box<HostError>,
+        left: Box<Self>,
     },
 }
 

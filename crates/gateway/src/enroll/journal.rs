@@ -1,6 +1,7 @@
 //! The enrolment's hands: a plan is carried out whole or not at all, and what was done is in a journal before it is done,
 //! so that it can be taken back.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
@@ -144,19 +145,23 @@ impl Journal {
         };
         let path = host.data_directory.join(path);
         match self.written(&path) {
-            Some(Some(written)) => unchanged(&path, written),
-            // Written by us before hashes were kept.
-            Some(None) => Ok(()),
-            None if files::read(&path)?.is_some() => Err(HostError::NotOurs(path)),
-            None => Ok(()),
+            Written::So(hash) => unchanged(&path, hash),
+            Written::Somehow => Ok(()),
+            Written::Never if files::read(&path)?.is_some() => Err(HostError::NotOurs(path)),
+            Written::Never => Ok(()),
         }
     }
 
-    fn written(&self, wanted: &Path) -> Option<Option<&str>> {
-        self.done.iter().find_map(|done| match done {
+    fn written(&self, wanted: &Path) -> Written<'_> {
+        let found = self.done.iter().find_map(|done| match done {
             Done::File { path, written, .. } if path == wanted => Some(written.as_deref()),
             Done::File { .. } | Done::Sql { .. } => None,
-        })
+        });
+        match found {
+            Some(Some(hash)) => Written::So(hash),
+            Some(None) => Written::Somehow,
+            None => Written::Never,
+        }
     }
 
     /// `done` is what takes this and the steps before it back.
@@ -204,6 +209,16 @@ impl Journal {
     }
 }
 
+/// What the journal knows of a file.
+enum Written<'a> {
+    /// It is none of ours.
+    Never,
+    /// Ours, of the time before hashes were kept.
+    Somehow,
+    /// Ours, with this hash.
+    So(&'a str),
+}
+
 /// Whether a file of ours is as we wrote it, or gone.
 fn unchanged(path: &Path, written: &str) -> Result<(), HostError> {
     match files::read(path)? {
@@ -214,5 +229,9 @@ fn unchanged(path: &Path, written: &str) -> Result<(), HostError> {
 
 fn hash(text: &str) -> String {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.as_ref().iter().fold(String::new(), |mut hex, byte| {
+        // Writing into a String never fails.
+        let _written = write!(hex, "{byte:02x}");
+        hex
+    })
 }

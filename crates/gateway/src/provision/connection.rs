@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use access::database_user::PROVISIONER;
 use control::Keyring;
-use keys::ClientLeaf;
+use keys::{Authority, ClientLeaf};
 use model::kind::server::{DatabaseServer, Engine};
 use model::{Document, Refusal, ServerName, SessionId, code};
 use runtime::{Clock, Tasks};
@@ -132,6 +132,13 @@ impl Trouble {
     }
 }
 
+fn unusable(error: &dyn std::fmt::Display) -> Trouble {
+    Trouble::Dial {
+        refusal: Refusal::new(&code::PROVISIONING_FAILED, "the provisioner has no certificate"),
+        cause: Some(error.to_string()),
+    }
+}
+
 /// An open connection as the provisioner. What can be asked of it stands in `engine.rs`.
 #[derive(Debug)]
 pub(crate) enum Connection {
@@ -152,6 +159,28 @@ pub(crate) struct Dialler {
 }
 
 impl Dialler {
+    /// The common name of the authority that signs client certificates now, where accounts name it.
+    pub(crate) async fn signing(
+        &self,
+        server: &Document<DatabaseServer>,
+    ) -> Result<Option<String>, Trouble> {
+        match server.spec.engine {
+            Engine::PostgreSql => Ok(None),
+            Engine::MySql => {
+                let authority = self.authority(server).await?;
+                Ok(Some(authority.common_name().to_owned()))
+            }
+        }
+    }
+
+    async fn authority(
+        &self,
+        server: &Document<DatabaseServer>,
+    ) -> Result<Arc<Authority>, Trouble> {
+        let name = ServerName::new(server.name()).map_err(|error| unusable(&error))?;
+        self.keyring.client_authority(&name).await.map_err(|error| unusable(&error))
+    }
+
     /// Opens a connection into a database of the server.
     pub(crate) async fn connect(
         &self,
@@ -172,13 +201,7 @@ impl Dialler {
         server: &Document<DatabaseServer>,
         database: &str,
     ) -> Result<Connection, Trouble> {
-        let unusable = |error: &dyn std::fmt::Display| Trouble::Dial {
-            refusal: Refusal::new(&code::PROVISIONING_FAILED, "the provisioner has no certificate"),
-            cause: Some(error.to_string()),
-        };
-        let name = ServerName::new(server.name()).map_err(|error| unusable(&error))?;
-        let authority =
-            self.keyring.client_authority(&name).await.map_err(|error| unusable(&error))?;
+        let authority = self.authority(server).await?;
         let leaf = ClientLeaf { user: PROVISIONER, session: SessionId::random() };
         let identity =
             authority.issue_client(&leaf, self.clock.now()).map_err(|error| unusable(&error))?;

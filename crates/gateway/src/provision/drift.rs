@@ -64,6 +64,9 @@ impl Server {
             let seen = observed.users.iter().find(|seen| seen.name == user.spec.user);
             let suspect = match seen {
                 Some(seen) => {
+                    if seen.login && !seen.stale {
+                        self.note_signing(&seen.name, &connection);
+                    }
                     seen.entered || seen.stale || !self.suspicions(user, seen, &after).is_empty()
                 }
                 None => is_enabled(user),

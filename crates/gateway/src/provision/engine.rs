@@ -50,6 +50,14 @@ impl Connection {
         }
     }
 
+    /// The authority that accounts are made to name; none where they name none.
+    pub(crate) fn signing(&self) -> Option<&str> {
+        match self {
+            Self::PostgreSql(_) => None,
+            Self::MySql(mysql) => Some(&mysql.accounts.issuer),
+        }
+    }
+
     /// Whether the provisioner may do everything: on test stacks only.
     pub(crate) fn is_superuser(&self) -> bool {
         match self {
@@ -62,7 +70,7 @@ impl Connection {
     pub(crate) async fn observe_user(&self, user: &str) -> Result<Option<ObservedUser>, Trouble> {
         match self {
             Self::PostgreSql(pg) => pg::user::observe(pg, user).await,
-            Self::MySql(mysql) => mysql::user::observe(mysql, user).await,
+            Self::MySql(mysql) => mysql::observe::user(mysql, user).await,
         }
     }
 

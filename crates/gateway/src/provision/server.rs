@@ -26,6 +26,8 @@ pub(crate) struct Server {
     pub(super) roles: tokio::sync::Mutex<BTreeMap<DatabaseRoleName, Revision>>,
     /// Roles that give less than they did: sessions that began before are still to be ended.
     pub(super) narrowed: Mutex<BTreeSet<DatabaseRoleName>>,
+    /// Whose certificates each user's accounts are known to ask for, where accounts name an authority.
+    signed_by: Mutex<HashMap<String, String>>,
     /// Backends that sessions want ended.
     pub(super) endings: Endings,
     /// Users that are being worked on.
@@ -58,6 +60,7 @@ impl Server {
             turns: Mutex::new(HashMap::new()),
             roles: tokio::sync::Mutex::new(BTreeMap::new()),
             narrowed: Mutex::new(BTreeSet::new()),
+            signed_by: Mutex::new(HashMap::new()),
             endings: Endings::default(),
             busy: Mutex::new(BTreeSet::new()),
             pending: Mutex::new(BTreeMap::new()),
@@ -92,8 +95,10 @@ impl Server {
         server: &Document<DatabaseServer>,
     ) -> Result<Arc<Connection>, Trouble> {
         let mut standing = self.standing.lock().await;
+        let signing = self.dialler.signing(server).await?;
         if let Some(Standing { connection, to }) = standing.as_ref()
             && *to == server.spec
+            && connection.signing() == signing.as_deref()
             && connection.is_open().await
         {
             return Ok(Arc::clone(connection));
@@ -102,6 +107,20 @@ impl Server {
         let connection = Arc::new(opened);
         *standing = Some(Standing { connection: Arc::clone(&connection), to: server.spec.clone() });
         Ok(connection)
+    }
+
+    /// Whether a user's accounts are known to ask for certificates of the authority that signs now. So it is where they
+    /// name none.
+    pub(crate) fn is_under(&self, user: &str, signing: Option<&str>) -> bool {
+        signing
+            .is_none_or(|signing| lock(&self.signed_by).get(user).is_some_and(|by| by == signing))
+    }
+
+    /// Remembers whose certificates a user's accounts ask for.
+    pub(crate) fn note_signing(&self, user: &str, connection: &Connection) {
+        if let Some(signing) = connection.signing() {
+            lock(&self.signed_by).insert(user.to_owned(), signing.to_owned());
+        }
     }
 
     /// Work on one user waits its turn here: a login and an ending never overlap.

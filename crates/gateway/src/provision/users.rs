@@ -54,7 +54,10 @@ impl Server {
         let turn = self.turn(&grant.database_user);
         let _turn = turn.lock().await;
         let snapshot = self.control.snapshots().load();
-        if is_prepared(&snapshot, &name, grant)? {
+        let signing = self.dialler.signing(server).await?;
+        if is_prepared(&snapshot, &name, grant)?
+            && self.is_under(&grant.database_user, signing.as_deref())
+        {
             return Ok(());
         }
         let known = snapshot.database_users.get(&name).cloned();
@@ -75,6 +78,7 @@ impl Server {
             None => Arc::new(self.record_planned(grant).await?),
         };
         let oid = self.enable(server, grant, (&record, observed.as_ref(), &connection)).await?;
+        self.note_signing(&grant.database_user, &connection);
         let lost = plan::change(&record.status.roles, grant.roles.clone()).lost;
         if !lost.is_empty() {
             self.end_sessions_before_now(
@@ -286,6 +290,7 @@ impl Server {
         let snapshot = self.control.snapshots().load();
         let attributes = plan::attributes(&change.roles, &self.name, &snapshot);
         connection.change((name, &observed), &wanted, attributes).await?;
+        self.note_signing(name, &connection);
         if !change.lost.is_empty() {
             self.end_sessions_before_now(&connection, (name, observed.oid), GONE_WITHIN).await?;
         }

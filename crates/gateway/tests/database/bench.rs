@@ -164,6 +164,25 @@ impl Bench {
         self.provisioner = Provisioner::new(control, keyring, (clock, tasks), &self.addresses);
     }
 
+    /// One step of a rotation of the authority whose certificates the server trusts, and the enrolment after it.
+    pub(crate) async fn rotate_client_authority(&self, owner: &str) {
+        let caller = self.caller(owner);
+        self.keyring.rotate_authority(&caller, Some(&server_name())).await.unwrap();
+    }
+
+    /// What an operator does on the server's host, once more.
+    pub(crate) async fn enrol_again(&self) {
+        enrol(&self.database, (&self.control, &self.keyring), &self.addresses).await;
+    }
+
+    /// The gateway starts anew and dials from other addresses.
+    pub(crate) async fn move_to(&mut self, addresses: &[IpAddr]) {
+        self.stop_provisioner();
+        self.addresses = addresses.to_vec();
+        self.enrol_again().await;
+        self.start_provisioner();
+    }
+
     /// What `access::decide` would grant the person now.
     pub(crate) fn grant(&self, person: &str) -> Grant {
         let snapshot = self.snapshot();

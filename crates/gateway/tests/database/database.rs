@@ -164,7 +164,7 @@ impl Database {
     /// Takes off what says that a user is ours.
     pub(crate) fn unmark(&self, user: &str) {
         let postgresql = "COMMENT ON ROLE {here} IS NULL";
-        self.about(user, (postgresql, "SET DEFAULT ROLE NONE FOR {here}"));
+        self.about(user, (postgresql, "DROP USER {here}; CREATE USER {here}"));
     }
 
     pub(crate) fn give_password(&self, user: &str) {

@@ -44,8 +44,8 @@ async fn memberships_and_passwords_given_by_hand_are_reported_and_taken_away(eng
     let role = bench.database.give_role(ADA);
     bench.database.give_password(ADA);
     bench.look_again().await;
-    // From PostgreSQL 16 on only who granted a membership takes it away, and superusers. On MariaDB the accounts are made
-    // anew without it.
+    // From PostgreSQL 16 on only who granted a membership takes it away, and superusers. On MariaDB
+    // everything is taken away at once, which is not asked for.
     if engine == Engine::MySql || bench.is_postgres_before_16() {
         let held = |server: &crate::database::Database| server.held(ADA);
         bench.until_told("ada's roles", held, "portcullis_orders.reader").await;

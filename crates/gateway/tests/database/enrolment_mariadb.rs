@@ -72,7 +72,8 @@ fn state(server: &MariaDb) -> BTreeMap<String, String> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            if name.contains("portcullis") || name.ends_with(".cnf") {
+            if name.contains("portcullis") || path.extension().is_some_and(|ending| ending == "cnf")
+            {
                 state.insert(name, fs::read_to_string(&path).unwrap_or("no text".to_owned()));
             }
         }
@@ -185,46 +186,58 @@ fn refusal(host: &Host, server: &MariaDb) -> HostError {
     enroll::observe(host, &input(server).server).unwrap_err()
 }
 
+fn way(socket: PathBuf, configuration_directory: PathBuf) -> Local {
+    Local::MySql { socket, configuration_directory }
+}
+
+/// The same with a change to where the server is said to be.
+fn refusal_with(server: &MariaDb, change: impl FnOnce(&mut Host)) -> (String, HostError) {
+    let mut host = host(server);
+    change(&mut host);
+    let refused = refusal(&host, server);
+    (refused.to_string(), refused)
+}
+
 #[test]
 fn whoever_cannot_come_in_or_may_not_do_it_is_told_why() {
     let server = start();
     server.sql("mysql", "create user 'small'@'localhost'").unwrap();
     let before = state(&server);
-    let with = |change: &dyn Fn(&mut Host)| {
-        let mut host = host(&server);
-        change(&mut host);
-        let refused = refusal(&host, &server);
-        (refused.to_string(), refused)
-    };
-    let way =
-        |socket: PathBuf, folder: PathBuf| Local::MySql { socket, configuration_directory: folder };
-
     let nowhere = PathBuf::from("/nonexistent/mysqld.sock");
-    let (said, refused) =
-        with(&|host| host.local = way(nowhere.clone(), server.configuration_directory()));
+    let (said, refused) = refusal_with(&server, |host| {
+        host.local = way(nowhere, server.configuration_directory());
+    });
     assert!(matches!(refused, HostError::NoSocket { .. }), "{said}");
     assert!(said.contains("/nonexistent/mysqld.sock"), "{said}");
 
-    let (said, refused) = with(&|host| host.superuser = Some("stranger".to_owned()));
+    let (said, refused) =
+        refusal_with(&server, |host| host.superuser = Some("stranger".to_owned()));
     assert!(matches!(refused, HostError::NoSocketLogin { .. }), "{said}");
     assert!(said.contains("`stranger`@`localhost`") && said.contains("unix_socket"), "{said}");
 
-    let (said, refused) = with(&|host| host.superuser = Some("small".to_owned()));
+    let (said, refused) = refusal_with(&server, |host| host.superuser = Some("small".to_owned()));
     assert!(matches!(refused, HostError::NotSuperuser(_)), "{said}");
     assert!(said.contains("`small`") && said.contains("--superuser"), "{said}");
+    assert_eq!(state(&server), before);
+}
 
+#[test]
+fn whoever_names_the_wrong_place_is_told_which() {
+    let server = start();
+    let before = state(&server);
     let missing = server.directory().join("no-such-folder");
-    let (said, refused) = with(&|host| host.local = way(server.socket(), missing.clone()));
+    let (said, refused) = refusal_with(&server, |host| host.local = way(server.socket(), missing));
     assert!(matches!(refused, HostError::NoFolder(_)), "{said}");
     assert!(said.contains("no-such-folder"), "{said}");
 
     let other = server.directory().join("other");
     fs::create_dir_all(other.join("mysql")).unwrap();
     server.own(&other).unwrap();
-    let (said, refused) = with(&|host| host.data_directory.clone_from(&other));
+    let (said, refused) = refusal_with(&server, |host| host.data_directory.clone_from(&other));
     assert!(matches!(refused, HostError::OtherServer { .. }), "{said}");
 
-    let (said, refused) = with(&|host| host.data_directory = server.directory().to_owned());
+    let (said, refused) =
+        refusal_with(&server, |host| host.data_directory = server.directory().to_owned());
     assert!(matches!(refused, HostError::NoData(_)), "{said}");
 
     let mut postgresql = input(&server).server;

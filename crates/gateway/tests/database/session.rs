@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,9 @@ use tokio_postgres::SimpleQueryMessage;
 
 /// No statement of a test takes longer, one that waits to be cut excepted.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(90);
+
+/// Lines of an answer that nobody has read yet.
+const LINES_MAX: usize = 1024;
 
 /// What the server said instead of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +110,7 @@ impl Client {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let (send, lines) = channel();
+        let (send, lines) = sync_channel(LINES_MAX);
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if send.send(line).is_err() {
@@ -130,9 +133,8 @@ impl Client {
         }
         let (mut rows, mut failed) = (Vec::new(), None);
         loop {
-            let line = match self.lines.recv_timeout(ANSWERS_WITHIN) {
-                Ok(line) => line,
-                Err(_) => return Err(failed.unwrap_or_else(|| gone("no answer"))),
+            let Ok(line) = self.lines.recv_timeout(ANSWERS_WITHIN) else {
+                return Err(failed.unwrap_or_else(|| gone("no answer")));
             };
             if line == end {
                 return failed.map_or(Ok(rows), Err);

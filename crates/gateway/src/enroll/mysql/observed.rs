@@ -11,6 +11,7 @@ use crate::provision::mysql::weakness::Weak;
 /// What the server says now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "settings of the server's")]
 pub struct Observed {
     /// `datadir`.
     pub data_directory: String,

@@ -64,6 +64,9 @@ pub(crate) struct User {
     /// Whether its accounts ask for certificates of an authority that does not sign any more.
     #[serde(default)]
     pub(crate) stale: bool,
+    /// Whether something other than its own certificate opens an account of its, where accounts say what does.
+    #[serde(default)]
+    pub(crate) unguarded: bool,
     /// Whether the provisioner is a member of it, which it is only for a moment while it works on what the user owns.
     pub(crate) entered: bool,
 }
@@ -152,6 +155,11 @@ pub(crate) fn of_user(user: &User, known: &Known) -> Vec<String> {
     let (name, mut findings) = (&user.name, Vec::new());
     if is_another(user, known) {
         findings.push(format!("database user `{name}` was dropped and made again by hand"));
+    }
+    if user.unguarded {
+        findings.push(format!(
+            "database user `{name}` asks for another certificate than its own, or for none"
+        ));
     }
     if user.login && !known.enabled {
         findings.push(format!("database user `{name}` can log in although it should not"));

@@ -1,5 +1,7 @@
 //! The accounts of one user, and the role of its own that all its rights come through.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::connection::Accounts;
@@ -20,6 +22,26 @@ pub(crate) fn mark(user: &str, role: &str) -> Option<String> {
     let rest = role.strip_prefix(OWN_ROLE)?.strip_prefix(user)?.strip_prefix('~')?;
     let document: Uuid = rest.parse().ok()?;
     (rest.len() == 32).then(|| names::mark(document))
+}
+
+/// Which of an account's roles is its user's own. Only the provisioner gives it, so that no hand but its own can take it off;
+/// the default role is each account's to choose.
+pub(crate) fn own_of(user: &str, default_role: &str, roles: &BTreeSet<String>) -> Option<String> {
+    let own: Vec<&String> = roles.iter().filter(|role| mark(user, role).is_some()).collect();
+    match own.as_slice() {
+        [one] => Some((*one).clone()),
+        // Taken over by one installation after the other.
+        several => {
+            several.iter().find(|role| role.as_str() == default_role).map(|role| (*role).clone())
+        }
+    }
+}
+
+/// Whether what has this definer runs with the user's rights: with an account's, or with those of the role of its own, which
+/// an account that has it may name instead.
+pub(crate) fn defines(user: &str, definer: &str) -> bool {
+    let Some((name, host)) = definer.rsplit_once('@') else { return false };
+    name == user || (host.is_empty() && mark(user, name).is_some())
 }
 
 /// A number that another document's user has not: what `oid` is elsewhere.
@@ -66,5 +88,27 @@ mod tests {
         assert_eq!(mark("ada", &own), None);
         assert_eq!(mark("ada@example.com", "pc~ada@example.com~"), None);
         assert_eq!(number(&mark_of_it), 0x1234_5678);
+    }
+
+    #[test]
+    fn a_definer_is_an_account_or_the_role_of_its_own_and_nobody_elses() {
+        let own = own_role("ada", &names::mark(Uuid::from_u128(7))).unwrap();
+        assert!(defines("ada", "ada@10.0.0.5") && defines("ada", &format!("{own}@")));
+        assert!(defines("ada@example.com", "ada@example.com@10.0.0.5"));
+        assert!(!defines("ada", "ada@example.com@10.0.0.5"));
+        assert!(!defines("ada", &format!("{own}@10.0.0.5")) && !defines("ada", "ada"));
+    }
+
+    #[test]
+    fn the_default_role_says_whose_an_account_is_only_among_roles_of_its_own() {
+        let own = |number| own_role("ada", &names::mark(Uuid::from_u128(number))).unwrap();
+        let roles = |held: &[&String]| held.iter().map(|role| (*role).clone()).collect();
+        let (first, second, other) = (own(1), own(2), "portcullis_orders.reader".to_owned());
+        assert_eq!(own_of("ada", "", &roles(&[&first, &other])), Some(first.clone()));
+        assert_eq!(own_of("ada", &second, &roles(&[&first])), Some(first.clone()));
+        assert_eq!(own_of("ada", &second, &roles(&[&first, &second])), Some(second));
+        assert_eq!(own_of("ada", &other, &roles(&[&first, &own(3), &other])), None);
+        assert_eq!(own_of("ada", &other, &roles(&[&other])), None);
+        assert_eq!(own_of("eve", "", &roles(&[&first])), None);
     }
 }

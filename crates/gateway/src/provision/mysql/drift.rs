@@ -19,9 +19,13 @@ SELECT g.User, g.Host, JSON_VALUE(g.Priv, '$.account_locked'), u.Super_priv,
   JSON_VALUE(g.Priv, '$.access') <> 0, u.default_role,
   COALESCE(JSON_VALUE(g.Priv, '$.authentication_string'), '') NOT IN ('', 'invalid'),
   g.Host = 'localhost' AND (JSON_VALUE(g.Priv, '$.authentication_string') = 'invalid' OR JSON_VALUE(g.Priv, '$.plugin') = 'unix_socket'),
-  COALESCE(JSON_VALUE(g.Priv, '$.x509_issuer'), '')
+  COALESCE(JSON_VALUE(g.Priv, '$.x509_issuer'), ''), COALESCE(JSON_VALUE(g.Priv, '$.x509_subject'), ''),
+  COALESCE(JSON_VALUE(g.Priv, '$.ssl_type'), 0)
 FROM mysql.global_priv g JOIN mysql.user u ON u.Host = g.Host AND u.User = g.User
 WHERE COALESCE(JSON_VALUE(g.Priv, '$.is_role'), 0) = 0 ORDER BY g.User, g.Host";
+
+/// `ssl_type` of an account that names the certificate that opens it.
+const BY_SUBJECT: u64 = 3;
 
 const MAPPINGS: &str = "SELECT User, Host, Role FROM mysql.roles_mapping";
 
@@ -35,12 +39,14 @@ pub(crate) async fn observe(
     let mappings = connection.rows(attempt, MAPPINGS).await?;
     let hosts = connection.hosts();
     let ours = |row: &Row| {
-        users.iter().any(|user| user == row.text(0)) && hosts.iter().any(|host| host == row.text(1))
+        let (user, host) = (row.text(0), row.text(1));
+        users.iter().any(|known| known == user)
+            && (hosts.iter().any(|known| known == host) || own_of(row, &mappings).is_some())
     };
     let issuer = common_name(&connection.accounts.issuer);
     let mut seen: Vec<User> = Vec::new();
     for row in &accounts {
-        let user = user(row, (ours(row), &issuer), &mappings);
+        let user = user(row, ours(row), (&issuer, &hosts, &mappings));
         match seen.iter_mut().find(|known| known.name == user.name) {
             Some(known) => merge(known, user),
             None => seen.push(user),
@@ -57,28 +63,43 @@ pub(crate) async fn observe(
     })
 }
 
-fn user(row: &Row, (ours, issuer): (bool, &str), mappings: &[Row]) -> User {
-    let (name, host, own) = (row.text(0), row.text(1), row.text(5));
-    let roles = |member: &str, from: &str| -> BTreeSet<String> {
-        let held = mappings.iter().filter(|held| held.text(0) == member && held.text(1) == from);
-        held.map(|held| held.text(2).to_owned()).collect()
-    };
-    let mark = account::mark(name, own).filter(|_| ours);
-    let mut member_of = roles(name, host);
-    if mark.is_some() {
+fn roles_of(member: &str, from: &str, mappings: &[Row]) -> BTreeSet<String> {
+    let held = mappings.iter().filter(|held| held.text(0) == member && held.text(1) == from);
+    held.map(|held| held.text(2).to_owned()).collect()
+}
+
+fn own_of(row: &Row, mappings: &[Row]) -> Option<String> {
+    let (name, host, default_role) = (row.text(0), row.text(1), row.text(5));
+    account::own_of(name, default_role, &roles_of(name, host, mappings))
+}
+
+fn user(row: &Row, ours: bool, (issuer, hosts, mappings): (&str, &[String], &[Row])) -> User {
+    let (name, host) = (row.text(0), row.text(1));
+    let own = own_of(row, mappings).filter(|_| ours);
+    let mark = own.as_deref().and_then(|own| account::mark(name, own));
+    let mut member_of = roles_of(name, host, mappings);
+    if let Some(own) = &own {
         member_of.remove(own);
-        member_of.extend(roles(own, ""));
+        member_of.extend(roles_of(own, "", mappings));
     }
+    let login = !row.says_yes(2);
+    let from_here = hosts.iter().any(|known| known == host);
     User {
         // An account of the same name from elsewhere is somebody else.
         name: if ours || name == PROVISIONER { name.to_owned() } else { format!("{name}@{host}") },
         oid: mark.as_deref().map(account::number).unwrap_or_default(),
-        login: !row.says_yes(2),
+        login,
         bootstrap: row.says_yes(7),
         superuser: row.says_yes(3),
         attributes: row.says_yes(4),
         member_of,
-        stale: mark.is_some() && row.text(8) != issuer,
+        // Of an authority that does not sign any more, from an address of before, or without the role that gives it all.
+        stale: own.as_deref().is_some_and(|own| {
+            !from_here || (login && (row.text(8) != issuer || row.text(5) != own))
+        }),
+        unguarded: login
+            && mark.is_some()
+            && (row.number(10) != BY_SUBJECT || row.text(9) != common_name(name)),
         mark,
         entered: false,
     }
@@ -90,6 +111,7 @@ fn merge(known: &mut User, other: User) {
     known.superuser |= other.superuser;
     known.attributes |= other.attributes;
     known.stale |= other.stale;
+    known.unguarded |= other.unguarded;
     known.member_of.extend(other.member_of);
     if known.mark != other.mark {
         known.mark = None;
@@ -121,6 +143,7 @@ fn strangers(mappings: &[Row], users: &[String], hosts: &[String]) -> Vec<(Strin
         let of_ours = role.starts_with("portcullis_") || role.starts_with(OWN_ROLE);
         let by_us = user == PROVISIONER
             || (host.is_empty() && user.starts_with(OWN_ROLE))
+            || account::mark(user, role).is_some()
             || (users.iter().any(|known| known == user) && hosts.iter().any(|known| known == host));
         of_ours && !by_us
     });
@@ -157,9 +180,8 @@ pub(crate) async fn in_database(
     );
     let rows = connection.rows("say what users made in a database", &sql).await?;
     let definers = rows.iter().filter_map(|row| {
-        let (user, _) = row.text(0).rsplit_once('@')?;
-        let ours = users.iter().any(|known| known == user);
-        ours.then(|| (user.to_owned(), row.text(1).to_owned()))
+        let user = users.iter().find(|user| account::defines(user, row.text(0)))?;
+        Some((user.clone(), row.text(1).to_owned()))
     });
     Ok(InDatabase { definers: definers.collect(), granted: Vec::new() })
 }

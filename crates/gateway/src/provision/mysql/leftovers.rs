@@ -1,8 +1,9 @@
 //! What a user leaves behind when its last role ends. Objects have no owners here; views, routines, triggers and events have
-//! definers, and run with the rights of the account that defined them, which are none once its roles are gone.
+//! definers, and run with the rights of the account that defined them, which are none, or of the role of its own, which are
+//! none once its roles are gone.
 
+use super::account;
 use super::connection::Connection;
-use super::quote::literal;
 use crate::provision::connection::Trouble;
 use crate::provision::seen::Places;
 
@@ -15,18 +16,20 @@ UNION ALL SELECT ROUTINE_SCHEMA, LOWER(ROUTINE_TYPE), ROUTINE_NAME, DEFINER, SEC
 UNION ALL SELECT TRIGGER_SCHEMA, 'trigger', TRIGGER_NAME, DEFINER, 1 FROM information_schema.triggers
 UNION ALL SELECT EVENT_SCHEMA, 'event', EVENT_NAME, DEFINER, 1 FROM information_schema.events";
 
-fn defined_by(user: &str) -> String {
-    format!(
-        "SELECT d, what, name FROM ({DEFINED}) AS all_of_them WHERE runs AND \
-             LEFT(BINARY definer, LENGTH({begins})) = BINARY {begins} ORDER BY d, what, name",
-        begins = literal(&format!("{user}@"))
-    )
+/// What runs with the user's rights: database, what it is, its name.
+async fn defined_by(connection: &Connection, user: &str) -> Result<Vec<(String, String)>, Trouble> {
+    let sql = format!(
+        "SELECT d, CONCAT(what, ' ', name), definer FROM ({DEFINED}) AS all_of_them WHERE runs ORDER BY 1, 2"
+    );
+    let rows = connection.rows("say what a user defined", &sql).await?;
+    let theirs = rows.iter().filter(|row| account::defines(user, row.text(2)));
+    Ok(theirs.map(|row| (row.text(0).to_owned(), row.text(1).to_owned())).collect())
 }
 
 /// Databases in which something runs with the user's rights. Prepared transactions belong to nobody here.
 pub(crate) async fn places(connection: &Connection, user: &str) -> Result<Places, Trouble> {
-    let rows = connection.rows("say what a user defined", &defined_by(user)).await?;
-    let mut databases: Vec<String> = rows.iter().map(|row| row.text(0).to_owned()).collect();
+    let defined = defined_by(connection, user).await?;
+    let mut databases: Vec<String> = defined.into_iter().map(|(database, _)| database).collect();
     databases.dedup();
     Ok(Places { databases, prepared: Vec::new() })
 }
@@ -37,14 +40,9 @@ pub(crate) async fn hand_over(
     user: &str,
     database: &str,
 ) -> Result<Vec<String>, Trouble> {
-    let rows = connection.rows("say what a user defined", &defined_by(user)).await?;
-    let here = rows.iter().filter(|row| row.text(0) == database);
-    let told = here.map(|row| {
-        format!(
-            "{} {} runs with the rights of its definer, who has none now",
-            row.text(1),
-            row.text(2)
-        )
-    });
+    let defined = defined_by(connection, user).await?;
+    let here = defined.into_iter().filter(|(where_it_is, _)| where_it_is == database);
+    let told = here
+        .map(|(_, what)| format!("{what} runs with the rights of its definer, who has none now"));
     Ok(told.collect())
 }

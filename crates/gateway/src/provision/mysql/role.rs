@@ -7,7 +7,7 @@ use access::database_user::PROVISIONER;
 
 use super::account::OWN_ROLE;
 use super::connection::{Connection, Row};
-use super::quote::{ident, literal};
+use super::quote::{account, ident, list, literal};
 use crate::provision::connection::Trouble;
 use crate::provision::names::ROLE_MARK;
 use crate::provision::seen::{ObservedMembership, Role, Roles};
@@ -124,6 +124,34 @@ pub(crate) async fn create(
 ) -> Result<(), Trouble> {
     for (name, _) in roles {
         connection.run("make roles", &format!("CREATE ROLE {}", ident(name))).await?;
+    }
+    share(connection).await
+}
+
+/// Lets the provisioner's accounts from the gateway's other addresses hand on the roles of ours that this one may: whoever
+/// makes a role is the only one who may, at first.
+pub(crate) async fn share(connection: &Connection) -> Result<(), Trouble> {
+    let attempt = "share roles among the gateway's addresses";
+    let hosts = connection.hosts();
+    if hosts.len() < 2 {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT mine.Role, other.Host FROM mysql.roles_mapping AS mine JOIN mysql.global_priv AS other \
+         ON other.User = mine.User AND other.Host <> mine.Host \
+         WHERE CONCAT(mine.User, '@', mine.Host) = CURRENT_USER() AND mine.Admin_option = 'Y' \
+         AND other.Host IN ({}) AND NOT EXISTS (SELECT 1 FROM mysql.roles_mapping AS theirs \
+         WHERE theirs.User = other.User AND theirs.Host = other.Host AND theirs.Role = mine.Role \
+         AND theirs.Admin_option = 'Y')",
+        list(hosts.iter().map(String::as_str))
+    );
+    let missing = pairs(connection.rows(attempt, &sql).await?);
+    let ours =
+        |(role, _): &(String, String)| role.starts_with(PREFIX) || role.starts_with(OWN_ROLE);
+    for (role, host) in missing.into_iter().filter(ours) {
+        let who = account(PROVISIONER, &host);
+        let sql = format!("GRANT {} TO {who} WITH ADMIN OPTION", ident(&role));
+        connection.run(attempt, &sql).await?;
     }
     Ok(())
 }
