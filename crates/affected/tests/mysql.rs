@@ -278,6 +278,23 @@ fn a_name_in_double_quotes_is_not_known() {
     assert_eq!(said("lock tables a read, \"u\" write"), format!("r a w - ({unknown})"));
 }
 
+#[test]
+fn what_is_left_of_a_redacted_text_is_doubtful_where_it_hides_a_name() {
+    let only = "it has a comment that only some servers run";
+    let not = format!("it could not be parsed: {PICKED}");
+    assert_eq!(said("select ?, @? from a where b = ? limit ?"), format!("r a w - ({not})"));
+    assert_eq!(said("select ? from a where b = ? limit ?"), "r a w -");
+    assert_eq!(said("insert into a values (?, ?), (?, ?)"), "r - w a");
+    assert_eq!(said("load data local infile ? into table a"), "r - w a");
+    assert_eq!(said("select * from ?"), format!("r - w - ({not})"));
+    assert_eq!(said("truncate ?"), "r - w - (it has a name that is not a table's)");
+    assert_eq!(said("select ? /*!99999 ?"), format!("r - w - ({not}; {only})"));
+    assert_eq!(
+        said("select 1; /*!99999 ?"),
+        format!("r - w - (a statement of its kind is not looked into; {only})")
+    );
+}
+
 const PICKED: &str = "its names were picked out of it, and may be too many or too few";
 
 #[test]

@@ -109,7 +109,7 @@ impl Walk {
         let FunctionArguments::List(list) = &function.args else { return false };
         let length = |argument: &FunctionArg| match argument {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => {
-                matches!(value.value, Value::Number(..))
+                matches!(value.value, Value::Number(..) | Value::Placeholder(_))
             }
             _ => false,
         };

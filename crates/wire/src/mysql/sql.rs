@@ -55,13 +55,14 @@ pub fn always_runs(token: &Token<'_>) -> bool {
 /// and that ends elsewhere for those that do not.
 pub fn redact(text: &str, strings: Strings) -> String {
     let mut redacted = String::with_capacity(text.len());
-    // Of such a comment: where it begins in what is redacted, and where it ends as a comment.
+    // Of such a comment: where its content begins in what is redacted, and where it ends as a comment.
     let mut open: Option<(usize, usize)> = None;
     let mut at = 0_usize;
     for token in tokens(text, strings, Conditional::Runs) {
         if opens_code(&token) && !always_runs(&token) && open.is_none() {
             let length = text.get(at..).map_or(0, |rest| lexer::skipped(rest.as_bytes()));
-            open = Some((redacted.len(), at.saturating_add(length)));
+            let begin = redacted.len().saturating_add(token.text.len());
+            open = Some((begin, at.saturating_add(length)));
         }
         at = at.saturating_add(token.text.len());
         if token.kind == Kind::Comment && token.text == "*/" {
@@ -95,8 +96,9 @@ pub fn redact(text: &str, strings: Strings) -> String {
     }
 }
 
+/// What opens the comment stays: whoever reads the rest sees that it is doubtful.
 fn cut(mut redacted: String, at: usize) -> String {
     redacted.truncate(at);
-    redacted.push('?');
+    redacted.push_str(" ?");
     redacted
 }

@@ -119,9 +119,9 @@ fn no_literal_is_left_wherever_it_stands() {
         ("select 1 /*!99999 , 'secret' */, 2", "select ? /*!99999 , ? */, ?"),
         ("select 1 /*M! , 'secret'", "select ? /*M! , ?"),
         // Read as a comment it ends elsewhere than read as code.
-        ("select 1 /*!99999 it's */, 'secret'", "select ? ?"),
+        ("select 1 /*!99999 it's */, 'secret'", "select ? /*!99999 ?"),
         ("select 1 /*!99999 /* a */ 'b' */, 'secret' */", "select ? /*!99999 /* a */ ? */, ? */"),
-        ("select 1 /*!99999 /*! a */ 'b' */, c", "select ? ?"),
+        ("select 1 /*!99999 /*! a */ 'b' */, c", "select ? /*!99999 ?"),
     ] {
         assert_eq!(redact(text, Strings::Backslash), redacted, "{text}");
     }
