@@ -231,6 +231,8 @@ const MARIADB_STATEMENTS: &[(&str, Names, Names, Names)] = &[
     ("USE `information_schema`", &[], &[], &[]),
     ("select count(*) from tables", &["information_schema.tables"], &[], &[]),
     ("select name from orders.customers limit 1", &["orders.customers"], &[], &[]),
+    ("set sql_mode = 'NO_BACKSLASH_ESCAPES'", &[], &[], &[]),
+    (r"select 'C:\', name from orders.customers limit 1", &["orders.customers"], &[], &[]),
 ];
 
 #[test]
