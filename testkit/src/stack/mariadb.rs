@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::configuration::indented;
 use super::{Options, Person, Privileges};
@@ -99,14 +99,6 @@ pub fn on_its_host<'a>(command: &'a mut Command, mariadb: &MariaDb) -> &'a mut C
         .arg("--configuration-directory")
         .arg(mariadb.configuration_directory())
         .args(["--os-user", mariadb.os_user()])
-}
-
-impl super::Stack {
-    /// Does on MariaDB's host what an administrator does, where [`Enrolment::Left`](super::Enrolment) left it.
-    pub fn enroll_mariadb(&self) -> Result<()> {
-        let mariadb = self.mariadb.as_ref().context("no MariaDB runs beside")?;
-        enroll(&self.facts.admin, mariadb)
-    }
 }
 
 impl super::Facts {

@@ -102,6 +102,7 @@ fn told(input: &EnrollInput, observed: &Observed, wanted: &option_file::Wanted) 
             observed.option_file_path
         ));
     }
+    told.extend(enrolment::former_accounts(input, observed));
     let listens_here = observed.listens_on_loopback_only().then_some("bind_address");
     let flags = "`--data-directory`, `--socket` and `--configuration-directory`";
     told.extend(notes(input, listens_here, flags));

@@ -3,7 +3,7 @@
 mod cast;
 mod cut;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use testkit::damage::{self, Damage};
 use testkit::program;
 use testkit::stack::{self, Beside, Enrolment, Options, Stack, detached};
@@ -196,8 +196,7 @@ fn workload(stage: &mut Stage, cast: &Cast) -> Result<()> {
 
 fn mariadb(stage: &mut Stage, cast: &Cast, stack: &Stack) -> Result<()> {
     stage.scene(7, "The same workload on MariaDB, with nothing but its token");
-    stage.say("What docs/guides/mysql.md tells an operator to do there has been done.");
-    stack.enroll_mariadb()?;
+    enroll_mariadb(stage, cast, stack)?;
     let connect = format!("portcullis connect {} -- -t -e", stack::MARIADB_SERVER);
     let read = format!("{connect} \"select current_user(), count(*) as orders from orders\"");
     let said = stage.run(&cast.api, &read)?;
@@ -211,6 +210,23 @@ fn mariadb(stage: &mut Stage, cast: &Cast, stack: &Stack) -> Result<()> {
     let audit = stage.run(&cast.auditor, audit)?;
     stage.claim("and the audit log has who asked for it", audit.stdout.contains("orders-api"));
     Ok(())
+}
+
+fn enroll_mariadb(stage: &mut Stage, cast: &Cast, stack: &Stack) -> Result<()> {
+    let server = stack.mariadb.as_ref().context("no MariaDB runs beside")?;
+    stage.say("What an operator must change there, applied by the same command, and a restart.");
+    let enroll = format!(
+        "portcullis server enroll {} --data-directory $MARIADB_DATA --socket $MARIADB_SOCKET \
+         --configuration-directory $MARIADB_OPTIONS --os-user {} --apply",
+        stack::MARIADB_SERVER,
+        server.os_user(),
+    );
+    let applied = stage.run(&cast.admin, &enroll)?;
+    stage.claim(
+        "enrolment is applied, and says what it changed",
+        applied.ok() && applied.stdout.contains("require_secure_transport = ON"),
+    );
+    server.restart()
 }
 
 fn keep(stack: Stack) -> Result<()> {

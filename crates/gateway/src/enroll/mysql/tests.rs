@@ -238,3 +238,14 @@ fn a_server_that_listens_on_its_own_host_only_cannot_be_reached_from_another() {
     input.gateway_addresses.push("10.0.0.6".parse().unwrap());
     assert!(plan(&input).unwrap().notes[0].contains("`bind_address`"));
 }
+
+#[test]
+fn an_account_of_the_provisioners_from_an_address_of_before_is_named() {
+    let mut observed = enrolled();
+    observed.provisioners.push(complete("10.0.0.6"));
+    observed.provisioners.push(Provisioner { locked: true, ..complete("10.0.0.7") });
+    let plan = plan(&input(Some(observed))).unwrap();
+    let [note] = plan.notes.as_slice() else { panic!("{:?}", plan.notes) };
+    assert!(note.starts_with("'portcullis_provisioner'@'10.0.0.6' is for an address"), "{note}");
+    assert_eq!(plan.steps, vec![]);
+}

@@ -242,6 +242,20 @@ fn ordinary(input: &EnrollInput, observed: &Observed, held: &Provisioner) -> Vec
     all
 }
 
+/// The provisioner's accounts from addresses that the gateway does not dial from, in words. They may be another gateway's.
+pub(crate) fn former_accounts(input: &EnrollInput, observed: &Observed) -> Vec<String> {
+    let named: BTreeSet<String> = input.gateway_addresses.iter().map(ToString::to_string).collect();
+    let former =
+        observed.provisioners.iter().filter(|known| !known.locked && !named.contains(&known.host));
+    let told = former.map(|known| {
+        format!(
+            "{} is for an address that `gateway.addresses` does not name: drop it, unless another gateway dials from there",
+            account(PROVISIONER, &known.host)
+        )
+    });
+    told.collect()
+}
+
 const ORDINARY: &str = "\
 the gateway makes and withdraws people's accounts through it, and hands on what database roles hold; it has no password, \
 and only its certificate opens it, whichever authority in the file above signed that. Writing to `mysql` is what MariaDB \

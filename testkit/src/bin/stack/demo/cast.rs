@@ -112,6 +112,15 @@ fn admin(stack: &Stack) -> Actor {
     ] {
         admin.environment.push((name.to_owned(), folder.display().to_string()));
     }
+    if let Some(mariadb) = &stack.mariadb {
+        for (name, place) in [
+            ("MARIADB_DATA", mariadb.data_directory()),
+            ("MARIADB_SOCKET", mariadb.socket()),
+            ("MARIADB_OPTIONS", mariadb.configuration_directory()),
+        ] {
+            admin.environment.push((name.to_owned(), place.display().to_string()));
+        }
+    }
     admin
 }
 
