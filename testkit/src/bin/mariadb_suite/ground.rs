@@ -1,6 +1,7 @@
 //! The two servers: one behind the gateway, and one of the same version with the same settings, which the same account
 //! enters directly over TLS with a client certificate.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -116,6 +117,8 @@ fn same_account(behind: &MariaDb, direct: &MariaDb) -> Result<Way> {
              grant all privileges on *.* to {account} with grant option;"
         ),
     )?;
+    share(behind, direct)?;
+    share(direct, behind)?;
     Ok(Way {
         port: direct.port(),
         user: OWNER.to_owned(),
@@ -123,6 +126,29 @@ fn same_account(behind: &MariaDb, direct: &MariaDb) -> Result<Way> {
         authority: direct.server_ca_file(),
         certificate: Some((access.certificate, access.key)),
     })
+}
+
+/// Roles and accounts of the one that the other has not: tests show whole tables of privileges, and how many rows they have.
+fn share(from: &MariaDb, to: &MariaDb) -> Result<()> {
+    for what in ["role", "user"] {
+        let (is_role, name) = match what {
+            "role" => ("Y", "concat('`', user, '`')"),
+            _ => ("N", "concat(quote(user), '@', quote(host))"),
+        };
+        let names = format!("select {name} from mysql.user where is_role = '{is_role}'");
+        let known = to.sql("mysql", &names)?;
+        let known: BTreeSet<&str> = known.lines().collect();
+        for name in from.sql("mysql", &names)?.lines().filter(|name| !known.contains(name)) {
+            let create = match what {
+                "role" => format!("create role {name}"),
+                _ => from.sql("mysql", &format!("show create user {name}"))?,
+            };
+            let grants = from.sql("mysql", &format!("show grants for {name}"))?;
+            let grants: String = grants.lines().map(|grant| format!(";\n{grant}")).collect();
+            to.sql("mysql", &format!("{create}{grants}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// What the suite's own runner makes before the first test. Nothing looks at warnings in the server's log here, so nothing
