@@ -27,7 +27,11 @@ const SETTINGS: &[(&str, &str)] = &[
     ("slave_net_timeout", "120"),
     ("plugin_maturity", "unknown"),
     ("port_open_timeout", "10"),
+    ("secure_file_priv", ""),
 ];
+
+/// The time zones that tests know.
+const TIME_ZONES: &str = "/usr/share/mysql/mysql_test_data_timezone.sql";
 
 /// Both.
 #[derive(Debug)]
@@ -144,8 +148,9 @@ fn share(from: &MariaDb, to: &MariaDb) -> Result<()> {
                 _ => from.sql("mysql", &format!("show create user {name}"))?,
             };
             let grants = from.sql("mysql", &format!("show grants for {name}"))?;
-            let grants: String = grants.lines().map(|grant| format!(";\n{grant}")).collect();
-            to.sql("mysql", &format!("{create}{grants}"))?;
+            let statements: Vec<&str> =
+                std::iter::once(create.as_str()).chain(grants.lines()).collect();
+            to.sql("mysql", &statements.join(";\n"))?;
         }
     }
     Ok(())
@@ -158,5 +163,7 @@ fn prepare(server: &MariaDb) -> Result<()> {
                create database if not exists mtr character set latin1;\n\
                create procedure mtr.add_suppression(in pattern varchar(255)) begin end;\n\
                drop database if exists orders;";
-    server.sql("mysql", sql).map(drop)
+    server.sql("mysql", sql)?;
+    let zones = std::fs::read_to_string(TIME_ZONES).context(TIME_ZONES)?;
+    server.sql("mysql", &zones).map(drop)
 }

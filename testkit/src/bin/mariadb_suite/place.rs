@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tempfile::TempDir;
 use testkit::mariadb::MariaDb;
 use testkit::{program, wait};
 
@@ -16,7 +15,7 @@ use crate::protocol::Protocol;
 
 const PROGRAM: &str = "/usr/bin/mariadb-test";
 const CHARSETS: &str = "/usr/share/mysql/charsets";
-const TEST_WITHIN: Duration = Duration::from_secs(120);
+const TEST_WITHIN: Duration = Duration::from_mins(2);
 /// What the test program ends with when a test says that it cannot run here.
 const SKIPPED: i32 = 62;
 
@@ -46,6 +45,13 @@ impl Verdict {
         self.code == 0
     }
 
+    /// What the test program said at last, where a test ended early.
+    pub(crate) fn complaint(&self) -> &str {
+        let lines = self.said.lines().rev();
+        let mut complaints = lines.filter(|line| line.starts_with("mysqltest: "));
+        if self.passed() { "" } else { complaints.next().unwrap_or_default() }
+    }
+
     pub(crate) fn skipped(&self) -> bool {
         self.code == SKIPPED
     }
@@ -65,7 +71,7 @@ pub(crate) struct Place<'a> {
     way: Way,
     server: &'a MariaDb,
     suite: PathBuf,
-    folder: TempDir,
+    folder: PathBuf,
     clean: State,
 }
 
@@ -76,14 +82,19 @@ impl<'a> Place<'a> {
         server: &'a MariaDb,
         suite: &Path,
     ) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("portcullis-mariadb-test-").tempdir()?;
-        // The server writes there too.
-        for part in ["", "tmp", "log"] {
-            let part = folder.path().join(part);
+        // Tests read and write by paths that begin in the folder of a database, and the test program writes only below its
+        // own folder: so it is the server's.
+        let folder = server.directory().to_owned();
+        for part in ["tmp", "log", "std_data"] {
+            let part = folder.join(part);
             fs::create_dir_all(&part)?;
             fs::set_permissions(&part, fs::Permissions::from_mode(0o1777))?;
         }
-        // Tests read the suite's data by paths that begin in the folder of a database.
+        for entry in fs::read_dir(suite.join("std_data"))?.flatten() {
+            if entry.path().is_file() {
+                fs::copy(entry.path(), folder.join("std_data").join(entry.file_name()))?;
+            }
+        }
         let clean = State::read(server)?;
         Ok(Self { name, way, server, suite: suite.to_owned(), folder, clean })
     }
@@ -101,13 +112,12 @@ impl<'a> Place<'a> {
         command.stdin(Stdio::null()).stdout(fs::File::create(&out)?);
         let mut child = command.stderr(fs::File::create(&err)?).spawn()?;
         let ended = wait::try_until(TEST_WITHIN, || child.try_wait().transpose());
-        let code = match ended {
-            Some(status) => status?.code().unwrap_or(-1),
-            None => {
-                child.kill()?;
-                child.wait()?;
-                -1
-            }
+        let code = if let Some(status) = ended {
+            status?.code().unwrap_or(-1)
+        } else {
+            child.kill()?;
+            child.wait()?;
+            -1
         };
         let said = [fs::read(&out)?, fs::read(&err)?].concat();
         Ok(Verdict { code, said: self.plain(&String::from_utf8_lossy(&said)) })
@@ -142,7 +152,7 @@ impl<'a> Place<'a> {
             .env("LC_ALL", "C")
             .env("TZ", "GMT-3")
             .env("MYSQL_TEST_DIR", &self.suite)
-            .env("MYSQLTEST_VARDIR", self.folder.path())
+            .env("MYSQLTEST_VARDIR", &self.folder)
             .env("MYSQL_TMP_DIR", self.path("tmp"))
             .env("MYSQL_CHARSETSDIR", CHARSETS)
             .env("MYSQL_SHAREDIR", "/usr/share/mysql")
@@ -157,29 +167,25 @@ impl<'a> Place<'a> {
     }
 
     fn path(&self, part: &str) -> PathBuf {
-        self.folder.path().join(part)
+        self.folder.join(part)
     }
 
     /// Without what is this place's own: its folders and its port.
     fn plain(&self, said: &str) -> String {
-        let data = self.server.data_directory().display().to_string();
-        let directory = self.server.directory().display().to_string();
-        let said = said.replace(&self.folder.path().display().to_string(), "VARDIR");
-        without_temporary(&said)
-            .replace(&data, "DATADIR")
-            .replace(&directory, "SERVERDIR")
-            .replace(&self.way.port.to_string(), "PORT")
-            .replace(&self.server.port().to_string(), "PORT")
+        let said = said
+            .replace(&self.server.data_directory().display().to_string(), "DATADIR")
+            .replace(&self.folder.display().to_string(), "VARDIR");
+        let said = without_temporary(&said);
+        without_number(&without_number(&said, self.way.port), self.server.port())
     }
 
     /// Databases, accounts and settings as they were; a server that does not answer is started again.
     fn restore(&self) -> Result<()> {
-        let state = match State::read(self.server) {
-            Ok(state) => state,
-            Err(_) => {
-                self.server.restart()?;
-                State::read(self.server)?
-            }
+        let state = if let Ok(state) = State::read(self.server) {
+            state
+        } else {
+            self.server.restart()?;
+            State::read(self.server)?
         };
         let sql = state.back_to(&self.clean);
         // Some settings refuse to be set one by one; what stays is seen in the next test's result.
@@ -192,6 +198,20 @@ impl<'a> Place<'a> {
         }
         Ok(())
     }
+}
+
+/// Without a port, where it stands alone: the same digits also occur in tests' data.
+fn without_number(said: &str, port: u16) -> String {
+    let port = port.to_string();
+    let (mut text, mut left) = (String::with_capacity(said.len()), said);
+    while let Some((before, after)) = left.split_once(&port) {
+        let alone = !before.ends_with(|letter: char| letter.is_ascii_alphanumeric())
+            && !after.starts_with(|letter: char| letter.is_ascii_alphanumeric());
+        text.push_str(before);
+        text.push_str(if alone { "PORT" } else { &port });
+        left = after;
+    }
+    text + left
 }
 
 /// Without the names that the test program gives to scripts of its own.
@@ -272,13 +292,22 @@ mod tests {
 
     fn state(databases: &[&str], accounts: &[&str], variables: &[(&str, &str)]) -> State {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02X}")).collect::<String>();
+        let hex = |text: &str| {
+            let digits: Vec<String> = text.bytes().map(|byte| format!("{byte:02X}")).collect();
+            digits.concat()
+        };
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), hex(value)));
         State {
             databases: owned(databases),
             accounts: owned(accounts),
             variables: variables.collect(),
         }
+    }
+
+    #[test]
+    fn a_port_is_left_out_where_it_stands_alone() {
+        let said = "port 46009, 127.0.0.1:46009 and '046009'";
+        assert_eq!(without_number(said, 46009), "port PORT, 127.0.0.1:PORT and '046009'");
     }
 
     #[test]
