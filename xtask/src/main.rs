@@ -40,8 +40,8 @@ cargo xtask COMMAND
   conformance --newest-mysql           MySQL's own server and clients of Debian's unstable suite (2 minutes)
   test --pg-regress                    PostgreSQL's own suites, directly and through the gateway, and the server's own
                                        statement log against ours
-  test --mariadb-test [TEST…]          MariaDB's own suite, directly and through the gateway (1 hour); writes
-                                       docs/conformance/mariadb-test.md
+  test --mariadb-test [WAY] [TEST…]    MariaDB's own suite, directly and through the gateway (1 hour; one WAY of text,
+                                       prepared, cursors: 20 minutes); writes docs/conformance/mariadb-test.md
   bench pg [--quick] [--only PART]     interleaved comparison with pgbouncer and the naked server; the parts: throughput,
                                        latency, login, durable, memory, cut, idle
   bench mysql [--quick] [--only PART]  the same with MariaDB and haproxy; the parts: throughput, login, dump, memory, cut

@@ -46,7 +46,8 @@ pub(crate) fn append() -> Result<()> {
     shell::run(Command::new(bench).arg("audit"))
 }
 
-/// Clients, with `--mysql` those of MySQL's and MariaDB's, or with `--suites` drivers' own suites, with the program as the tests run it.
+/// Clients, with `--mysql` those of MySQL's and MariaDB's, or with `--suites` drivers' own suites, with the program as the
+/// tests run it.
 pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
     match rest {
         ["--newest"] => return newest(),

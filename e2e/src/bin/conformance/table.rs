@@ -74,7 +74,7 @@ const WITHOUT: &str = "
 ## Not here
 
 These are in none of the distribution's packages, PyPI, npm and crates.io, so nothing is said of them: MySQL Shell and MySQL
-Connector/J. MySQL's own server and its `mysql` command are no rows here; the end-to-end tests drive both.
+Connector/J. MySQL's own server and its `mysql` command are no rows here: `cargo xtask conformance --newest-mysql` drives both.
 ";
 
 /// One suite in one line.
