@@ -197,11 +197,20 @@ impl Server {
                 }
                 !dangerous
             });
-            if now.member_of.iter().any(|held| !through.contains(&held.role)) {
+            let extra: BTreeSet<String> = now
+                .member_of
+                .iter()
+                .filter(|held| !through.contains(&held.role))
+                .map(|held| held.role.clone())
+                .collect();
+            let stuck = lock(&self.stuck).remove(&role.name).unwrap_or_default();
+            // What could not be taken away at the last look is no reason to end sessions at each.
+            if !extra.is_subset(&stuck) {
                 self.narrow(Some(role));
             }
             if let Err(trouble) = connection.settle_role(now, &through).await {
                 looked.findings.push(format!("`{}`: {trouble}", role.document.name()));
+                lock(&self.stuck).insert(role.name.clone(), extra);
             }
         }
     }

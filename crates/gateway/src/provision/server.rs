@@ -26,6 +26,8 @@ pub(crate) struct Server {
     pub(super) roles: tokio::sync::Mutex<BTreeMap<DatabaseRoleName, Revision>>,
     /// Roles that give less than they did: sessions that began before are still to be ended.
     pub(super) narrowed: Mutex<BTreeSet<DatabaseRoleName>>,
+    /// Memberships that roles of ours have and that could not be taken from them: somebody else's gift.
+    pub(super) stuck: Mutex<BTreeMap<String, BTreeSet<String>>>,
     /// Whose certificates each user's accounts are known to ask for, where accounts name an authority.
     signed_by: Mutex<HashMap<String, String>>,
     /// Backends that sessions want ended.
@@ -60,6 +62,7 @@ impl Server {
             turns: Mutex::new(HashMap::new()),
             roles: tokio::sync::Mutex::new(BTreeMap::new()),
             narrowed: Mutex::new(BTreeSet::new()),
+            stuck: Mutex::new(BTreeMap::new()),
             signed_by: Mutex::new(HashMap::new()),
             endings: Endings::default(),
             busy: Mutex::new(BTreeSet::new()),

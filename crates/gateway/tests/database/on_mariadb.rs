@@ -234,3 +234,18 @@ async fn a_role_that_somebody_else_gave_goes_with_the_accounts_when_access_ends(
     assert_eq!(bench.database.held(ADA), "");
     assert_eq!(locked(&bench), "127.0.0.1 1");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_gave_a_role_of_ours_is_told_and_ends_its_sessions_once_not_at_each_look()
+ {
+    let bench = with_ada(MySql, "reader").await;
+    drop(bench.login(ADA).await);
+    // Whoever made it is the only one who may take it away.
+    bench.sql("mysql", "CREATE ROLE a_strangers; GRANT a_strangers TO `portcullis_orders.reader`");
+    bench.look_again().await;
+    bench.until_finding("the server refused to hand on roles").await;
+    let ada = bench.login(ADA).await;
+    bench.look_again().await;
+    bench.look_again().await;
+    ada.run("SELECT * FROM orders").await.expect("a look is no end");
+}

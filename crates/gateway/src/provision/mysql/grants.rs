@@ -73,12 +73,15 @@ pub(crate) async fn settle(
     }
     let mut settled = Settled::default();
     for (rights, Difference { revoke, grant }) in differences {
-        if revoke.is_some() {
-            settled.narrowed.push(rights.role.clone());
-        }
-        for sql in revoke.iter().chain(&grant) {
-            if let Err(trouble) = connection.run("grant to roles", sql).await {
-                settled.findings.push(left_as_it_was(database, &rights.role, &trouble));
+        for (sql, narrows) in
+            revoke.iter().map(|sql| (sql, true)).chain(grant.iter().map(|sql| (sql, false)))
+        {
+            match connection.run("grant to roles", sql).await {
+                Ok(()) if narrows => settled.narrowed.push(rights.role.clone()),
+                Ok(()) => {}
+                Err(trouble) => {
+                    settled.findings.push(left_as_it_was(database, &rights.role, &trouble));
+                }
             }
         }
     }
