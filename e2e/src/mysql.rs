@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use wire::mysql::Capabilities;
 use wire::mysql::authentication::{NATIVE_PASSWORD, Reply, clear_answer, reply};
 use wire::mysql::greeting::Greeting;
-use wire::mysql::handshake::{Attributes, HandshakeResponse};
+use wire::mysql::handshake::{HandshakeResponse, OwnAttributes};
 use wire::mysql::rows::{self, Answer, Row};
 
 use crate::raw;
@@ -51,6 +51,15 @@ pub fn plain_response(user: &str, token: &str) -> Vec<u8> {
     payload
 }
 
+/// What a client says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Claims<'a> {
+    pub user: &'a str,
+    pub database: &'a str,
+    /// `program_name`, the application's.
+    pub program: &'a str,
+}
+
 /// Inside TLS, logged in.
 pub struct Client {
     stream: Tls,
@@ -64,7 +73,16 @@ impl std::fmt::Debug for Client {
 
 impl Client {
     /// Logs in to whoever listens there. Without a token the account must need no password.
-    pub fn open((port, ca): (u16, &Path), user: &str, token: Option<&str>) -> Result<Self> {
+    pub fn open(at: (u16, &Path), user: &str, token: Option<&str>) -> Result<Self> {
+        Self::open_as(at, Claims { user, database: "orders", program: "" }, token)
+    }
+
+    /// The same, saying all this.
+    pub fn open_as(
+        (port, ca): (u16, &Path),
+        claims: Claims<'_>,
+        token: Option<&str>,
+    ) -> Result<Self> {
         let mut stream = raw::connect(port)?;
         let greeting = Greeting::parse(&read_packet(&mut stream)?)?;
         let wished = Capabilities::PROTOCOL_41
@@ -73,17 +91,20 @@ impl Client {
             .with(Capabilities::SECURE_CONNECTION)
             .with(Capabilities::PLUGIN_AUTH)
             .with(Capabilities::CONNECT_WITH_DB)
+            .with(Capabilities::CONNECT_ATTRS)
             .with(Capabilities::DEPRECATE_EOF);
         ensure!(greeting.capabilities.contains(wished), "it offers too little: {greeting:?}");
+        let program = [(&b"program_name"[..], claims.program.as_bytes())];
+        let attributes = OwnAttributes::new(program.into_iter());
         let response = HandshakeResponse {
             capabilities: wished,
             packet_bytes_max: 1 << 24,
             collation: 45,
-            user: user.as_bytes(),
+            user: claims.user.as_bytes(),
             authentication: b"",
-            database: Some(b"orders"),
+            database: Some(claims.database.as_bytes()),
             plugin: Some(NATIVE_PASSWORD.as_bytes()),
-            attributes: Attributes::default(),
+            attributes: attributes.attributes(),
             zstd_level: None,
         };
         stream.write_all(&packet(1, &response.ssl_request()))?;

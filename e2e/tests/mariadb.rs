@@ -5,6 +5,8 @@ use std::process::Stdio;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use e2e::mysql::{self, Claims, Client};
+use e2e::raw;
 use testkit::stack::{Beside, Credential, Facts, MARIADB_SERVER, Options, Person, Stack};
 use testkit::{program, wait};
 
@@ -48,6 +50,39 @@ fn a_workload_comes_in_with_its_own_token() {
     let token = facts.api.token(Credential::Certificate).unwrap();
     let said = facts.mariadb("orders-api", &token, "select 1").unwrap();
     assert_eq!(said.expect_success().unwrap().trim(), "1");
+}
+
+#[test]
+fn teleport_8_3_14_texts_of_strangers_of_mysql_are_bounded_everywhere() {
+    let facts = &shared().facts;
+    let token = facts.api.token(Credential::Certificate).unwrap();
+    let (name, kept) = ("n".repeat(60_000), "n".repeat(256));
+    let open = |user: &str, database: &str| {
+        let claims = Claims { user, database, program: &name };
+        Client::open_as((facts.reach.mysql_port, &facts.reach.ca), claims, Some(&token))
+    };
+    let said = open(&name, "orders").unwrap_err().to_string();
+    assert_says(&said, &["#28000", "PC1109", "60000"]);
+    let said = open("orders-api", &name).unwrap_err().to_string();
+    assert_says(&said, &["#42000", "PC1202", "60000"]);
+    // Before TLS a name is heard too.
+    let mut plain = raw::connect(facts.reach.mysql_port).unwrap();
+    mysql::read_packet(&mut plain).unwrap();
+    plain.write_all(&mysql::packet(1, &mysql::plain_response(&name, "no token"))).unwrap();
+    assert_says(&String::from_utf8_lossy(&raw::until_closed(&mut plain).unwrap()), &["PC1002"]);
+    let refused = wait::until(Duration::from_secs(10), "the refusals", || {
+        let refused = facts.audit(&["--type", "sessionRefused", "--text", &kept]).unwrap();
+        (refused.len() == 3).then_some(refused)
+    });
+    for refused in &refused {
+        assert!(refused.to_string().len() < 2_000, "{refused}");
+    }
+    let session = open("orders-api", "orders").unwrap();
+    let opened = events(facts, "sessionOpened", &kept);
+    assert_eq!(text(&opened[0], "/applicationName"), kept);
+    drop(session);
+    let log = std::fs::read_to_string(facts.log()).unwrap();
+    assert!(log.contains(&kept) && !log.contains(&format!("{kept}n")));
 }
 
 #[test]
@@ -131,11 +166,11 @@ fn a_token_that_was_sent_without_tls_is_revoked() {
     let (person, _, token) = member(facts, "orders-readers");
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", facts.reach.mysql_port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let greeting = e2e::mysql::read_packet(&mut stream).unwrap();
+    let greeting = mysql::read_packet(&mut stream).unwrap();
     assert_eq!(greeting.first(), Some(&10));
-    let response = e2e::mysql::plain_response(&person.user, &token);
-    stream.write_all(&e2e::mysql::packet(1, &response)).unwrap();
-    let refused = e2e::mysql::read_packet(&mut stream).unwrap();
+    let response = mysql::plain_response(&person.user, &token);
+    stream.write_all(&mysql::packet(1, &response)).unwrap();
+    let refused = mysql::read_packet(&mut stream).unwrap();
     assert_says(&String::from_utf8_lossy(&refused), &["not encrypted", "revoked"]);
     let refused = facts.mariadb(&person.user, &token, "select 1").unwrap();
     assert_says(&refused.expect_failure(1).unwrap().stderr, &["ERROR 1045"]);

@@ -276,6 +276,21 @@ fn teleport_8_3_14_texts_of_strangers_are_bounded_everywhere() {
     let said =
         facts.reach.psql(&name, &token(facts), "select 1").unwrap().expect_failure(2).unwrap();
     assert_says(&said.stderr, &["PC1109"]);
+    // Before TLS a name is heard too.
+    let mut plain = raw::connect(facts.reach.port).unwrap();
+    plain.write_all(&raw::startup(&[("user", &name), ("database", "orders")])).unwrap();
+    raw::until_closed(&mut plain).unwrap();
+    let kept = "n".repeat(256);
+    let refused = wait::until(Duration::from_secs(10), "both refusals", || {
+        let refused = facts.audit(&["--type", "sessionRefused", "--text", &kept]).unwrap();
+        (refused.len() == 2).then_some(refused)
+    });
+    for refused in &refused {
+        assert_eq!(text(refused, "/actor/name"), kept);
+        assert!(text(refused, "/message").len() < 200, "{refused}");
+    }
+    let database = Client::started(&facts.reach, &[("user", "u"), ("database", &name)]);
+    assert_says(&database.unwrap().until_closed().unwrap(), &["3D000", "PC1202"]);
     let token = token(facts);
     let mut client = Client::started(
         &facts.reach,
@@ -285,6 +300,10 @@ fn teleport_8_3_14_texts_of_strangers_are_bounded_everywhere() {
     client.read_until(b'R').unwrap();
     client.message(b'p', &[token.as_bytes(), b"\0"].concat()).unwrap();
     client.read_until(b'Z').unwrap();
+    let opened = events(facts, "sessionOpened", &kept);
+    assert_eq!(text(&opened[0], "/applicationName"), kept);
+    let log = std::fs::read_to_string(facts.log()).unwrap();
+    assert!(log.contains(&kept) && !log.contains(&format!("{kept}n")));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use runtime::config::Protocol;
 use tokio::net::TcpStream;
 
 use crate::cancel::{Asked, Registered};
+use crate::claimed::Claimed;
 use crate::listener::Accepted;
 use crate::observe;
 use crate::outcome::{Denied, Stop};
@@ -19,6 +20,7 @@ use crate::tls::{Hello, Secured, Stream};
 use crate::upstream::{Dialled, Proof};
 
 mod mysql;
+mod names;
 mod pg;
 mod trouble;
 
@@ -61,7 +63,7 @@ pub(crate) struct Startup {
     /// Which database; with MySQL perhaps none.
     pub database: String,
     /// As the client names itself.
-    pub application_name: Option<String>,
+    pub application_name: Option<Claimed>,
     /// Whether the replication protocol is asked for.
     pub replication: bool,
     /// As it was said.
@@ -141,9 +143,14 @@ pub(crate) async fn first(accepted: Accepted) -> Result<First, Stop> {
 
 /// Reads what the client wants, inside TLS, and refuses what may not be asked for.
 pub(crate) async fn start(secured: Secured) -> Result<Started, Stop> {
-    match secured.connection.opening {
-        Opening::PostgreSql => pg::start::start(secured).await,
-        Opening::MySql(_) => mysql::start::start(secured).await,
+    let started = match secured.connection.opening {
+        Opening::PostgreSql => pg::start::start(secured).await?,
+        Opening::MySql(_) => mysql::start::start(secured).await?,
+    };
+    let names = (started.startup.user.as_str(), started.startup.database.as_str());
+    match names::possible(names, started.connection.door.protocol) {
+        Ok(()) => Ok(started),
+        Err(refusal) => Err(Stop::refused(started.connection, started.client, refusal)),
     }
 }
 

@@ -9,6 +9,7 @@ use model::{Refusal, Timestamp, code};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{error, info, warn};
 
+use crate::claimed::Claimed;
 use crate::dialect;
 use crate::observe::{Observer, Subject, Unobservable};
 use crate::outcome::{Denied, Refused};
@@ -52,7 +53,7 @@ pub(crate) async fn refuse(refused: Refused) {
             actor,
             source: connection.source,
             server: known.server.clone(),
-            database: known.database.clone(),
+            database: known.database.clone().map(String::from),
             code: refusal.code.id.to_owned(),
             message: refusal.message.clone(),
             cause,
@@ -67,7 +68,8 @@ pub(crate) async fn refuse(refused: Refused) {
 
 /// What is the client's own doing is a life event; what is ours or the server's, someone should look at.
 fn log_refusal(connection: &Connection, refusal: &Refusal, cause: Option<&str>) {
-    let (session, source, user) = (connection.id, connection.source, &connection.known.user);
+    let (session, source) = (connection.id, connection.source);
+    let user = connection.known.user.as_ref().map(Claimed::as_str);
     let (code, message) = (refusal.code.id, &refusal.message);
     if refusal.code.http < 500 {
         info!(%session, %source, user, code, message, cause, "session refused");

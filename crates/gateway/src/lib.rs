@@ -17,6 +17,7 @@ use tracing::info;
 
 mod authorise;
 mod cancel;
+mod claimed;
 mod dialect;
 mod end;
 pub mod enroll;

@@ -9,6 +9,7 @@ use model::event::Actor;
 use model::{Principal, ServerName, SessionId, Timestamp, code};
 use tokio::sync::oneshot;
 
+use crate::claimed::Claimed;
 use crate::dialect::{First, Opening};
 use crate::listener::admission::Permit;
 use crate::listener::{Accepted, Door};
@@ -91,16 +92,13 @@ pub(crate) struct Connection {
     pub waited: Waited,
 }
 
-/// So much of a name that nobody proved is recorded.
-const CLAIMED_CHARACTERS_MAX: usize = 256;
-
 /// What a refusal's audit record can say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     /// The user name that was claimed.
-    pub user: Option<String>,
+    pub user: Option<Claimed>,
     /// The database that was asked for.
-    pub database: Option<String>,
+    pub database: Option<Claimed>,
     /// Where the route leads.
     pub server: Option<ServerName>,
     /// Who it is, once proven.
@@ -121,9 +119,7 @@ impl Known {
     pub(crate) fn actor(&self) -> Option<Actor> {
         match (&self.principal, &self.user) {
             (Some(principal), _) => Some(Actor::from(principal)),
-            (None, Some(user)) => {
-                Some(Actor::claimed(user.chars().take(CLAIMED_CHARACTERS_MAX).collect::<String>()))
-            }
+            (None, Some(user)) => Some(Actor::claimed(user.as_str())),
             (None, None) => None,
         }
     }

@@ -21,8 +21,8 @@ pub use document::{Document, Metadata, Resource, Spec};
 pub use id::{ActivationId, ApplicationId, PrincipalId, Revision, SessionId, TenantId, TokenId};
 pub use kind::Kind;
 pub use name::{
-    ApplicationName, DatabaseRoleName, FirewallRuleName, GroupName, InvalidName, ServerName,
-    UserName,
+    ApplicationName, DatabaseRoleName, FirewallRuleName, GroupName, InvalidName, NAME_BYTES_MAX,
+    ServerName, UserName,
 };
 pub use role::ControlRole;
 pub use snapshot::{Principal, PrincipalKind, Snapshot, Table};

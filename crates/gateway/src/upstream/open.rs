@@ -107,7 +107,7 @@ async fn record(authorised: &Authorised, login: &Login) -> Result<(), Denied> {
         activations: grant.activations.clone(),
         token: request.credential.token,
         until: grant.until,
-        application_name: started.startup.application_name.clone(),
+        application_name: started.startup.application_name.clone().map(String::from),
         backend_pid: login.key().pid,
         tls: tls::describe(&started.client),
     };

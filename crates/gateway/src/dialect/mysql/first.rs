@@ -12,6 +12,7 @@ use wire::mysql::limits::HANDSHAKE_RESPONSE_BYTES_MAX;
 use wire::mysql::{capabilities, packet};
 
 use super::{Opening, Unread, read_packet};
+use crate::claimed::Claimed;
 use crate::dialect::{self, First};
 use crate::identify;
 use crate::listener::Accepted;
@@ -52,8 +53,7 @@ pub(crate) async fn first(accepted: Accepted) -> Result<First, Stop> {
             return Ok(First::Tls(Box::new(Hello { connection, stream, begun: Begun::Asked })));
         }
         Ok(Answer::Response(response)) => {
-            let user = String::from_utf8_lossy(response.user).into_owned();
-            connection.known.user = Some(user);
+            connection.known.user = Some(Claimed::cut_bytes(response.user));
             let message =
                 "the connection is not encrypted, and this gateway takes no credential without TLS";
             let denied = Denied::new(&code::TLS_REQUIRED, message);

@@ -8,6 +8,7 @@ use wire::mysql::limits::HANDSHAKE_RESPONSE_BYTES_MAX;
 
 use super::login::Wish;
 use super::{Unread, read_packet};
+use crate::claimed::Claimed;
 use crate::dialect::{Opening, Packet, Started, Startup};
 use crate::outcome::{Denied, Stop};
 use crate::tls::Secured;
@@ -67,9 +68,8 @@ pub(crate) async fn start(secured: Secured) -> Result<Started, Stop> {
         .map_err(|error| Denied::new(&code::PROTOCOL_VIOLATION, error.to_string()))
         .and_then(|response| {
             let known = &mut connection.known;
-            known.user = Some(String::from_utf8_lossy(response.user).into_owned());
-            known.database =
-                response.database.map(|name| String::from_utf8_lossy(name).into_owned());
+            known.user = Some(Claimed::cut_bytes(response.user));
+            known.database = response.database.map(Claimed::cut_bytes);
             understood(&response, offered)
         });
     match understood {
@@ -94,10 +94,7 @@ fn understood(response: &HandshakeResponse<'_>, offered: Capabilities) -> Result
         return Err(Denied::new(&code::USER_MISSING, "no user name was given"));
     }
     let database = response.database.map(|name| text(name, "database")).transpose()?;
-    let attribute = |name| {
-        let value = response.attributes.get(name)?;
-        Some(String::from_utf8_lossy(value).into_owned())
-    };
+    let attribute = |name| response.attributes.get(name).map(Claimed::cut_bytes);
     let kept = Response {
         agreed,
         packet_bytes_max: response.packet_bytes_max,

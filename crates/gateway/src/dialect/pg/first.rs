@@ -11,6 +11,7 @@ use wire::pg::startup::{Packet, Step};
 
 use super::{Unread, read_first, refusal_of};
 use crate::cancel::Asked;
+use crate::claimed::Claimed;
 use crate::dialect::{CancelKey, First};
 use crate::listener::Accepted;
 use crate::outcome::{Client, Denied, Stop};
@@ -47,7 +48,7 @@ pub(crate) async fn first(accepted: Accepted) -> Result<First, Stop> {
                 return Ok(First::Cancel(Box::new(Asked { connection, client, key })));
             }
             Packet::Startup(startup) => {
-                connection.known.user = startup.user().ok().map(str::to_owned);
+                connection.known.user = startup.user().ok().map(Claimed::cut);
                 let denied = Denied::new(
                     &code::TLS_REQUIRED,
                     "the connection is not encrypted, and this gateway takes no credential without TLS",

@@ -5,6 +5,7 @@ use wire::pg::startup::{Packet as FirstPacket, Replication, Step};
 
 use super::{Unread, read_first, refusal_of};
 use crate::cancel::Asked;
+use crate::claimed::Claimed;
 use crate::dialect::{CancelKey, Packet, Started, Startup};
 use crate::outcome::{Client, Denied, Stop};
 use crate::tls::Secured;
@@ -38,8 +39,8 @@ pub(crate) async fn start(secured: Secured) -> Result<Started, Stop> {
             return Err(Stop::refused(connection, client, denied));
         }
     };
-    connection.known.user = packet.user().ok().map(str::to_owned);
-    connection.known.database = packet.database().ok().map(str::to_owned);
+    connection.known.user = packet.user().ok().map(Claimed::cut);
+    connection.known.database = packet.database().ok().map(Claimed::cut);
     match understood(packet) {
         Ok(startup) => Ok(Started { connection, client, server_name, startup }),
         Err(denied) => Err(Stop::refused(connection, client, denied)),
@@ -57,7 +58,7 @@ fn understood(packet: wire::pg::startup::Startup) -> Result<Startup, Denied> {
     packet
         .denied()
         .map_err(|denied| Denied::new(&code::STARTUP_OPTION_DENIED, denied.to_string()))?;
-    let application_name = packet.parameter("application_name").map(str::to_owned);
+    let application_name = packet.parameter("application_name").map(Claimed::cut);
     let packet = Packet::PostgreSql(packet);
     Ok(Startup { user, database, application_name, replication, packet })
 }
