@@ -1,7 +1,7 @@
 //! Logging in to the server, as the person or as the user that they share, up to its OK packet. The server is hostile input too: what it may say is
 //! bounded, and what does not belong here is refused.
 
-use model::code;
+use model::{Refusal, code};
 use runtime::Secret;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -29,6 +29,10 @@ const REPLIES_MAX: u8 = 4;
 /// utf8mb4_general_ci, of whoever wishes for nothing.
 const COLLATION: u8 = 45;
 const PACKET_BYTES_MAX: u32 = 1 << 24;
+/// Errors by which a server turns a connection away before anything is said on it.
+const CON_COUNT_ERROR: u16 = 1040;
+const HOST_IS_BLOCKED: u16 = 1129;
+const HOST_NOT_PRIVILEGED: u16 = 1130;
 
 /// What is to be agreed on with the server.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +109,7 @@ pub(crate) async fn greeting(stream: &mut TcpStream) -> Result<Greeting, Denied>
             Unread::Malformed(error) => malformed(&error),
         })?;
     if payload.first() == Some(&0xff) {
-        return Err(refused(&payload, &Proof::Certificate, 0));
+        return Err(turned_away(&payload));
     }
     Greeting::parse(&payload).map_err(|error| malformed(&error))
 }
@@ -261,7 +265,30 @@ fn more(proof: &Proof, data: &[u8]) -> Result<Option<Secret<Vec<u8>>>, Denied> {
     }
 }
 
-/// The server's own reasons go to the client as they are. What it says about our credential does not: it is our
+/// What comes in place of the greeting is from someone who has not been authenticated, goes to someone who has not
+/// either, and may name our address: the client hears what it means, and the log what it says (CVE-2024-10977).
+fn turned_away(payload: &[u8]) -> Denied {
+    let said = server_error(payload);
+    let denied = match said.code {
+        CON_COUNT_ERROR => Denied::new(
+            &code::TOO_MANY_CONNECTIONS,
+            "the database server takes no more connections now",
+        ),
+        HOST_IS_BLOCKED | HOST_NOT_PRIVILEGED => {
+            let message = "the database server takes no connections from where the gateway is";
+            Refusal::new(&code::UPSTREAM_REFUSED, message)
+                .hint("an operator must look at the server's log, or run `flush hosts` on it")
+                .into()
+        }
+        _ => Denied::new(
+            &code::UPSTREAM_REFUSED,
+            "the database server turned the gateway away before it said who it is",
+        ),
+    };
+    denied.because(format_args!("{}: {}", said.code, said.message()))
+}
+
+/// The server's own reasons go to the client as they are, inside TLS on both sides. What it says about our credential does not: it is our
 /// affair, and it would name a user and a host that are none of the client's.
 fn refused(payload: &[u8], proof: &Proof, client: u8) -> Denied {
     let said = server_error(payload);
@@ -271,8 +298,8 @@ fn refused(payload: &[u8], proof: &Proof, client: u8) -> Denied {
         1045 | 1698 | 3118 | 4151 => {
             return not_taken(proof).because(format_args!("{number}: {message}"));
         }
-        // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED
-        1040 | 1203 | 1226 => &code::TOO_MANY_CONNECTIONS,
+        // ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED
+        CON_COUNT_ERROR | 1203 | 1226 => &code::TOO_MANY_CONNECTIONS,
         // ER_DBACCESS_DENIED_ERROR, ER_BAD_DB_ERROR
         1044 | 1049 => &code::DATABASE_UNKNOWN,
         _ => &code::UPSTREAM_REFUSED,

@@ -194,16 +194,32 @@ async fn a_server_is_asked_for_tls_and_told_nothing_without_it() {
     assert_eq!((told.len(), told.first(), told.get(3)), (36, Some(&32), Some(&1)));
     let plain = all.without(Capabilities::SSL);
     let poor = all.without(Capabilities::DEPRECATE_EOF);
-    let full = packet::encode(0, &error(1040, "08004", "Too many connections"));
     for (said, code) in [
         (greeting(plain), &code::UPSTREAM_UNTRUSTED),
         (greeting(poor), &code::UPSTREAM_REFUSED),
-        (full, &code::TOO_MANY_CONNECTIONS),
         (packet::encode(1, &[10]), &code::UPSTREAM_MALFORMED),
         (packet::encode(0, b"not a greeting"), &code::UPSTREAM_MALFORMED),
     ] {
         let (refused, told) = asked(&said).await;
         assert_eq!(refused.unwrap_err().refusal.code, code);
         assert_eq!(told, b"");
+    }
+}
+
+#[tokio::test]
+async fn cve_2024_10977_what_a_server_says_in_place_of_its_greeting_is_for_the_log_alone() {
+    for (number, code) in [
+        (1040, &code::TOO_MANY_CONNECTIONS),
+        (1129, &code::UPSTREAM_REFUSED),
+        (1130, &code::UPSTREAM_REFUSED),
+        (1053, &code::UPSTREAM_REFUSED),
+    ] {
+        let said = error(number, "HY000", "Host '10.0.0.7' is not for you");
+        let (refused, told) = asked(&packet::encode(0, &said)).await;
+        let denied = refused.unwrap_err();
+        assert_eq!((denied.refusal.code, &denied.verbatim), (code, &None), "{number}");
+        assert!(!format!("{:?} {:?}", denied.refusal, denied.refusal.hint).contains("10.0.0.7"));
+        let cause = format!("{number}: Host '10.0.0.7' is not for you");
+        assert_eq!((denied.cause, told), (Some(cause), Vec::new()));
     }
 }
