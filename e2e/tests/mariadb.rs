@@ -56,15 +56,15 @@ fn a_workload_comes_in_with_its_own_token() {
 fn teleport_8_3_14_texts_of_strangers_of_mysql_are_bounded_everywhere() {
     let facts = &shared().facts;
     let token = facts.api.token(Credential::Certificate).unwrap();
-    let (name, kept) = ("n".repeat(60_000), "n".repeat(256));
+    let (name, kept) = ("n".repeat(40_000), "n".repeat(256));
     let open = |user: &str, database: &str| {
         let claims = Claims { user, database, program: &name };
         Client::open_as((facts.reach.mysql_port, &facts.reach.ca), claims, Some(&token))
     };
     let said = open(&name, "orders").unwrap_err().to_string();
-    assert_says(&said, &["#28000", "PC1109", "60000"]);
+    assert_says(&said, &["#28000", "PC1109", "40000"]);
     let said = open("orders-api", &name).unwrap_err().to_string();
-    assert_says(&said, &["#42000", "PC1202", "60000"]);
+    assert_says(&said, &["#42000", "PC1202", "40000"]);
     // Before TLS a name is heard too.
     let mut plain = raw::connect(facts.reach.mysql_port).unwrap();
     mysql::read_packet(&mut plain).unwrap();
