@@ -92,15 +92,26 @@ grant select on orders.* to app_reader@'127.0.0.1';",
         let sql = "select count(*) from information_schema.processlist where user = 'app_reader'";
         mariadb.sql("mysql", sql).unwrap().trim().to_owned()
     };
-    let mut command = facts.mariadb_command(&person.user);
-    command.args(["-e", "select sleep(600), 'shared'"]).env("MYSQL_PWD", &token);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let client = command.spawn().unwrap();
+    let sleep = |person: &Person, token: &str| {
+        let mut command = facts.mariadb_command(&person.user);
+        command.args(["-e", "select sleep(600), 'shared'"]).env("MYSQL_PWD", token);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let client = sleep(&person, &token);
     wait::until(Duration::from_secs(10), "the statement", || (running() == "1").then_some(()));
     facts.approver.must(&["revoke", &activation, "--note", "test"]).unwrap();
     let said = client.wait_with_output().unwrap();
     assert_says(&String::from_utf8_lossy(&said.stderr), &["PC1204"]);
     wait::until(BACKEND_GONE_WITHIN, "an end of the backend", || (running() == "0").then_some(()));
+
+    // Nor does a session outlast its user in the document.
+    let (other, _, token) = member(facts, "orders-readers");
+    let client = sleep(&other, &token);
+    wait::until(Duration::from_secs(10), "the statement", || (running() == "1").then_some(()));
+    share(facts, "6-mariadb.yaml", str::to_owned, &shared_users(MARIADB_SERVER, "app_other"));
+    let said = client.wait_with_output().unwrap();
+    assert_says(&String::from_utf8_lossy(&said.stderr), &["PC1210"]);
 
     // Whoever holds no role that a user stands for has no user.
     let (writer, _, token) = member(facts, "orders-writers");

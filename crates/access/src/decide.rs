@@ -48,6 +48,8 @@ pub struct OpenedWith {
     pub at: Timestamp,
     /// The roles that it may have used.
     pub roles: BTreeSet<DatabaseRoleName>,
+    /// The shared user as which it is logged in; absent where everyone has their own.
+    pub shared_user: Option<String>,
 }
 
 /// The outcome.
@@ -285,7 +287,7 @@ fn check_user_name(facts: &Facts<'_>) -> Result<String, Refusal> {
     let principal = facts.principal()?;
     let own = database_user::name_for(&principal, &facts.request.server, facts.snapshot);
     if facts.request.user == principal.name || facts.request.user == own {
-        return Ok(format!("logs in as `{own}`"));
+        return Ok(format!("`{own}` is their name"));
     }
     let message = format!("the token is of `{}`, not of `{}`", principal.name, facts.request.user);
     Err(Refusal::new(&code::USER_MISMATCH, message)
@@ -339,9 +341,27 @@ fn check_membership(facts: &Facts<'_>) -> Result<String, Refusal> {
 }
 
 fn check_shared_user(facts: &Facts<'_>) -> Result<String, Refusal> {
-    let own = facts.server()?.spec.upstream_identity.is_certificate();
+    let server = facts.server()?;
+    let identity = &server.spec.upstream_identity;
+    if let Some(opened) = &facts.request.opened_with {
+        let held: BTreeSet<_> = facts.active_roles().into_iter().map(|held| held.role).collect();
+        let stands = match &opened.shared_user {
+            None => identity.is_certificate(),
+            Some(user) => {
+                identity.shared_user(user).is_some_and(|shared| shared.roles.is_subset(&held))
+            }
+        };
+        if !stands {
+            let message =
+                "the database user that the session is logged in as stands for your roles no more";
+            return Err(Refusal::new(&code::NO_SHARED_USER, message).hint("connect again"));
+        }
+    }
+    if identity.is_certificate() {
+        return Ok("everyone has their own".to_owned());
+    }
     let user = facts.database_user(&facts.principal()?)?;
-    Ok(if own { "not needed".to_owned() } else { format!("`{user}` stands for the roles") })
+    Ok(format!("`{user}` stands for the roles"))
 }
 
 fn check_replication(facts: &Facts<'_>) -> Result<String, Refusal> {

@@ -279,6 +279,11 @@ pub(crate) async fn enter_mysql(
     }
 }
 
+/// Ends a connection to a MySQL server, on another of the same user.
+pub(crate) async fn kill_mysql(dialled: &mut Dialled, number: u32) -> Result<(), Denied> {
+    mysql::kill::kill(&mut dialled.stream, number).await
+}
+
 impl Login {
     /// How its backend is known.
     pub(crate) fn key(&self) -> &CancelKey {

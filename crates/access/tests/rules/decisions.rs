@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use access::{Decision, Grant, decide, explain};
 use model::kind::activation::ActivationState;
 use model::kind::revocation::{Revocation, RevokedTokens};
-use model::kind::server::{Databases, PublicNetworkAccess};
+use model::kind::server::{
+    Databases, PublicNetworkAccess, SharedCredential, SharedUser, UpstreamIdentity,
+};
 use model::{Code, Document, Refusal, Resource, Snapshot, TokenId, code};
 use proptest::prelude::*;
 
@@ -102,6 +104,55 @@ fn losing_one_of_two_roles_cuts_unless_another_assignment_gives_the_same() {
 
     let readers_only = with(vec![active("orders-readers").into()]);
     assert_eq!(denied(decide(&session, &readers_only, at("10:06:00"))).code, &code::ROLES_CHANGED);
+}
+
+#[test]
+fn a_session_of_a_shared_user_lasts_while_that_user_stands_for_roles_that_are_held() {
+    let shared = |user: &str, roles: &[&str]| SharedUser {
+        roles: roles.iter().map(|role| role_name(role)).collect(),
+        user: user.to_owned(),
+        credential: SharedCredential::Password { secret: user.to_owned() },
+    };
+    let with_users = |identity: UpstreamIdentity, groups: &[&str]| {
+        let mut server = server();
+        server.spec.upstream_identity = identity;
+        let active = groups.iter().map(|group| active(group).into());
+        without(model::Kind::DatabaseServer, "orders", active.chain([server.into()]).collect())
+    };
+    let users = |users: Vec<SharedUser>| UpstreamIdentity::SharedUsers(users);
+    let (reader, writer) = (
+        shared("reader", &["orders.reader"]),
+        shared("writer", &["orders.reader", "orders.writer"]),
+    );
+    let both = users(vec![reader.clone(), writer.clone()]);
+    let (one, two) =
+        (["orders-readers"].as_slice(), ["orders-readers", "orders-writers"].as_slice());
+    let before = with_users(both.clone(), one);
+    assert_eq!(
+        allowed(decide(&request(ADA, &before), &before, at("10:05:00"))).database_user,
+        "reader"
+    );
+    let mut session = open(request(ADA, &before), "10:05:00", &["orders.reader"]);
+    session.opened_with.as_mut().unwrap().shared_user = Some("reader".to_owned());
+    // A role gained takes nothing away.
+    for snapshot in
+        [with_users(both, one), with_users(users(vec![reader.clone(), writer.clone()]), two)]
+    {
+        allowed(decide(&session, &snapshot, at("10:06:00")));
+    }
+    for identity in [
+        users(vec![writer.clone()]),
+        users(vec![shared("reader", &["orders.reader", "orders.other"]), writer.clone()]),
+        UpstreamIdentity::Certificate,
+    ] {
+        let snapshot = with_users(identity, two);
+        let refusal = denied(decide(&session, &snapshot, at("10:06:00")));
+        assert_eq!(refusal.code, &code::NO_SHARED_USER);
+    }
+    // Nor does a session of one's own outlast the change to shared ones.
+    session.opened_with.as_mut().unwrap().shared_user = None;
+    let snapshot = with_users(users(vec![reader]), one);
+    assert_eq!(denied(decide(&session, &snapshot, at("10:06:00"))).code, &code::NO_SHARED_USER);
 }
 
 #[test]

@@ -209,6 +209,6 @@ pub(crate) fn request(name: &str, snapshot: &Snapshot) -> Request {
 /// The same once the session is open with these roles.
 pub(crate) fn open(mut request: Request, opened_at: &str, roles: &[&str]) -> Request {
     let roles = roles.iter().map(|role| role_name(role)).collect();
-    request.opened_with = Some(OpenedWith { at: at(opened_at), roles });
+    request.opened_with = Some(OpenedWith { at: at(opened_at), roles, shared_user: None });
     request
 }

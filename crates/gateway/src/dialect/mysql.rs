@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 pub(crate) mod credential;
 pub(crate) mod first;
 pub(crate) mod greetings;
+pub(crate) mod kill;
 pub(crate) mod login;
 pub(crate) mod say;
 pub(crate) mod start;

@@ -80,6 +80,8 @@ impl Server {
     async fn name_tables(&self, said: &mut Said) {
         let found = match self.ask_tables().await {
             Ok(found) => found,
+            // Nobody there may be asked: names stay unknown, and records say so.
+            Err(Trouble::Shared) => return,
             Err(trouble) => {
                 tracing::warn!(server = %self.name, %trouble, "tables cannot be named");
                 return;
@@ -115,6 +117,9 @@ impl Server {
                 .collect();
             for oids in wanted.chunks(OIDS_AT_ONCE) {
                 let found = self.ask_names(&database, oids).await;
+                if matches!(found, Err(Trouble::Shared)) {
+                    return;
+                }
                 if let Err(trouble) = &found {
                     tracing::warn!(server = %self.name, database, %trouble, "tables cannot be named");
                 }

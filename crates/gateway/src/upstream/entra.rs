@@ -3,7 +3,7 @@
 //! token"): what Azure Database takes in place of a password.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use model::{Timestamp, code};
@@ -17,6 +17,8 @@ use crate::outcome::Denied;
 const RESOURCE: &str = "https%3A%2F%2Fossrdbms-aad.database.windows.net";
 /// A token that ends sooner is not used for another login.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
+/// No token lives longer.
+const LIVES_MAX: Duration = Duration::from_hours(24);
 /// The service answers from the machine itself.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 64 * 1_024;
@@ -25,7 +27,9 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1_024;
 #[derive(Debug)]
 pub(super) struct Tokens {
     service: String,
-    known: Arc<Mutex<BTreeMap<String, Token>>>,
+    known: Mutex<BTreeMap<String, Token>>,
+    /// One asks, the others wait for what it hears.
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,21 +48,53 @@ struct Answer {
 
 impl Tokens {
     pub(super) fn new(service: &str) -> Self {
-        Self { service: service.trim_end_matches('/').to_owned(), known: Arc::default() }
+        let service = service.trim_end_matches('/').to_owned();
+        Self { service, known: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
-    /// A token of the identity, at least five minutes good.
+    /// A token of the identity, at least five minutes good; the former one as long as the service does not answer.
     pub(super) async fn get(
         &self,
         client_id: Option<&str>,
         now: Timestamp,
     ) -> Result<Secret<Vec<u8>>, Denied> {
-        let identity = client_id.unwrap_or_default().to_owned();
-        if let Some(known) = self.lock().get(&identity)
-            && now.plus(RENEW_BEFORE) < known.expires_at
-        {
-            return Ok(known.value.clone());
+        let identity = client_id.unwrap_or_default();
+        if let Some(known) = self.known_until(identity, now.plus(RENEW_BEFORE)) {
+            return Ok(known);
         }
+        let _turn = self.turn.lock().await;
+        if let Some(known) = self.known_until(identity, now.plus(RENEW_BEFORE)) {
+            return Ok(known);
+        }
+        match self.fetch(client_id, now).await {
+            Ok(token) => {
+                let value = token.value.clone();
+                self.lock().insert(identity.to_owned(), token);
+                Ok(value)
+            }
+            Err(cause) => match self.known_until(identity, now) {
+                Some(known) => {
+                    tracing::warn!(
+                        cause,
+                        "the managed identity's token could not be renewed; the former one is used"
+                    );
+                    Ok(known)
+                }
+                None => {
+                    let message = "the gateway's managed identity gets no token";
+                    Err(Denied::new(&code::UPSTREAM_CREDENTIAL, message).because(cause))
+                }
+            },
+        }
+    }
+
+    /// What is known of the identity, if it is good beyond this instant.
+    fn known_until(&self, identity: &str, at: Timestamp) -> Option<Secret<Vec<u8>>> {
+        let known = self.lock();
+        known.get(identity).filter(|known| at < known.expires_at).map(|known| known.value.clone())
+    }
+
+    async fn fetch(&self, client_id: Option<&str>, now: Timestamp) -> Result<Token, String> {
         let mut address = format!(
             "{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource={RESOURCE}",
             self.service
@@ -67,18 +103,8 @@ impl Tokens {
             address.push_str("&client_id=");
             address.push_str(client_id);
         }
-        let missing = |cause: String| {
-            let message = "the gateway's managed identity gets no token";
-            Denied::new(&code::UPSTREAM_CREDENTIAL, message).because(cause)
-        };
         let asked = tokio::task::spawn_blocking(move || ask(&address)).await;
-        let token = match asked {
-            Ok(asked) => asked.and_then(|answer| token(answer, now)).map_err(missing)?,
-            Err(error) => return Err(missing(error.to_string())),
-        };
-        let value = token.value.clone();
-        self.lock().insert(identity, token);
-        Ok(value)
+        asked.map_err(|error| error.to_string())?.and_then(|answer| token(answer, now))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Token>> {
@@ -104,7 +130,9 @@ fn ask(address: &str) -> Result<Answer, String> {
         let said: String = said.chars().filter(|c| !c.is_control()).take(300).collect();
         return Err(format!("the instance metadata service answered {status}: {said}"));
     }
-    body.read_json().map_err(|error| format!("the instance metadata service's answer: {error}"))
+    // What the error would quote may be the token.
+    let read = body.read_json();
+    read.map_err(|_| "the instance metadata service's answer is not as documented".to_owned())
 }
 
 fn token(answer: Answer, now: Timestamp) -> Result<Token, String> {
@@ -116,8 +144,10 @@ fn token(answer: Answer, now: Timestamp) -> Result<Token, String> {
     let Answer { access_token, expires_in, expires_on } = answer;
     let value = Secret::new(access_token.into_bytes());
     let expires_at = match (number(&expires_in), number(&expires_on)) {
-        (Some(seconds), _) => now.plus(Duration::from_secs(seconds.min(86_400))),
-        (None, Some(at)) => Timestamp::from_seconds(i64::try_from(at).unwrap_or(i64::MAX)),
+        (Some(seconds), _) => now.plus(Duration::from_secs(seconds).min(LIVES_MAX)),
+        (None, Some(at)) => {
+            Timestamp::from_seconds(i64::try_from(at).unwrap_or(i64::MAX)).min(now.plus(LIVES_MAX))
+        }
         (None, None) => return Err("the token's end is not told".to_owned()),
     };
     if value.expose().is_empty() {
@@ -151,5 +181,21 @@ mod tests {
         }
         assert!(read(json!({"access_token": "t"})).is_err());
         assert!(read(json!({"access_token": "", "expires_in": 1})).is_err());
+        let day = NOW.plus(LIVES_MAX);
+        assert_eq!(
+            read(json!({"access_token": "t", "expires_on": u64::MAX})),
+            Ok((b"t".to_vec(), day))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_token_is_used_until_its_end_when_no_newer_one_is_to_be_had() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let tokens = Tokens::new(&format!("http://{closed}"));
+        let ends = NOW.plus(Duration::from_mins(4));
+        let token = Token { value: b"t".to_vec().into(), expires_at: ends };
+        tokens.lock().insert(String::new(), token);
+        assert_eq!(tokens.get(None, NOW).await.unwrap().expose(), b"t");
+        assert_eq!(tokens.get(None, ends).await.unwrap_err().refusal.code.id, "PC1308");
     }
 }

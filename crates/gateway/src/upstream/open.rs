@@ -51,7 +51,9 @@ async fn opened(authorised: &mut Authorised) -> Result<Opened, Denied> {
     let connection = &authorised.started.connection;
     // Joins those that are verified continuously and decides once more: the snapshot may have changed meanwhile.
     let at = connection.gateway.clock.now();
-    let opened_with = OpenedWith { at, roles: authorised.grant.roles.clone() };
+    let shared = !authorised.server.spec.upstream_identity.is_certificate();
+    let shared_user = shared.then(|| authorised.grant.database_user.clone());
+    let opened_with = OpenedWith { at, roles: authorised.grant.roles.clone(), shared_user };
     let request = authorised.request.clone();
     let watch = Watch::begin(connection, request, opened_with, live.orders())
         .map_err(|cause| cause.refusal)?;

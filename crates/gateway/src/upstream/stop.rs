@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use model::kind::server::{DatabaseServer, Engine};
 use model::{Document, code};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use wire::mysql::packet::{self, HEADER_BYTES};
 
 use super::proof::{self, Identity};
 use crate::Shared;
@@ -15,8 +13,6 @@ use crate::outcome::Denied;
 
 /// From dialling to the server's answer.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
-/// `COM_QUERY`.
-const QUERY: u8 = 0x03;
 
 /// Cancels what a PostgreSQL backend runs, which then reads that its client is gone; ends a MySQL connection.
 pub(crate) async fn stop_shared(
@@ -43,16 +39,5 @@ async fn kill(
     let Identity { user, certificate, proof } = proof::shared(gateway, server, user).await?;
     let mut dialled = gateway.contexts.dial(server, certificate, Wish::anything(server)).await?;
     dialect::enter_mysql(&mut dialled, &user, &proof).await?;
-    let statement = [&[QUERY], format!("KILL CONNECTION {number}").as_bytes()].concat();
-    let lost = |error: std::io::Error| {
-        Denied::new(&code::UPSTREAM_LOST, "the database server closed the connection")
-            .because(error)
-    };
-    let stream = &mut dialled.stream;
-    stream.write_all(&packet::encode(0, &statement)).await.map_err(lost)?;
-    stream.flush().await.map_err(lost)?;
-    // OK, or that there is no such connection any more: either way it has ended.
-    let mut header = [0; HEADER_BYTES];
-    stream.read_exact(&mut header).await.map_err(lost)?;
-    Ok(())
+    dialect::kill_mysql(&mut dialled, number).await
 }
