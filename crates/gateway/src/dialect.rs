@@ -220,7 +220,7 @@ pub(crate) async fn cancel_upstream(
 pub(crate) async fn request_tls(stream: &mut TcpStream, wish: Wish) -> Result<Greeted, Denied> {
     match wish {
         Wish::PostgreSql => {
-            pg::cancel::request_tls(stream).await?;
+            pg::tls::request_tls(stream).await?;
             Ok(Greeted::PostgreSql)
         }
         Wish::MySql(wish) => {

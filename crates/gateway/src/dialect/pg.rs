@@ -17,6 +17,7 @@ pub(crate) mod say;
 pub(crate) mod start;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tls;
 
 /// How reading a first packet can fail.
 #[derive(Debug, thiserror::Error)]

@@ -5,9 +5,9 @@ use model::code;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::cancel::request_tls;
 use super::login::{Login, log_in};
 use super::password::Ours;
+use super::tls::request_tls;
 use crate::dialect::CancelKey;
 use crate::outcome::Denied;
 use crate::upstream::Proof;
@@ -121,6 +121,46 @@ async fn cve_2026_42198_a_server_that_wants_scram_gets_no_answer_and_no_work_out
         let mut heard = Vec::new();
         theirs.read_to_end(&mut heard).await.unwrap();
         assert_eq!(heard, b"start-up");
+    }
+}
+
+/// What comes of a login with a shared user's password at a server that wants so many iterations; and what the server
+/// hears behind our nonce.
+async fn iterated(iterations: u32) -> (Denied, Vec<u8>) {
+    let (mut ours, mut theirs) = tokio::io::duplex(1 << 20);
+    let server = async {
+        theirs.write_all(&asks(10, b"SCRAM-SHA-256\0\0")).await.unwrap();
+        let mut first = vec![0; b"start-up".len() + 5];
+        theirs.read_exact(&mut first).await.unwrap();
+        let length: [u8; 4] = first.last_chunk().copied().unwrap();
+        let mut initial = vec![0; u32::from_be_bytes(length) as usize - 4];
+        theirs.read_exact(&mut initial).await.unwrap();
+        let initial = String::from_utf8_lossy(&initial).into_owned();
+        let (_, nonce) = initial.split_once("r=").unwrap();
+        let challenge = format!("r={nonce}x,s=c2FsdA==,i={iterations}");
+        theirs.write_all(&asks(11, challenge.as_bytes())).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        heard
+    };
+    let client = async move {
+        let password = Proof::Password(b"p4ss".to_vec().into());
+        log_in(&mut ours, b"start-up", showing(&password)).await.unwrap_err()
+    };
+    tokio::join!(client, server)
+}
+
+#[tokio::test]
+async fn cve_2026_42198_endless_iterations_over_a_shared_users_password_are_refused_unworked() {
+    // What PostgreSQL asks for is proved; then the server is gone.
+    let (denied, heard) = iterated(4096).await;
+    assert_eq!((denied.refusal.code, heard.first()), (&code::UPSTREAM_LOST, Some(&b'p')));
+    // The last of them would take most of an hour.
+    for iterations in [100_001, 10_000_000, u32::MAX] {
+        let (denied, heard) = iterated(iterations).await;
+        assert_eq!((denied.refusal.code, heard), (&code::UPSTREAM_MALFORMED, Vec::new()));
+        assert!(denied.cause.unwrap().contains("iteration"));
     }
 }
 
