@@ -3,6 +3,7 @@
 //!
 //! What holds for every server stands here; what differs stands in the folder of its engine, and the SQL in `provision`.
 
+mod account;
 mod files;
 mod host;
 mod journal;

@@ -1,16 +1,16 @@
 //! The server's own host: the enrolment runs on it, and talks to the server over the unix socket as the account that the
 //! server runs as.
 
-use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use model::kind::server::{DatabaseServer, Engine};
 use model::{Document, Refusal};
 
-use super::{EnrollInput, Observed, journal, mysql, pg};
+use super::account::Account;
+use super::files::{self, Place};
+use super::{CLIENT_AUTHORITY_FILE, EnrollInput, Observed, journal, mysql, pg};
 
 /// Where the server is on this host.
 #[derive(Clone, Debug)]
@@ -132,11 +132,11 @@ pub enum HostError {
     /// There is no folder for the option file.
     #[error("{0} is no folder; it must be one that the server's option files include")]
     NoFolder(PathBuf),
-    /// The server's client could not be run.
+    /// A program, the server's client for one, could not be run.
     #[error("`{program}` could not be run: {said}")]
     Program {
         /// Which.
-        program: &'static str,
+        program: String,
         /// What it said.
         said: String,
     },
@@ -149,7 +149,7 @@ pub enum HostError {
         said: String,
     },
     /// The server cannot read the new admission rules.
-    #[error("the server cannot read the new pg_hba.conf ({0}); the former one is back")]
+    #[error("the server cannot read pg_hba.conf as it would be ({0})")]
     Admission(String),
     /// The server did not read its files again in time.
     #[error("the server has not read its changed files; look at its log")]
@@ -162,6 +162,33 @@ pub enum HostError {
         /// Why.
         source: serde_json::Error,
     },
+    /// There is no such account here.
+    #[error("the account `{name}` is not known on this host (`--os-user` names another): {said}")]
+    NoAccount {
+        /// Which.
+        name: String,
+        /// What was said of it.
+        said: String,
+    },
+    /// A link, a folder or a device is where a file must be.
+    #[error(
+        "{0} is no file of its own but a link or something else: nothing is read or written by way of it; put the file \
+         itself there and repeat"
+    )]
+    NoFile(PathBuf),
+    /// Somebody else could have put it there.
+    #[error("{path} is not trusted: {why}")]
+    Distrusted {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: &'static str,
+    },
+    /// The journal speaks of a file that no enrolment of this server touches.
+    #[error(
+        "{0} is none of the files that an enrolment of this server writes; say where the server is as when it was enrolled"
+    )]
+    OtherPlace(PathBuf),
     /// Somebody else's file is where one of ours would be.
     #[error(
         "{0} is in the way: the enrolment did not write it; look what it is for, move it away and repeat"
@@ -324,25 +351,49 @@ impl Host {
         self.superuser.as_deref().unwrap_or(&self.os_user)
     }
 
+    /// The account that the server runs as.
+    pub(super) fn account(&self) -> Result<Account, HostError> {
+        Account::named(&self.os_user)
+    }
+
+    /// A file of those that an enrolment of this server writes, and with whose rights. Others are refused: whoever names
+    /// one may be the server's account, and we may be root.
+    pub(super) fn place(&self, path: &Path) -> Result<Place, HostError> {
+        let authority = self.data_directory.join(CLIENT_AUTHORITY_FILE);
+        let account = self.account()?;
+        if files::is_same(path, &authority) {
+            return Ok(Place::of_server(authority, account));
+        }
+        match self.server() {
+            // Only the server knows where its admission rules are. What its account may not change stays as it is.
+            Server::PostgreSql(_) => Ok(Place::of_server(path.to_owned(), account)),
+            Server::MySql(mysql) => {
+                let options = mysql.option_file()?;
+                if files::is_same(path, &options) {
+                    return Place::of_either(options, account);
+                }
+                Err(HostError::OtherPlace(path.to_owned()))
+            }
+        }
+    }
+
     /// As the server's account: the kernel is asked who is at the other end of a unix socket.
-    pub(super) fn command(&self, program: &str) -> Command {
-        let runs_as_it = fs::metadata("/proc/self").map(|me| me.uid()).ok()
-            == fs::metadata(&self.data_directory).map(|data| data.uid()).ok();
-        let mut command = if runs_as_it {
-            Command::new(program)
-        } else {
+    pub(super) fn command(&self, program: &str) -> Result<Command, HostError> {
+        let mut command = if self.account()?.is_another() {
             let mut command = Command::new("runuser");
             command.args(["-u", &self.os_user, "--", program]);
             command
+        } else {
+            Command::new(program)
         };
         command.current_dir("/").env("LC_ALL", "C");
-        command
+        Ok(command)
     }
 }
 
 /// Runs a program with this on its standard input.
 pub(super) fn feed(mut command: Command, input: &str) -> Result<Output, HostError> {
-    let program = PathBuf::from(command.get_program());
+    let program = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut run = || -> io::Result<Output> {
         let mut child = command.spawn()?;
@@ -354,5 +405,5 @@ pub(super) fn feed(mut command: Command, input: &str) -> Result<Output, HostErro
         }
         child.wait_with_output()
     };
-    run().map_err(|source| HostError::File { path: program, source })
+    run().map_err(|error| HostError::Program { program, said: error.to_string() })
 }

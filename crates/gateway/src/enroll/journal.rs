@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
-use super::files::{self, PRIVATE, SHARED};
+use super::files::{self, Place};
 use super::{Change, Host, HostError, Plan, Step, Whose};
 
 /// In the data directory.
@@ -80,8 +80,12 @@ pub fn undo(host: &Host) -> Result<Undone, HostError> {
         return Ok(Undone::Nothing);
     }
     for done in &journal.done {
-        if let Done::File { path, written: Some(written), .. } = done {
-            unchanged(path, written)?;
+        if let Done::File { path, before: _, written } = done {
+            let place = host.place(path)?;
+            let text = files::read(&place)?;
+            if let Some(written) = written {
+                unchanged(&place, text.as_deref(), written)?;
+            }
         }
     }
     while let Some(done) = journal.done.last() {
@@ -96,10 +100,10 @@ pub fn undo(host: &Host) -> Result<Undone, HostError> {
 fn take_back(done: &Done, host: &Host) -> Result<(), HostError> {
     match done {
         Done::File { path, before: Some(before), written: _ } => {
-            files::write(path, before, PRIVATE)?;
+            files::write(&host.place(path)?, before)?;
             host.file_is_back()
         }
-        Done::File { path, before: None, written: _ } => files::remove(path),
+        Done::File { path, before: None, written: _ } => files::remove(&host.place(path)?),
         Done::Sql { database, undo } => undo
             .iter()
             .try_for_each(|statement| host.sql(database, std::slice::from_ref(statement))),
@@ -114,41 +118,45 @@ struct Journal {
 
 impl Journal {
     fn read(host: &Host) -> Result<Self, HostError> {
-        let Some(text) = files::read(&Self::path(host))? else {
+        let place = Self::place(host)?;
+        let Some(text) = files::read(&place)? else {
             return Ok(Self { done: Vec::new() });
         };
         let done = serde_json::from_str(&text).map_err(|source| HostError::Unreadable {
-            what: Self::path(host).display().to_string(),
+            what: place.path.display().to_string(),
             source,
         })?;
         Ok(Self { done })
     }
 
-    fn path(host: &Host) -> PathBuf {
-        host.data_directory.join(JOURNAL_FILE)
+    /// In the server's folder, and not the server's: what it says is done with the rights of whoever undoes it.
+    fn place(host: &Host) -> Result<Place, HostError> {
+        Ok(Place::of_journal(host.data_directory.join(JOURNAL_FILE), host.account()?))
     }
 
     fn keep(&self, host: &Host) -> Result<(), HostError> {
-        let path = Self::path(host);
+        let place = Self::place(host)?;
         if self.done.is_empty() {
-            return files::remove(&path);
+            return files::remove(&place);
         }
-        let text = serde_json::to_string_pretty(&self.done)
-            .map_err(|source| HostError::Unreadable { what: path.display().to_string(), source })?;
-        files::write(&path, &text, PRIVATE)
+        let text = serde_json::to_string_pretty(&self.done).map_err(|source| {
+            HostError::Unreadable { what: place.path.display().to_string(), source }
+        })?;
+        files::write(&place, &text)
     }
 
-    /// Whether a step would write over what somebody else wrote. Asked of all steps before the first.
+    /// Whether a step would write over what somebody else wrote, or where we may not. Asked of all steps before the first.
     fn look_before(&self, step: &Step, host: &Host) -> Result<(), HostError> {
-        let Change::File { path, content: _, whose: Whose::Ours } = &step.change else {
-            return Ok(());
-        };
+        let Change::File { path, content: _, whose } = &step.change else { return Ok(()) };
         let path = host.data_directory.join(path);
-        match self.written(&path) {
-            Written::So(hash) => unchanged(&path, hash),
-            Written::Somehow => Ok(()),
-            Written::Never if files::read(&path)?.is_some() => Err(HostError::NotOurs(path)),
-            Written::Never => Ok(()),
+        let place = host.place(&path)?;
+        let text = files::read(&place)?;
+        files::try_write(&place)?;
+        match (whose, self.written(&path)) {
+            (Whose::Servers, _) | (Whose::Ours, Written::Somehow) => Ok(()),
+            (Whose::Ours, Written::So(hash)) => unchanged(&place, text.as_deref(), hash),
+            (Whose::Ours, Written::Never) if text.is_some() => Err(HostError::NotOurs(path)),
+            (Whose::Ours, Written::Never) => Ok(()),
         }
     }
 
@@ -174,12 +182,13 @@ impl Journal {
         match &step.change {
             Change::File { path, content, whose } => {
                 let path = host.data_directory.join(path);
-                let before = files::read(&path)?;
+                let place = host.place(&path)?;
+                let before = files::read(&place)?;
                 let written = (*whose == Whose::Ours).then(|| hash(content));
                 self.note_file(&path, before.clone(), written);
                 self.keep(host)?;
                 done.push(Done::File { path: path.clone(), before, written: None });
-                files::write(&path, content, SHARED)?;
+                files::write(&place, content)?;
                 host.check_files()
             }
             Change::Sql { database, statements, undo } => {
@@ -220,9 +229,9 @@ enum Written<'a> {
 }
 
 /// Whether a file of ours is as we wrote it, or gone.
-fn unchanged(path: &Path, written: &str) -> Result<(), HostError> {
-    match files::read(path)? {
-        Some(text) if hash(&text) != written => Err(HostError::ChangedByHand(path.to_owned())),
+fn unchanged(place: &Place, text: Option<&str>, written: &str) -> Result<(), HostError> {
+    match text {
+        Some(text) if hash(text) != written => Err(HostError::ChangedByHand(place.path.clone())),
         Some(_) | None => Ok(()),
     }
 }

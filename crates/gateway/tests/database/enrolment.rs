@@ -15,7 +15,7 @@ fn server(postgres: &Postgres, test_stack: bool) -> Document<DatabaseServer> {
     Document::new("orders", serde_json::from_value(spec).unwrap())
 }
 
-fn input(postgres: &Postgres, test_stack: bool) -> EnrollInput {
+pub(crate) fn input(postgres: &Postgres, test_stack: bool) -> EnrollInput {
     EnrollInput {
         server: server(postgres, test_stack),
         roles: Vec::new(),
@@ -26,7 +26,7 @@ fn input(postgres: &Postgres, test_stack: bool) -> EnrollInput {
     }
 }
 
-fn observed(postgres: &Postgres, input: EnrollInput) -> EnrollInput {
+pub(crate) fn observed(postgres: &Postgres, input: EnrollInput) -> EnrollInput {
     let observed = enroll::observe(&host(postgres), &input.server).unwrap();
     EnrollInput { observed: Some(observed), ..input }
 }
@@ -40,7 +40,7 @@ pub(crate) fn host(postgres: &Postgres) -> Host {
     }
 }
 
-fn start() -> Postgres {
+pub(crate) fn start() -> Postgres {
     let options = Options { direct_access: DirectAccess::Superuser, ..Options::default() };
     let postgres = Postgres::start_with(&options).unwrap();
     postgres
@@ -151,7 +151,8 @@ fn rules_that_the_server_cannot_read_never_come_into_force() {
         }
     }
     let failed = enroll::apply(&plan, &host(&postgres)).unwrap_err().to_string();
-    assert!(failed.contains("the former one is back"), "{failed}");
+    assert!(failed.contains("cannot read pg_hba.conf"), "{failed}");
+    assert!(failed.contains("has been taken back"), "{failed}");
     assert_eq!(postgres.psql("postgres", "SELECT 1").unwrap(), "1");
     input = observed(&postgres, input);
     assert!(!enroll::plan(&input).unwrap().is_empty());

@@ -32,6 +32,8 @@ mod enrolment;
 #[cfg(test)]
 mod enrolment_mariadb;
 #[cfg(test)]
+mod enrolment_trust;
+#[cfg(test)]
 mod on_mariadb;
 #[cfg(test)]
 mod on_postgresql;

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
 
 use super::{OPTION_FILE, Observed, client_authority_path};
-use crate::enroll::files::read;
+use crate::enroll::files::{read, read_as};
 use crate::enroll::host::feed;
 use crate::enroll::{Host, HostError};
 use crate::provision::mysql::connection::Row;
@@ -34,11 +34,12 @@ impl Server<'_> {
         let (mut observed, started_at) = enrolment::observe(&mut ask)?;
         self.is_the_one(&observed)?;
         let option_file = self.option_file()?;
-        observed.option_file = read(&option_file)?;
+        observed.option_file = read(&self.host.place(&option_file)?)?;
         observed.started_after_option_file =
             written_at(&option_file)?.is_some_and(|at| at < started_at);
         observed.option_file_path = option_file.display().to_string();
-        observed.client_authorities = read(Path::new(&client_authority_path(&observed)))?;
+        let authorities = self.host.place(Path::new(&client_authority_path(&observed)))?;
+        observed.client_authorities = read(&authorities)?;
         Ok(observed)
     }
 
@@ -56,7 +57,7 @@ impl Server<'_> {
         Err(HostError::OtherServer { socket, found, wanted })
     }
 
-    fn option_file(&self) -> Result<PathBuf, HostError> {
+    pub(in crate::enroll) fn option_file(&self) -> Result<PathBuf, HostError> {
         let folder = self.configuration_directory;
         if !folder.is_dir() {
             return Err(HostError::NoFolder(folder.to_owned()));
@@ -75,7 +76,7 @@ impl Server<'_> {
         let known = settings.first().map(|row| row.text(0).to_owned()).unwrap_or_default();
         let has_tls = settings.first().is_some_and(|row| row.text(1) == "YES");
         let ours = known.ends_with(crate::enroll::CLIENT_AUTHORITY_FILE);
-        if ours && has_tls && read(Path::new(&known))?.is_some() {
+        if ours && has_tls && read_as(&self.host.account()?, Path::new(&known))?.is_some() {
             self.run(&[enrolment::RELOAD.to_owned()])?;
         }
         Ok(())
@@ -88,7 +89,7 @@ impl Server<'_> {
 
     fn client(&self, statements: &[String]) -> Result<String, HostError> {
         let superuser = self.host.superuser();
-        let mut command = self.host.command("mariadb");
+        let mut command = self.host.command("mariadb")?;
         command
             .args(["--no-defaults", "--batch", "--skip-column-names", "--binary-mode"])
             .args(["--default-character-set=utf8mb4", "-u", superuser])
@@ -107,7 +108,7 @@ impl Server<'_> {
                 HostError::NoSocketLogin { superuser: superuser.to_owned(), said }
             }
             Some(_) => HostError::Sql { database: "mysql".to_owned(), said },
-            None => HostError::Program { program: "mariadb", said },
+            None => HostError::Program { program: "mariadb".to_owned(), said },
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Observed;
-use crate::enroll::files::read;
+use crate::enroll::files::{read, read_as};
 use crate::enroll::host::feed;
 use crate::enroll::{CLIENT_AUTHORITY_FILE, Host, HostError};
 use crate::provision::pg::enrolment::{ADMISSION_ERRORS, OBSERVE_DATABASE, OBSERVE_SERVER, RELOAD};
@@ -29,10 +29,12 @@ impl Server<'_> {
             database.schemas = parse("the database's answer", &answer)?;
         }
         let data_directory = &self.host.data_directory;
-        observed.hba = read(Path::new(&observed.hba_file))?.unwrap_or_default();
-        observed.client_authorities = read(&data_directory.join(CLIENT_AUTHORITY_FILE))?;
+        let rules = self.host.place(&data_directory.join(&observed.hba_file))?;
+        observed.hba = read(&rules)?.unwrap_or_default();
+        let authorities = self.host.place(&data_directory.join(CLIENT_AUTHORITY_FILE))?;
+        observed.client_authorities = read(&authorities)?;
         let certificate = data_directory.join(&observed.ssl_cert_file);
-        observed.has_certificate = read(&certificate)?.is_some();
+        observed.has_certificate = read_as(&self.host.account()?, &certificate)?.is_some();
         Ok(observed)
     }
 
@@ -65,7 +67,7 @@ impl Server<'_> {
     fn psql(&self, database: &str, sql: &str) -> Result<String, HostError> {
         let port = self.port()?.to_string();
         let superuser = self.host.superuser();
-        let mut command = self.host.command("psql");
+        let mut command = self.host.command("psql")?;
         command
             .env("PGOPTIONS", "")
             .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-"])
@@ -86,7 +88,7 @@ impl Server<'_> {
 
     fn postmaster_line(&self, number: usize) -> Result<String, HostError> {
         let path = self.host.data_directory.join("postmaster.pid");
-        let text = read(&path)?.unwrap_or_default();
+        let text = read_as(&self.host.account()?, &path)?.unwrap_or_default();
         let line = text.lines().nth(number).map(str::trim).filter(|line| !line.is_empty());
         line.map(str::to_owned).ok_or(HostError::NotRunning(path))
     }
@@ -114,7 +116,7 @@ impl Server<'_> {
     /// The same without a connection.
     pub(in crate::enroll) fn signal_reload(&self) -> Result<(), HostError> {
         let pid = self.postmaster_line(0)?;
-        let mut command = self.host.command("kill");
+        let mut command = self.host.command("kill")?;
         command.args(["-HUP", &pid]);
         if feed(command, "")?.status.success() { Ok(()) } else { Err(HostError::NotReloaded) }
     }

@@ -1,4 +1,4 @@
-//! What the server says now, as [`super::observe`] read it.
+//! What the server says now, as [`crate::enroll::observe`] read it.
 
 use model::kind::server::{DatabaseServer, Databases};
 use serde::{Deserialize, Serialize};
