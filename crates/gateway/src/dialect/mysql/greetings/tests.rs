@@ -59,10 +59,14 @@ async fn listening(name: &str) -> (Server, TcpListener) {
 }
 
 /// A server that says this to whoever comes, and closes; and who came.
-fn saying(listener: TcpListener, said: Vec<u8>) -> (Arc<AtomicUsize>, JoinHandle<()>) {
+fn saying(
+    tasks: &Tasks,
+    listener: TcpListener,
+    said: Vec<u8>,
+) -> (Arc<AtomicUsize>, JoinHandle<()>) {
     let came = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&came);
-    let serving = tokio::spawn(async move {
+    let serving = tasks.spawn("server", async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
             counted.fetch_add(1, Ordering::Relaxed);
@@ -82,7 +86,11 @@ async fn servers_that_say_nothing_are_asked_at_once_together_and_hold_nobody_up(
     let more = least().with(Capabilities::SSL);
     let both = [(speaking, "10.11", more), (speaking_too, "9.7", least())];
     for (listener, version, capabilities) in both {
-        saying(listener, packet::encode(0, &greeting(version, capabilities).encode()));
+        saying(
+            &gateway.tasks,
+            listener,
+            packet::encode(0, &greeting(version, capabilities).encode()),
+        );
     }
     let servers = [first, second, third, fourth];
     let told = gateway.of(&servers).await.unwrap();
@@ -104,7 +112,7 @@ async fn a_server_without_a_greeting_is_dialled_once_for_all_who_come_and_then_l
     let gateway = Gateway::new();
     let (server, listener) = listening("a").await;
     let port = listener.local_addr().unwrap().port();
-    let (came, serving) = saying(listener, Vec::new());
+    let (came, serving) = saying(&gateway.tasks, listener, Vec::new());
     let mut strangers = JoinSet::new();
     for _ in 0..50 {
         let (greetings, server) = (Arc::clone(&gateway.greetings), Arc::clone(&server));
@@ -125,7 +133,7 @@ async fn a_server_without_a_greeting_is_dialled_once_for_all_who_come_and_then_l
     assert!(serving.await.unwrap_err().is_cancelled());
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let said = greeting("10.11", least());
-    saying(listener, packet::encode(0, &said.encode()));
+    saying(&gateway.tasks, listener, packet::encode(0, &said.encode()));
     gateway.of(&servers).await.unwrap_err();
     gateway.time.advance(LEFT_ALONE_FOR);
     assert_eq!(gateway.of(&servers).await.unwrap().version, "10.11");
