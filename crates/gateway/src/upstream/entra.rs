@@ -72,19 +72,17 @@ impl Tokens {
                 self.lock().insert(identity.to_owned(), token);
                 Ok(value)
             }
-            Err(cause) => match self.known_until(identity, now) {
-                Some(known) => {
-                    tracing::warn!(
-                        cause,
-                        "the managed identity's token could not be renewed; the former one is used"
-                    );
-                    Ok(known)
-                }
-                None => {
+            Err(cause) => {
+                let Some(known) = self.known_until(identity, now) else {
                     let message = "the gateway's managed identity gets no token";
-                    Err(Denied::new(&code::UPSTREAM_CREDENTIAL, message).because(cause))
-                }
-            },
+                    return Err(Denied::new(&code::UPSTREAM_CREDENTIAL, message).because(cause));
+                };
+                tracing::warn!(
+                    cause,
+                    "the managed identity's token could not be renewed; the former one is used"
+                );
+                Ok(known)
+            }
         }
     }
 
