@@ -84,6 +84,8 @@ impl Client {
         token: Option<&str>,
     ) -> Result<Self> {
         let mut stream = raw::connect(port)?;
+        // As every driver does: otherwise the end of the handshake waits for its acknowledgement.
+        stream.set_nodelay(true)?;
         let greeting = Greeting::parse(&read_packet(&mut stream)?)?;
         let wished = Capabilities::PROTOCOL_41
             .with(Capabilities::SSL)
