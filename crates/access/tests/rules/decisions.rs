@@ -142,7 +142,7 @@ fn a_session_of_a_shared_user_lasts_while_that_user_stands_for_roles_that_are_he
     }
     for identity in [
         users(vec![writer.clone()]),
-        users(vec![shared("reader", &["orders.reader", "orders.other"]), writer.clone()]),
+        users(vec![shared("reader", &["orders.reader", "orders.other"]), writer]),
         UpstreamIdentity::Certificate,
     ] {
         let snapshot = with_users(identity, two);
