@@ -407,3 +407,17 @@ pub(super) fn feed(mut command: Command, input: &str) -> Result<Output, HostErro
     };
     run().map_err(|error| HostError::Program { program, said: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_cannot_be_run_is_named_as_one() {
+        let refused = feed(Command::new("no-such-program-of-ours"), "").unwrap_err();
+        assert!(
+            matches!(&refused, HostError::Program { program, .. } if program == "no-such-program-of-ours"),
+            "{refused}"
+        );
+    }
+}

@@ -37,7 +37,7 @@ pub(super) fn plan(input: &EnrollInput, observed: &Observed) -> Result<Plan, Ref
         steps,
         obstacles,
         restart: restart(observed, &wanted),
-        findings: weakness::findings(input.server.name(), observed),
+        findings: weakness::findings(input.server.name(), &observed.weak),
         notes: told(input, observed, &wanted),
     })
 }

@@ -67,6 +67,9 @@ pub(crate) enum Trouble {
         /// Why.
         source: serde_json::Error,
     },
+    /// The server answered, and what was asked for is not in it.
+    #[error("the server's answer to the attempt to {0} lacks what was asked for")]
+    Lacking(&'static str),
     /// The server's users are shared: an administrator keeps them, not the gateway.
     #[error("the server's database users are shared and not administered here")]
     Shared,
@@ -103,6 +106,7 @@ impl Trouble {
             | Self::MySql { .. }
             | Self::Broken { .. }
             | Self::Answer { .. }
+            | Self::Lacking(_)
             | Self::Late(_) => {
                 Refusal::new(&code::PROVISIONING_FAILED, "your database user could not be prepared")
             }
@@ -126,6 +130,7 @@ impl Trouble {
             | Self::Dial { .. }
             | Self::Broken { .. }
             | Self::Answer { .. }
+            | Self::Lacking(_)
             | Self::Shared
             | Self::Late(_) => false,
         }

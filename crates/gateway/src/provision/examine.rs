@@ -147,6 +147,7 @@ fn outside(name: &ServerName, trouble: &Trouble) -> Finding {
         Trouble::Sql { .. }
         | Trouble::MySql { .. }
         | Trouble::Answer { .. }
+        | Trouble::Lacking(_)
         | Trouble::Shared
         | Trouble::Refused(_) => &finding::GATEWAY_REFUSED,
     };

@@ -124,7 +124,7 @@ impl Server {
             return Ok(observed.oid);
         }
         let made = connection.observe_user(&grant.database_user).await?;
-        made.map(|made| made.oid).ok_or(Trouble::Late("show the user that was made"))
+        made.map(|made| made.oid).ok_or(Trouble::Lacking("show the user that was made"))
     }
 
     /// Does what one user needs now, if it still needs it when its turn comes.

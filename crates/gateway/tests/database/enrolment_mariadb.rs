@@ -182,6 +182,38 @@ fn an_account_with_a_password_of_the_provisioners_name_is_in_the_way_and_nothing
     assert_eq!(state(&server), before);
 }
 
+#[test]
+fn every_way_into_an_account_counts_and_not_only_its_first() {
+    let server = start();
+    let name = |host: &str| format!("'{PROVISIONER}'@'{host}'");
+    let (here, there) = (name("127.0.0.1"), name("10.0.0.7"));
+    let accounts = format!(
+        "create user {here} identified via mysql_native_password using 'invalid' \
+           or mysql_native_password using password('secret'); \
+         create user {there} identified via unix_socket or mysql_native_password using password('secret')"
+    );
+    server.sql("mysql", &accounts).unwrap();
+    let plan = planned(&server);
+    assert!(plan.obstacles[0].starts_with(&here), "{:?}", plan.obstacles);
+    for who in [&here, &there] {
+        let told = format!("account {who} opens with a password");
+        assert!(plan.findings.iter().any(|found| found.message == told), "{:?}", plan.findings);
+    }
+}
+
+#[test]
+fn a_superuser_whose_name_has_an_at_sign_holds_what_it_holds() {
+    let server = start();
+    let accounts = "create user 'dba@corp'@'localhost'; create user 'clerk@corp'@'localhost'; \
+                    grant all privileges on *.* to 'dba@corp'@'localhost' with grant option";
+    server.sql("mysql", accounts).unwrap();
+    let named = |name: &str| Host { superuser: Some(name.to_owned()), ..host(&server) };
+    let document = input(&server).server;
+    enroll::observe(&named("dba@corp"), &document).unwrap();
+    let refused = enroll::observe(&named("clerk@corp"), &document).unwrap_err();
+    assert!(matches!(&refused, HostError::NotSuperuser(name) if name == "clerk@corp"), "{refused}");
+}
+
 /// What stands in the way of looking at the server, and what is said of it.
 fn refusal(host: &Host, server: &MariaDb) -> HostError {
     enroll::observe(host, &input(server).server).unwrap_err()

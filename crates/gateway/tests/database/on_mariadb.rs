@@ -107,6 +107,18 @@ async fn an_account_that_no_longer_asks_for_its_certificate_is_told_of_and_mende
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_as_a_second_way_into_an_account_is_told_of() {
+    let bench = with_ada(MySql, "reader").await;
+    bench.prepare(ADA).await.unwrap();
+    let second = "ALTER USER 'ada@example.com'@'127.0.0.1' IDENTIFIED VIA mysql_native_password USING 'invalid' \
+                  OR mysql_native_password USING PASSWORD('keeps the door open')";
+    bench.sql("mysql", second);
+    bench.look_again().await;
+    let told = "`ada@example.com` has a password";
+    bench.until("the drift to be told", |_| bench.told_of_drift(told) == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_defined_runs_with_nobodys_rights_when_theirs_have_ended() {
     let bench = with_ada(MySql, "admin").await;
     let ada = bench.login(ADA).await;

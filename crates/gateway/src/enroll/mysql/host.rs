@@ -124,9 +124,8 @@ fn written_at(path: &Path) -> Result<Option<i64>, HostError> {
 
 /// Some statements hold semicolons. The client, too, takes no backslash for an escape once the server's mode says so.
 fn script(statements: &[String]) -> String {
-    let mut script = enrolment::SETTINGS_OF_OURS.to_owned();
-    script.push_str("delimiter //\n");
-    for statement in statements {
+    let mut script = "delimiter //\n".to_owned();
+    for statement in enrolment::settings().iter().chain(statements) {
         script.push_str(statement);
         script.push_str("\n//\n");
     }
@@ -153,6 +152,6 @@ mod tests {
     #[test]
     fn statements_with_semicolons_are_one_statement_each() {
         let said = script(&["BEGIN NOT ATOMIC a; END".to_owned(), "b".to_owned()]);
-        assert!(said.ends_with("delimiter //\nBEGIN NOT ATOMIC a; END\n//\nb\n//\n"), "{said}");
+        assert!(said.ends_with("\n//\nBEGIN NOT ATOMIC a; END\n//\nb\n//\n"), "{said}");
     }
 }

@@ -14,7 +14,7 @@ pub(crate) async fn now(connection: &Connection) -> Result<String, Trouble> {
                WHERE VARIABLE_NAME = 'CONNECTIONS'";
     let rows = connection.rows("say how many connections there were", sql).await?;
     let newest = rows.first().map(|row| row.number(0));
-    newest.map(|newest| newest.to_string()).ok_or(Trouble::Late("count its connections"))
+    newest.map(|newest| newest.to_string()).ok_or(Trouble::Lacking("count its connections"))
 }
 
 async fn ids(connection: &Connection, user: &str, which: &Backends) -> Result<Vec<u64>, Trouble> {
@@ -65,7 +65,7 @@ pub(crate) async fn count(
         literal(user)
     );
     let rows = connection.rows("count backends", &sql).await?;
-    rows.first().map(|row| row.number(0)).ok_or(Trouble::Late("count backends"))
+    rows.first().map(|row| row.number(0)).ok_or(Trouble::Lacking("count backends"))
 }
 
 /// Ends these sessions, each if it is the user's beside it; which there were.

@@ -19,17 +19,27 @@ use crate::upstream::{Dialled, Proof};
 /// Of one answer. Even lists of ten thousand accounts are smaller.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The server itself ends what takes longer. Only the quote itself means anything in a text. A GRANT to an account that
-/// was dropped meanwhile makes no new one, which would ask for no certificate.
+/// Only the quote itself means anything in a text. A GRANT to an account that was dropped meanwhile makes no new one, which
+/// would ask for no certificate.
+pub(crate) const SQL_MODE: &str =
+    "SET SESSION sql_mode = 'NO_AUTO_CREATE_USER,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'";
+
+/// The server itself ends what takes longer.
 const SETTINGS: [&str; 3] = [
     "SET NAMES utf8mb4",
-    "SET SESSION sql_mode = 'NO_AUTO_CREATE_USER,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'",
+    SQL_MODE,
     "SET SESSION lock_wait_timeout = 5, max_statement_time = 20, time_zone = '+00:00'",
 ];
 
-const SUPERUSER: &str = "\
-SELECT COUNT(*) FROM information_schema.user_privileges
-WHERE privilege_type = 'SUPER' AND grantee = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')";
+/// Counts what whoever asks holds on the server as a whole, of which this is true. Names may hold an `@`, hosts never do.
+pub(crate) fn own_privileges(which: &str) -> String {
+    const HOST: &str = "SUBSTRING_INDEX(CURRENT_USER(), '@', -1)";
+    format!(
+        "SELECT COUNT(*) FROM information_schema.user_privileges WHERE GRANTEE = CONCAT('''', \
+         LEFT(CURRENT_USER(), CHAR_LENGTH(CURRENT_USER()) - CHAR_LENGTH({HOST}) - 1), '''@''', {HOST}, '''') \
+         AND {which}"
+    )
+}
 
 /// How accounts look.
 #[derive(Clone, Debug)]
@@ -112,7 +122,8 @@ pub(crate) async fn open(mut dialled: Dialled, accounts: Accounts) -> Result<Con
     for setting in SETTINGS {
         connection.run("take the provisioner's settings", setting).await?;
     }
-    let held = connection.rows("say who the provisioner is", SUPERUSER).await?;
+    let superuser = own_privileges("PRIVILEGE_TYPE = 'SUPER'");
+    let held = connection.rows("say who the provisioner is", &superuser).await?;
     connection.superuser = held.first().is_some_and(|row| row.number(0) > 0);
     Ok(connection)
 }

@@ -8,21 +8,26 @@ use super::account::{self, OWN_ROLE};
 use super::connection::{Connection, Row};
 use super::leftovers::DEFINED;
 use super::quote::{common_name, list, literal};
-use super::role::SYSTEM;
+use super::role::{PREFIX, SYSTEM};
 use super::weakness;
 use crate::provision::connection::Trouble;
 use crate::provision::drift::found::{InDatabase, Observed, User};
 
 /// Who could come in with what. An account of this host that only its unix socket lets in is the server's own.
-const ACCOUNTS: &str = "\
-SELECT g.User, g.Host, JSON_VALUE(g.Priv, '$.account_locked'), u.Super_priv,
-  JSON_VALUE(g.Priv, '$.access') <> 0, u.default_role,
-  COALESCE(JSON_VALUE(g.Priv, '$.authentication_string'), '') NOT IN ('', 'invalid'),
-  g.Host = 'localhost' AND (JSON_VALUE(g.Priv, '$.authentication_string') = 'invalid' OR JSON_VALUE(g.Priv, '$.plugin') = 'unix_socket'),
-  COALESCE(JSON_VALUE(g.Priv, '$.x509_issuer'), ''), COALESCE(JSON_VALUE(g.Priv, '$.x509_subject'), ''),
-  COALESCE(JSON_VALUE(g.Priv, '$.ssl_type'), 0)
-FROM mysql.global_priv g JOIN mysql.user u ON u.Host = g.Host AND u.User = g.User
-WHERE COALESCE(JSON_VALUE(g.Priv, '$.is_role'), 0) = 0 ORDER BY g.User, g.Host";
+fn accounts() -> String {
+    let password = weakness::password();
+    format!(
+        "SELECT g.User, g.Host, JSON_VALUE(Priv, '$.account_locked'), u.Super_priv, \
+         JSON_VALUE(Priv, '$.access') <> 0, u.default_role, {password}, \
+         g.Host = 'localhost' AND NOT {password} \
+         AND ({} OR JSON_VALUE(Priv, '$.authentication_string') = 'invalid'), \
+         COALESCE(JSON_VALUE(Priv, '$.x509_issuer'), ''), COALESCE(JSON_VALUE(Priv, '$.x509_subject'), ''), \
+         COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0) \
+         FROM mysql.global_priv g JOIN mysql.user u ON u.Host = g.Host AND u.User = g.User \
+         WHERE COALESCE(JSON_VALUE(Priv, '$.is_role'), 0) = 0 ORDER BY g.User, g.Host",
+        weakness::SOCKET
+    )
+}
 
 /// `ssl_type` of an account that names the certificate that opens it.
 const BY_SUBJECT: u64 = 3;
@@ -35,7 +40,7 @@ pub(crate) async fn observe(
     users: &[String],
 ) -> Result<Observed, Trouble> {
     let attempt = "list who can log in";
-    let accounts = connection.rows(attempt, ACCOUNTS).await?;
+    let accounts = connection.rows(attempt, &accounts()).await?;
     let mappings = connection.rows(attempt, MAPPINGS).await?;
     let hosts = connection.hosts();
     let ours = |row: &Row| {
@@ -140,7 +145,7 @@ async fn open_databases(connection: &Connection) -> Result<Vec<String>, Trouble>
 fn strangers(mappings: &[Row], users: &[String], hosts: &[String]) -> Vec<(String, String)> {
     let strange = mappings.iter().filter(|row| {
         let (user, host, role) = (row.text(0), row.text(1), row.text(2));
-        let of_ours = role.starts_with("portcullis_") || role.starts_with(OWN_ROLE);
+        let of_ours = role.starts_with(PREFIX) || role.starts_with(OWN_ROLE);
         let by_us = user == PROVISIONER
             || (host.is_empty() && user.starts_with(OWN_ROLE))
             || account::mark(user, role).is_some()

@@ -7,8 +7,8 @@ use model::Refusal;
 use model::kind::database_role::Privileges;
 use model::kind::server::Databases;
 
-use super::connection::Row;
-use super::grants::HANDED_ON;
+use super::connection::{Row, SQL_MODE, own_privileges};
+use super::grants::{HANDED_ON, is_privilege};
 use super::quote::{account, common_name, ident, literal, pattern, whole};
 use super::role::{ROLES, SYSTEM};
 use super::{version, weakness};
@@ -16,7 +16,9 @@ use crate::enroll::mysql::{Held, Observed, Provisioner, Role};
 use crate::enroll::{EnrollInput, Script, Step};
 
 /// As in sessions of the provisioner's: only the quote itself means anything in a text.
-pub(crate) const SETTINGS_OF_OURS: &str = "SET SESSION sql_mode = 'NO_AUTO_CREATE_USER,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES', lock_wait_timeout = 20;\n";
+pub(crate) fn settings() -> [String; 2] {
+    [SQL_MODE.to_owned(), "SET SESSION lock_wait_timeout = 20".to_owned()]
+}
 
 /// Reads the files of TLS anew, from where the server knows them.
 pub(crate) const RELOAD: &str = "FLUSH SSL";
@@ -27,10 +29,7 @@ pub(crate) const CLIENT_AUTHORITIES: &str = "SELECT COALESCE(@@ssl_ca, ''), @@ha
 const VERSION: &str = "SELECT VERSION()";
 
 /// What it takes to grant everything, to make accounts, and to change settings.
-const POWERS: &str = "\
-SELECT COUNT(*) FROM information_schema.user_privileges
-WHERE GRANTEE = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''') AND IS_GRANTABLE = 'YES'
-  AND PRIVILEGE_TYPE IN ('SELECT', 'UPDATE', 'CREATE USER', 'SUPER', 'RELOAD')";
+const POWERS: &str = "IS_GRANTABLE = 'YES' AND PRIVILEGE_TYPE IN ('SELECT', 'UPDATE', 'CREATE USER', 'SUPER', 'RELOAD')";
 const POWERS_NEEDED: u64 = 5;
 
 const SETTINGS: &str = "\
@@ -49,7 +48,7 @@ pub(crate) fn check_version<E>(ask: &mut Ask<'_, E>) -> Result<Result<(), Refusa
 
 /// Whether whoever asks may do what a plan needs.
 pub(crate) fn is_all_powerful<E>(ask: &mut Ask<'_, E>) -> Result<bool, E> {
-    let rows = ask(POWERS)?;
+    let rows = ask(&own_privileges(POWERS))?;
     Ok(rows.first().is_some_and(|row| row.number(0) == POWERS_NEEDED))
 }
 
@@ -81,11 +80,12 @@ fn provisioners<E>(ask: &mut Ask<'_, E>) -> Result<Vec<Provisioner>, E> {
     let name = literal(PROVISIONER);
     let accounts = ask(&format!(
         "SELECT Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0), \
-         COALESCE(JSON_VALUE(Priv, '$.plugin'), '') NOT IN ('', 'mysql_native_password') \
-         OR COALESCE(JSON_VALUE(Priv, '$.authentication_string'), '') <> '' OR JSON_EXISTS(Priv, '$.auth_or'), \
+         {} OR {} OR COALESCE(JSON_VALUE(Priv, '$.authentication_string'), '') <> '' OR JSON_EXISTS(Priv, '$.auth_or'), \
          COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0), COALESCE(JSON_VALUE(Priv, '$.x509_subject'), ''), \
          COALESCE(JSON_VALUE(Priv, '$.x509_issuer'), ''), COALESCE(JSON_VALUE(Priv, '$.ssl_cipher'), '') \
-         FROM mysql.global_priv WHERE User = {name}"
+         FROM mysql.global_priv WHERE User = {name}",
+        weakness::password(),
+        weakness::SOCKET
     ))?;
     let begins = literal(&format!("'{PROVISIONER}'@'"));
     let of_ours = format!("LEFT(GRANTEE, LENGTH({begins})) = {begins}");
@@ -373,11 +373,6 @@ impl Back {
             Self::WithTheAccount => script.statements.push(statement),
         }
     }
-}
-
-/// Privileges are words of the server's; nothing else may get into a statement unquoted.
-fn is_privilege(word: &str) -> bool {
-    word.chars().all(|letter| letter.is_ascii_uppercase() || letter == ' ')
 }
 
 /// Existing roles that database roles name, and those that a provisioner's account has made: MariaDB lets only that one

@@ -14,7 +14,7 @@ SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS INTEGER), @@max_connections,
 /// Asks for them.
 pub(crate) async fn facts(connection: &Connection) -> Result<Facts, Trouble> {
     let rows = connection.rows("say how it is", FACTS).await?;
-    let row = rows.first().ok_or(Trouble::Late("say how it is"))?;
+    let row = rows.first().ok_or(Trouble::Lacking("say how it is"))?;
     Ok(Facts {
         now: i64::try_from(row.number(0)).unwrap_or(i64::MAX),
         connections_max: u32::try_from(row.number(1)).unwrap_or(u32::MAX),

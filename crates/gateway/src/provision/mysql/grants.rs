@@ -140,7 +140,7 @@ fn difference(database: &str, rights: &Rights, held: &BTreeSet<String>) -> Diffe
 }
 
 /// Privileges are words of the server's; nothing else may get into a statement unquoted. `USAGE` is the word for none.
-fn is_privilege(word: &str) -> bool {
+pub(crate) fn is_privilege(word: &str) -> bool {
     word != "USAGE" && word.chars().all(|letter| letter.is_ascii_uppercase() || letter == ' ')
 }
 

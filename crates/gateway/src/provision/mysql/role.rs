@@ -13,7 +13,7 @@ use crate::provision::names::ROLE_MARK;
 use crate::provision::seen::{ObservedMembership, Role, Roles};
 
 /// How the names of roles begin that stand for database roles.
-const PREFIX: &str = "portcullis_";
+pub(crate) const PREFIX: &str = "portcullis_";
 
 /// Databases of the server's own.
 pub(crate) const SYSTEM: &str = "'mysql', 'information_schema', 'performance_schema', 'sys'";

@@ -38,7 +38,7 @@ pub(crate) async fn enable(
 }
 
 fn own(user: &str, mark: &str) -> Result<String, Trouble> {
-    account::own_role(user, mark).ok_or(Trouble::Late("be told whose user it is"))
+    account::own_role(user, mark).ok_or(Trouble::Lacking("tell whose a user is"))
 }
 
 /// A session knows what its user held when it entered its database (measured on 10.11): what is gained counts when it enters
@@ -240,4 +240,19 @@ fn attributes(connection: &Connection, user: &str, attributes: Attributes) -> Ve
         }
     });
     each.flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_without_a_mark_of_ours_is_nobodys_and_nothing_was_late() {
+        let missing = own("ada", "somebody else's").unwrap_err();
+        assert!(matches!(missing, Trouble::Lacking(_)), "{missing}");
+        assert_eq!(
+            missing.to_string(),
+            "the server's answer to the attempt to tell whose a user is lacks what was asked for"
+        );
+    }
 }

@@ -5,13 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::Row;
 use super::version;
-use crate::enroll::mysql::Observed;
 
 /// The oldest that is tested.
 const TESTED: u32 = 101_100;
 /// Plugins with a hash that may also say that no password opens.
 const HASHES: &str = "'', 'mysql_native_password', 'mysql_old_password'";
-/// An account names at most so many ways in; one of them stands outside the list.
+/// So many ways in are looked at one by one; one of them stands outside the list.
 const ALTERNATIVES_MAX: usize = 5;
 
 /// What the server says of it.
@@ -56,20 +55,31 @@ SELECT VERSION(), @@have_ssl = 'YES', @@local_infile, COALESCE(@@secure_file_pri
 
 /// What [`seen`] understands the answers to.
 pub(crate) fn questions() -> [String; 2] {
-    let ways = std::iter::once("$".to_owned())
-        .chain((0..ALTERNATIVES_MAX).map(|number| format!("$.auth_or[{number}]")));
-    let passwords: Vec<String> = ways.map(|way| password(&way)).collect();
     let accounts = format!(
-        "SELECT User, Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0), {}, \
-         LOCATE('\"unix_socket\"', Priv) > 0, COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0) >= 2 \
+        "SELECT User, Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0), {}, {SOCKET}, \
+         COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0) >= 2 \
          FROM mysql.global_priv WHERE COALESCE(JSON_VALUE(Priv, '$.is_role'), 0) = 0 ORDER BY User, Host",
-        passwords.join(" OR ")
+        password()
     );
     [SETTINGS.to_owned(), accounts]
 }
 
+/// Whether an account of `mysql.global_priv` can be opened as a certain account of the host.
+pub(crate) const SOCKET: &str = "LOCATE('\"unix_socket\"', Priv) > 0";
+
+/// Whether a password opens an account of `mysql.global_priv`, by any of its ways in. More ways than are looked at count as
+/// one.
+pub(crate) fn password() -> String {
+    let others = (0..ALTERNATIVES_MAX).map(|number| way(&format!("$.auth_or[{number}]")));
+    let ways: Vec<String> = std::iter::once(way("$")).chain(others).collect();
+    format!(
+        "({} OR COALESCE(JSON_LENGTH(Priv, '$.auth_or'), 0) > {ALTERNATIVES_MAX})",
+        ways.join(" OR ")
+    )
+}
+
 /// Whether one way in is a secret that can be carried away: a hash, or whatever other plugins ask for.
-fn password(way: &str) -> String {
+fn way(way: &str) -> String {
     let plugin = format!("COALESCE(JSON_VALUE(Priv, '{way}.plugin'), '')");
     let hash = format!("COALESCE(JSON_VALUE(Priv, '{way}.authentication_string'), '')");
     format!(
@@ -121,11 +131,10 @@ pub(crate) fn wide(user: &str, host: &str) -> String {
 }
 
 /// What the enrolment finds and leaves as it is.
-pub(crate) fn findings(server: &str, observed: &Observed) -> Vec<Finding> {
-    let accounts = &observed.weak.accounts;
-    let too_wide = accounts.iter().filter(|account| !account.locked && is_wide(&account.host));
+pub(crate) fn findings(server: &str, weak: &Weak) -> Vec<Finding> {
+    let too_wide = weak.accounts.iter().filter(|account| !account.locked && is_wide(&account.host));
     let told = too_wide.map(|one| (&finding::ADMISSION_WIDE, wide(&one.user, &one.host)));
-    let found = told.chain(observed.weak.checks(|_| false));
+    let found = told.chain(weak.checks(|_| false));
     found.map(|(check, message)| check.found(server, message)).collect()
 }
 
@@ -201,12 +210,12 @@ mod tests {
             account("both", "localhost", |one| (one.socket, one.password) = (true, true)),
             account("wide", "10.%", |one| one.certificate = true),
         ];
-        let observed = Observed { weak: Weak { accounts, ..Weak::none() }, ..Observed::default() };
+        let weak = Weak { accounts, ..Weak::none() };
         let told = |found: Vec<(&Check, String)>| -> Vec<String> {
             found.into_iter().map(|(check, message)| format!("{} {message}", check.id)).collect()
         };
         assert_eq!(
-            told(observed.weak.checks(|account| account.user == "ours")),
+            told(weak.checks(|account| account.user == "ours")),
             [
                 "PH218 the anonymous account ''@'localhost' lets anybody in",
                 "PH217 account 'app'@'10.0.0.9' opens with a password",
@@ -214,7 +223,7 @@ mod tests {
                 "PH217 account 'both'@'localhost' opens with a password",
             ]
         );
-        let first = findings("orders", &observed).into_iter().next().unwrap();
+        let first = findings("orders", &weak).into_iter().next().unwrap();
         assert_eq!(first.code, "PH206");
         assert_eq!(first.message, "account 'wide'@'10.%' is for more than one address");
     }
