@@ -121,6 +121,7 @@ fn finish(
         agreed: Agreed { version, suite: suite.as_str().unwrap_or("unknown") },
         partial: buffers.incoming,
         opened: buffers.opened,
+        closed: buffers.closed,
     };
     Ok(Stream::new(socket, finished))
 }
@@ -137,6 +138,8 @@ struct Buffers {
     outgoing: Vec<u8>,
     /// What the application said behind the handshake.
     opened: Vec<u8>,
+    /// Whether the peer has said that it says no more: a client that only asks to cancel says all of it at once.
+    closed: bool,
 }
 
 /// Both kinds of rustls' connections.
@@ -192,9 +195,9 @@ async fn drive<H: Handshake>(handshake: &mut H, socket: &mut TcpStream) -> io::R
 }
 
 fn step<H: Handshake>(handshake: &mut H, buffers: &mut Buffers) -> io::Result<Next> {
-    let Buffers { incoming, outgoing, opened } = buffers;
+    let Buffers { incoming, outgoing, opened, closed } = buffers;
     let UnbufferedStatus { discard, state } = handshake.step(incoming);
-    let closed = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let ended = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let next = match state.map_err(invalid)? {
         ConnectionState::EncodeTlsData(encode) => {
@@ -205,6 +208,7 @@ fn step<H: Handshake>(handshake: &mut H, buffers: &mut Buffers) -> io::Result<Ne
             transmit.done();
             Next::Send
         }
+        ConnectionState::BlockedHandshake if *closed => return Err(ended()),
         ConnectionState::BlockedHandshake => Next::Read,
         ConnectionState::WriteTraffic(_) => Next::Done,
         ConnectionState::ReadTraffic(mut traffic) => {
@@ -213,7 +217,12 @@ fn step<H: Handshake>(handshake: &mut H, buffers: &mut Buffers) -> io::Result<Ne
             }
             Next::Step
         }
-        ConnectionState::PeerClosed | ConnectionState::Closed => return Err(closed()),
+        // Told once; what comes next says whether the handshake was over before.
+        ConnectionState::PeerClosed => {
+            *closed = true;
+            Next::Step
+        }
+        ConnectionState::Closed => return Err(ended()),
         // Early data is never offered.
         _ => return Err(invalid(rustls::Error::HandshakeNotComplete)),
     };

@@ -100,11 +100,13 @@ pub(crate) struct Finished {
     pub partial: Vec<u8>,
     /// Plaintext that came behind the handshake.
     pub opened: Vec<u8>,
+    /// Whether nothing comes behind that.
+    pub closed: bool,
 }
 
 impl Stream {
     pub(crate) fn new(socket: TcpStream, finished: Finished) -> Self {
-        let Finished { opener, sealer, schedule, role, agreed, partial, opened } = finished;
+        let Finished { opener, sealer, schedule, role, agreed, partial, opened, closed } = finished;
         let tls = Tls {
             opener,
             sealer,
@@ -117,7 +119,7 @@ impl Stream {
             unsent: Vec::new(),
             unsent_from: 0,
             empty_records: 0,
-            reading: Side::Open,
+            reading: if closed { Side::Closed } else { Side::Open },
             writing: Side::Open,
         };
         Self { socket, tls }

@@ -121,6 +121,44 @@ async fn a_client_changes_keys_as_often_as_it_likes() {
     }
 }
 
+/// As a driver does that only asks for a cancel, when its writes meet on the way.
+#[tokio::test]
+async fn what_a_client_says_in_one_breath_with_its_finished_and_its_end_is_read() {
+    for suite in suites() {
+        let both = Both::of(suite);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = Arc::clone(&both.client);
+        let other = thread::spawn(move || {
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut connection = ClientConnection::new(client, name).unwrap();
+            let mut socket = TcpStream::connect(address).unwrap();
+            connection.write_tls(&mut socket).unwrap();
+            while connection.is_handshaking() {
+                connection.read_tls(&mut socket).unwrap();
+                connection.process_new_packets().unwrap();
+            }
+            connection.writer().write_all(b"cancel").unwrap();
+            connection.send_close_notify();
+            let mut together = Vec::new();
+            while connection.wants_write() {
+                connection.write_tls(&mut together).unwrap();
+            }
+            socket.write_all(&together).unwrap();
+            socket.shutdown(std::net::Shutdown::Write).unwrap();
+            // Until ours has closed.
+            let _end = socket.read_to_end(&mut Vec::new());
+        });
+        let (socket, _) = listener.accept().await.unwrap();
+        let (mut stream, _) = handshake::accept(both.server, socket).await.unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).await.unwrap();
+        assert_eq!(said, b"cancel");
+        drop(stream);
+        other.join().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_server_changes_keys_as_often_as_it_likes() {
     for suite in suites() {
