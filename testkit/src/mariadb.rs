@@ -10,9 +10,8 @@ mod options;
 use std::fs;
 use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -209,24 +208,8 @@ impl MariaDb {
         bail!("no free port in {START_TRIES_MAX} tries")
     }
 
-    /// Beside us, not below us: it may outlive us, and a Ctrl-C at the terminal is not for it.
     fn spawn(&self) -> Result<()> {
-        let daemon = self.account.command(Path::new(DAEMON));
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "\"$@\" &", "sh"])
-            .arg(daemon.get_program())
-            .args(daemon.get_args())
-            .arg(format!("--defaults-file={}", self.directory.join("my.cnf").display()))
-            .current_dir("/")
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0);
-        let status = command.status().context("cannot run sh")?;
-        ensure!(status.success(), "the database server cannot be started");
-        Ok(())
+        self.account.start_beside(Path::new(DAEMON), &self.directory.join("my.cnf"))
     }
 
     fn wait_until_ready(&self) -> Result<()> {

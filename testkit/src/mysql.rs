@@ -4,9 +4,8 @@
 use std::fs;
 use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -137,24 +136,8 @@ impl MySql {
         bail!("no free port in {START_TRIES_MAX} tries")
     }
 
-    /// Beside us, not below us, as [`MariaDb`](crate::mariadb::MariaDb).
     fn spawn(&self) -> Result<()> {
-        let daemon = self.account.command(&self.program("mysqld"));
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "\"$@\" &", "sh"])
-            .arg(daemon.get_program())
-            .args(daemon.get_args())
-            .arg(self.defaults())
-            .current_dir("/")
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0);
-        let status = command.status().context("cannot run sh")?;
-        ensure!(status.success(), "the database server cannot be started");
-        Ok(())
+        self.account.start_beside(&self.program("mysqld"), &self.directory.join("my.cnf"))
     }
 
     fn wait_until_ready(&self) -> Result<()> {

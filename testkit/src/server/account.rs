@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::program;
 
@@ -59,6 +60,27 @@ impl Account {
         command.current_dir("/").env("LC_ALL", "C");
         program::forget_others(&mut command);
         command
+    }
+
+    /// Starts a server of the family of MySQL as this user, by this configuration file. Beside us, not below us: it may
+    /// outlive us, and a Ctrl-C at the terminal is not for it.
+    pub(crate) fn start_beside(&self, daemon: &Path, configuration: &Path) -> Result<()> {
+        let daemon = self.command(daemon);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "\"$@\" &", "sh"])
+            .arg(daemon.get_program())
+            .args(daemon.get_args())
+            .arg(format!("--defaults-file={}", configuration.display()))
+            .current_dir("/")
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
+        let status = command.status().context("cannot run sh")?;
+        ensure!(status.success(), "the database server cannot be started");
+        Ok(())
     }
 
     /// Makes a directory and all below it this user's, closed to others.

@@ -258,7 +258,7 @@ grant all on orders.* to {account};"
         ]);
         let script = SCRIPT.replace(";\n", "//\n");
         let said = program::feed(&mut command, &script)?;
-        // Times differ, and so does the warning about a password in the environment.
+        // How long a statement took differs.
         let kept = said.stdout.lines().chain(said.stderr.lines()).map(|line| {
             line.split_once(" sec)")
                 .map_or(line, |(before, _)| before.rsplit_once('(').map_or(before, |it| it.0))
