@@ -160,6 +160,7 @@ impl MariaDb {
     }
 
     fn lay_out(&mut self, options: &Options) -> Result<()> {
+        self.make_temporary_directory()?;
         let data = self.data_directory();
         template::copy_to(&data, "mariadb-install-db", || self.install(&data))?;
         let directory = self.directory.clone();
@@ -184,6 +185,7 @@ impl MariaDb {
             .args(["--no-defaults", "--skip-test-db", "--skip-name-resolve"])
             .args(["--auth-root-authentication-method=socket", "--innodb-log-file-size=8M"])
             .arg(format!("--auth-root-socket-user={}", self.account.name))
+            .arg(format!("--tmpdir={}", self.temporary_directory().display()))
             .arg(format!("--datadir={}", data.display()));
         program::run(&mut command)?.expect_success().map(drop)
     }

@@ -71,6 +71,7 @@ impl MySql {
         let mut copy = Command::new("cp");
         copy.args(["-R", "--reflink=auto", "--no-preserve=ownership", "--"]);
         program::run(copy.arg(programs).arg(directory.join("programs")))?.expect_success()?;
+        self.make_temporary_directory()?;
         self.certify(&directory)?;
         fs::write(directory.join("my.cnf"), self.configuration(settings))?;
         fs::write(directory.join("port.cnf"), "")?;
@@ -90,6 +91,7 @@ impl MySql {
         let path = |name: &str| self.directory.join(name).display().to_string();
         let paths = [
             ("datadir", "data"),
+            ("tmpdir", "tmp"),
             ("pid_file", "data/server.pid"),
             ("socket", "socket"),
             ("log_error", "server.log"),

@@ -54,6 +54,7 @@ impl Options {
         };
         for (name, file) in [
             ("datadir", "data"),
+            ("tmpdir", "tmp"),
             ("pid_file", "data/server.pid"),
             ("socket", "socket"),
             ("log_error", "server.log"),

@@ -7,6 +7,8 @@ fn a_server_starts_answers_its_own_account_and_leaves_nothing_behind() {
     let who = server.sql("mysql", "select current_user()").unwrap();
     assert_eq!(who, format!("{}@localhost", server.os_user()));
     assert_eq!(server.sql("mysql", "select @@have_ssl").unwrap(), "YES");
+    let temporary = server.sql("mysql", "select @@tmpdir").unwrap();
+    assert!(Path::new(&temporary).starts_with(&directory), "{temporary} may be another's");
     drop(server);
     assert!(!directory.try_exists().unwrap());
 }

@@ -81,6 +81,16 @@ impl Place {
         self.directory.join("data")
     }
 
+    /// A `tmpdir` of its own: a server of the family of MySQL that starts removes the temporary tables that it finds there,
+    /// those of others that run too.
+    pub(crate) fn make_temporary_directory(&self) -> Result<()> {
+        Ok(fs::create_dir(self.temporary_directory())?)
+    }
+
+    pub(crate) fn temporary_directory(&self) -> PathBuf {
+        self.directory.join("tmp")
+    }
+
     /// The server's own log.
     pub fn log(&self) -> PathBuf {
         self.directory.join("server.log")
