@@ -1,10 +1,9 @@
 //! How long a dump of a gigabyte takes.
 
+use std::io;
 use std::process::Stdio;
-use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
-use testkit::stack::Stack;
 use testkit::wait;
 
 use super::ways::{Way, Ways};
@@ -20,7 +19,6 @@ const BYTES_A_ROW_MIN: u64 = 1_000;
 
 pub(crate) fn run(extent: Extent) -> Result<()> {
     let ways = Ways::start(FEW)?;
-    any_database(&ways.stack)?;
     let rows = if extent.rounds > 1 { ROWS } else { ROWS / 10 };
     let mariadb = ways.stack.mariadb.as_ref().context("no MariaDB runs beside")?;
     mariadb.sql(
@@ -47,17 +45,6 @@ pub(crate) fn run(extent: Extent) -> Result<()> {
     println!(
         "\n`mariadb-dump --quick --single-transaction` of {rows} rows of 1,000 bytes, to a pipe."
     );
-    Ok(())
-}
-
-/// mariadb-dump names no database when it connects.
-fn any_database(stack: &Stack) -> Result<()> {
-    let documents = fs::read_to_string(stack.facts.folder.join("seed/6-mariadb.yaml"))?;
-    let (server, _) = documents.split_once("\n---\n").context("no document of the server")?;
-    let (before, after) =
-        server.split_once("databases: { only: [orders] }").context("it names no databases")?;
-    let applied = stack.facts.apply(&format!("{before}databases: any{after}\n"))?;
-    ensure!(applied.ok(), "{applied}");
     Ok(())
 }
 
