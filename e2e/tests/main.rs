@@ -7,6 +7,7 @@
 )]
 
 mod affected;
+mod approvals;
 mod auditor;
 mod bad_input;
 mod balancers;

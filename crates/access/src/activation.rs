@@ -1,8 +1,12 @@
-//! The life cycle of an activation, a pure state machine: requested → (approved | denied | cancelled) → active →
-//! (expired | revoked | deactivated). Nobody decides on their own request; `activeUntil` never moves later.
+//! The life cycle of an activation, a pure state machine: requested → (approved | denied | cancelled) → (scheduled →)
+//! active → (expired | revoked | deactivated). Nobody decides on their own request; `activeUntil` never moves later: an
+//! extension is an activation of its own.
 
-use model::kind::access_rules::{AccessRules, Justification};
-use model::kind::activation::{Activation, ActivationState, ActivationStatus};
+mod approval;
+mod asked;
+
+use model::kind::access_rules::AccessRules;
+use model::kind::activation::{Activation, ActivationState, ActivationStatus, Approval, Ticket};
 use model::{
     ActivationId, ControlRole, Document, GroupName, Lifetime, Refusal, Snapshot, Timestamp,
     UserName, code,
@@ -10,11 +14,11 @@ use model::{
 
 use crate::membership::eligible_until;
 
+pub use approval::{approves_for, has_a_say, may_decide};
+pub use asked::check_ticket_rule;
+
 /// Longer texts of people are refused; an unbounded reason is a denial of service.
 pub const NOTE_BYTES_MAX: usize = 1024;
-
-/// A request that nobody decided on for so long ends, unless the rules say otherwise.
-const DECISION_WITHIN_DEFAULT: Lifetime = Lifetime::from_seconds(24 * 60 * 60);
 
 /// What a person asks for.
 #[derive(Clone, Debug)]
@@ -27,12 +31,33 @@ pub struct Ask {
     pub duration: Option<Lifetime>,
     /// Why.
     pub justification: Option<String>,
+    /// The ticket that it belongs to.
+    pub ticket: Option<Ticket>,
+    /// When membership is to begin; absent: at once.
+    pub starts_at: Option<Timestamp>,
+    /// The activation of theirs that is to go on for longer.
+    pub extends: Option<ActivationId>,
+}
+
+impl Ask {
+    /// For the usual time, from now, without a word.
+    pub const fn new(user: UserName, group: GroupName) -> Self {
+        Self {
+            user,
+            group,
+            duration: None,
+            justification: None,
+            ticket: None,
+            starts_at: None,
+            extends: None,
+        }
+    }
 }
 
 /// A step in the life of an activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// An approver says yes: membership begins.
+    /// An approver says yes. With the last approval that the rules demand, membership begins.
     Approve,
     /// An approver says no.
     Deny,
@@ -44,6 +69,10 @@ pub enum Step {
     Revoke,
     /// Its time, or the time to decide on it, is over.
     Expire,
+    /// Nobody decided for long: backup approvers join.
+    Escalate,
+    /// The moment has come from which membership was asked for.
+    Begin,
 }
 
 impl Step {
@@ -56,13 +85,18 @@ impl Step {
             Self::Deactivate => "deactivate",
             Self::Revoke => "revoke",
             Self::Expire => "expire",
+            Self::Escalate => "escalate",
+            Self::Begin => "begin",
         }
     }
 
     const fn leaves(self) -> &'static [ActivationState] {
         match self {
-            Self::Approve | Self::Deny | Self::Cancel => &[ActivationState::Requested],
-            Self::Deactivate | Self::Revoke => &[ActivationState::Active],
+            Self::Approve | Self::Deny | Self::Escalate => &[ActivationState::Requested],
+            Self::Cancel => &[ActivationState::Requested, ActivationState::Scheduled],
+            Self::Deactivate => &[ActivationState::Active],
+            Self::Revoke => &[ActivationState::Scheduled, ActivationState::Active],
+            Self::Begin => &[ActivationState::Scheduled],
             Self::Expire => &[ActivationState::Requested, ActivationState::Active],
         }
     }
@@ -99,15 +133,8 @@ pub fn request(
         return Err(not_eligible(ask, snapshot, now));
     };
     let rules = rules_of(&ask.group, snapshot)?;
-    check_note(ask.justification.as_deref())?;
-    if rules.justification == Justification::Required
-        && ask.justification.as_deref().is_none_or(|reason| reason.trim().is_empty())
-    {
-        let message = format!("membership of `{}` needs a justification", ask.group);
-        return Err(Refusal::new(&code::JUSTIFICATION_REQUIRED, message));
-    }
-    let duration = duration(ask, rules)?;
-    if let Some(open) = open_of(ask, snapshot) {
+    let duration = asked::check(ask, rules, now)?;
+    if let Some(open) = asked::in_the_way(ask, snapshot)? {
         let message =
             format!("`{}` has an activation of `{}` already: {}", ask.user, ask.group, open.name());
         return Err(Refusal::new(&code::ALREADY_ACTIVE, message));
@@ -117,11 +144,14 @@ pub fn request(
         group: ask.group.clone(),
         duration,
         justification: ask.justification.clone(),
+        ticket: ask.ticket.clone(),
+        starts_at: ask.starts_at,
+        extends: ask.extends,
         requested_at: now,
     };
     let mut activation = Document::new(id.to_string(), spec);
-    if rules.approvers.is_empty() {
-        activate(&mut activation, eligible_until, now);
+    if rules.approval().is_empty() {
+        activate(&mut activation, (eligible_until, rules), snapshot, now)?;
     }
     Ok(activation)
 }
@@ -135,7 +165,7 @@ pub fn step(
 ) -> Result<Document<Activation>, Refusal> {
     let Taken { step, by, note } = taken;
     check_note(*note)?;
-    may_take(activation, *step, by, snapshot)?;
+    may_take(activation, *step, by, snapshot, now)?;
     if !step.leaves().contains(&activation.status.state) {
         let state = serde_json::to_value(activation.status.state).unwrap_or_default();
         let message = format!(
@@ -157,6 +187,8 @@ pub fn step(
         Step::Deactivate => end(&mut next.status, ActivationState::Deactivated, taken, now),
         Step::Revoke => end(&mut next.status, ActivationState::Revoked, taken, now),
         Step::Expire => expire(&mut next, taken, snapshot, now)?,
+        Step::Escalate => escalate(&mut next, snapshot, now)?,
+        Step::Begin => begin(&mut next, taken, snapshot, now)?,
     }
     Ok(next)
 }
@@ -172,54 +204,46 @@ pub struct Taken<'a> {
     pub note: Option<&'a str>,
 }
 
-/// When the next activation's time, or the time to decide on one, is over.
+/// When the next step of Portcullis' own is due.
 pub fn next_deadline(snapshot: &Snapshot) -> Option<Timestamp> {
-    snapshot.activations.iter().filter_map(|activation| deadline(activation, snapshot)).min()
-}
-
-/// Activations that [`Step::Expire`] is due for.
-pub fn overdue(snapshot: &Snapshot, now: Timestamp) -> Vec<ActivationId> {
     snapshot
         .activations
         .iter()
-        .filter(|activation| deadline(activation, snapshot).is_some_and(|deadline| deadline <= now))
-        .filter_map(|activation| activation.name().parse().ok())
+        .filter_map(|activation| due(activation, snapshot))
+        .map(|due| due.0)
+        .min()
+}
+
+/// Activations for which a step of Portcullis' own is due, and which.
+pub fn overdue(snapshot: &Snapshot, now: Timestamp) -> Vec<(ActivationId, Step)> {
+    snapshot
+        .activations
+        .iter()
+        .filter_map(|activation| Some((activation, due(activation, snapshot)?)))
+        .filter(|(_, (at, _))| *at <= now)
+        .filter_map(|(activation, (_, step))| Some((activation.name().parse().ok()?, step)))
         .collect()
 }
 
-/// Whether the rules of the activation's group let this person decide on it.
-pub fn may_decide(
-    activation: &Document<Activation>,
-    user: &str,
-    role: ControlRole,
-    snapshot: &Snapshot,
-) -> bool {
-    let named = snapshot
-        .access_rules
-        .iter()
-        .filter(|rules| rules.spec.group == activation.spec.group)
-        .any(|rules| rules.spec.approvers.iter().any(|approver| approver.as_str() == user));
-    activation.spec.user.as_str() != user
-        && match role {
-            ControlRole::Owner => true,
-            ControlRole::Approver => named,
-            ControlRole::Auditor | ControlRole::User => false,
-        }
-}
-
-fn deadline(activation: &Document<Activation>, snapshot: &Snapshot) -> Option<Timestamp> {
-    match activation.status.state {
-        ActivationState::Active => activation.status.active_until,
+/// The next step of Portcullis' own, and when it is due.
+fn due(activation: &Document<Activation>, snapshot: &Snapshot) -> Option<(Timestamp, Step)> {
+    let status = &activation.status;
+    match status.state {
+        ActivationState::Active => status.active_until.map(|until| (until, Step::Expire)),
+        ActivationState::Scheduled => status.active_from.map(|from| (from, Step::Begin)),
         ActivationState::Requested => {
-            let within = rules_of(&activation.spec.group, snapshot)
-                .ok()
-                .and_then(|rules| rules.decision_within);
-            Some(
-                activation
-                    .spec
-                    .requested_at
-                    .plus(within.unwrap_or(DECISION_WITHIN_DEFAULT).duration()),
-            )
+            let rules = rules_of(&activation.spec.group, snapshot).ok();
+            let present = rules
+                .and_then(|rules| Some((rules, approval::present(activation, rules, snapshot)?)));
+            // Rules that went, or that demand nothing any more, leave it to its usual end.
+            let Some((rules, present)) = present else {
+                return Some((asked::ends(activation, rules), Step::Expire));
+            };
+            let ends = (present.ends(rules), Step::Expire);
+            match present.escalates(activation) {
+                Some(at) if at < ends.0 => Some((at, Step::Escalate)),
+                Some(_) | None => Some(ends),
+            }
         }
         ActivationState::Denied
         | ActivationState::Cancelled
@@ -229,16 +253,47 @@ fn deadline(activation: &Document<Activation>, snapshot: &Snapshot) -> Option<Ti
     }
 }
 
+/// What becomes of another open activation of the same person and group when `ended` was revoked or given up: it ends
+/// too, for an extension is no way around a revocation. `None`: it has nothing to do with it.
+pub fn ended_with(
+    other: &Document<Activation>,
+    ended: &Document<Activation>,
+    now: Timestamp,
+) -> Option<Document<Activation>> {
+    let same = other.spec.user == ended.spec.user && other.spec.group == ended.spec.group;
+    if !same || other.name() == ended.name() || other.status.state.ended() {
+        return None;
+    }
+    let revoked = ended.status.state == ActivationState::Revoked;
+    if !revoked && ended.status.state != ActivationState::Deactivated {
+        return None;
+    }
+    let asked_only = other.status.state == ActivationState::Requested;
+    let mut other = other.clone();
+    other.status.state = match (revoked, asked_only) {
+        (true, true) => ActivationState::Denied,
+        (true, false) => ActivationState::Revoked,
+        (false, true) => ActivationState::Cancelled,
+        (false, false) => ActivationState::Deactivated,
+    };
+    other.status.ended_by.clone_from(&ended.status.ended_by);
+    other.status.ended_at = Some(now);
+    let how = if revoked { "revoked" } else { "given up" };
+    other.status.end_note = Some(format!("{} was {how}", ended.name()));
+    Some(other)
+}
+
 fn may_take(
     activation: &Document<Activation>,
     step: Step,
     by: &By,
     snapshot: &Snapshot,
+    now: Timestamp,
 ) -> Result<(), Refusal> {
     let requester = &activation.spec.user;
     match (step, by) {
-        (Step::Expire, By::Portcullis) => Ok(()),
-        (Step::Expire, By::Person { .. }) | (_, By::Portcullis) => {
+        (Step::Expire | Step::Escalate | Step::Begin, By::Portcullis) => Ok(()),
+        (Step::Expire | Step::Escalate | Step::Begin, By::Person { .. }) | (_, By::Portcullis) => {
             Err(Refusal::new(&code::FORBIDDEN, format!("{} is not theirs to take", step.name())))
         }
         (Step::Cancel | Step::Deactivate, By::Person { user, .. }) if user == requester => Ok(()),
@@ -259,11 +314,28 @@ fn may_take(
         )
         .hint("end it with `portcullis deactivate`")),
         (Step::Approve | Step::Deny | Step::Revoke, By::Person { user, role }) => {
-            if may_decide(activation, user.as_str(), *role, snapshot) {
+            let who = (user.as_str(), *role);
+            let waits = activation.status.state == ActivationState::Requested;
+            // Whoever had a say in what is over is told that it is over, nobody else.
+            let decides = if waits && step != Step::Revoke {
+                may_decide(activation, who, snapshot, now)
+            } else {
+                has_a_say(activation, who, snapshot, now)
+            };
+            if decides {
                 return Ok(());
             }
-            let message = format!("`{user}` is not an approver of `{}`", activation.spec.group);
-            Err(Refusal::new(&code::NOT_AN_APPROVER, message))
+            let group = &activation.spec.group;
+            let refusal = Refusal::new(
+                &code::NOT_AN_APPROVER,
+                format!("`{user}` is not an approver of `{group}`"),
+            );
+            let later = has_a_say(activation, who, snapshot, now);
+            Err(if later {
+                refusal.hint("another stage of its approval comes first")
+            } else {
+                refusal
+            })
         }
     }
 }
@@ -289,17 +361,90 @@ fn approve(
         ));
     };
     let rules = rules_of(group, snapshot)?;
+    let approver = person(taken.by)
+        .ok_or_else(|| Refusal::new(&code::FORBIDDEN, "nobody but a person approves"))?;
+    if next.status.approvals.iter().any(|approval| approval.by == approver) {
+        let message = format!("`{approver}` has approved this request already");
+        return Err(Refusal::new(&code::ALREADY_DECIDED, message)
+            .hint("it waits for somebody else's approval"));
+    }
+    let present = approval::present(next, rules, snapshot);
     next.spec.duration = next.spec.duration.min(rules.duration_max);
+    let note = taken.note.map(ToOwned::to_owned);
+    let stage = present.as_ref().map_or(0, |present| present.index);
+    next.status.approvals.push(Approval { stage, by: approver, at: now, note });
     decided(&mut next.status, taken, now);
-    activate(next, eligible_until, now);
+    let last = usize::from(stage) + 1 >= rules.approval().len();
+    if last && present.is_none_or(|present| present.is_one_short()) {
+        activate(next, (eligible_until, rules), snapshot, now)?;
+    }
     Ok(())
 }
 
-fn activate(activation: &mut Document<Activation>, eligible_until: Timestamp, now: Timestamp) {
-    activation.status.state = ActivationState::Active;
-    activation.status.active_from = Some(now);
-    activation.status.active_until =
-        Some(now.plus(activation.spec.duration.duration()).min(eligible_until));
+fn escalate(
+    next: &mut Document<Activation>,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    if !matches!(due(next, snapshot), Some((at, Step::Escalate)) if at <= now) {
+        return Err(early(next));
+    }
+    next.status.escalated_at = Some(now);
+    Ok(())
+}
+
+/// What held at the approval must hold at the beginning; else it ends before it began.
+fn begin(
+    next: &mut Document<Activation>,
+    taken: &Taken<'_>,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    if next.status.active_from.is_none_or(|from| from > now) {
+        return Err(early(next));
+    }
+    let (user, group) = (&next.spec.user, &next.spec.group);
+    let enabled = snapshot.users.get(user).is_some_and(|user| user.spec.enabled);
+    if !enabled || eligible_until(user.as_str(), group, snapshot, now).is_none() {
+        next.status.active_until = Some(now);
+        end(&mut next.status, ActivationState::Expired, taken, now);
+        next.status.end_note = Some("no longer eligible when it was to begin".to_owned());
+        return Ok(());
+    }
+    next.status.state = ActivationState::Active;
+    Ok(())
+}
+
+fn early(activation: &Document<Activation>) -> Refusal {
+    let message = format!("the activation {} has time left", activation.name());
+    Refusal::new(&code::CONFLICT, message)
+}
+
+/// From the moment that was asked for, or from now; an extension adds to what is left, and reaches no further ahead than
+/// an activation of now would.
+fn activate(
+    activation: &mut Document<Activation>,
+    (eligible_until, rules): (Timestamp, &AccessRules),
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let duration = activation.spec.duration.duration();
+    let from = activation.spec.starts_at.map_or(now, |starts| starts.max(now));
+    let until = match asked::extended(activation, snapshot)? {
+        Some(until) if until > now => {
+            until.plus(duration).min(now.plus(rules.duration_max.duration()))
+        }
+        Some(_) | None => from.plus(duration),
+    };
+    let until = until.min(eligible_until);
+    if until <= from {
+        let message = format!("the eligibility for `{}` ends before {from}", activation.spec.group);
+        return Err(Refusal::new(&code::NOT_ELIGIBLE, message));
+    }
+    let status = &mut activation.status;
+    status.state = if from > now { ActivationState::Scheduled } else { ActivationState::Active };
+    (status.active_from, status.active_until) = (Some(from), Some(until));
+    Ok(())
 }
 
 fn expire(
@@ -308,11 +453,8 @@ fn expire(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    if deadline(next, snapshot).is_none_or(|deadline| deadline > now) {
-        return Err(Refusal::new(
-            &code::CONFLICT,
-            format!("the activation {} has time left", next.name()),
-        ));
+    if !matches!(due(next, snapshot), Some((at, Step::Expire)) if at <= now) {
+        return Err(early(next));
     }
     if next.status.state == ActivationState::Requested {
         next.status.decision_note = Some("nobody decided in time".to_owned());
@@ -343,22 +485,6 @@ fn person(by: &By) -> Option<UserName> {
     }
 }
 
-fn duration(ask: &Ask, rules: &AccessRules) -> Result<Lifetime, Refusal> {
-    let duration = ask.duration.or(rules.duration_default).unwrap_or(rules.duration_max);
-    if duration > rules.duration_max {
-        let message = format!(
-            "`{}` can be activated for {} at most, not for {duration}",
-            ask.group, rules.duration_max
-        );
-        return Err(Refusal::new(&code::DURATION_TOO_LONG, message)
-            .hint(format!("ask with `--for {}` or less", rules.duration_max)));
-    }
-    if duration.seconds() == 0 {
-        return Err(Refusal::new(&code::INVALID, "an activation lasts one second at least"));
-    }
-    Ok(duration)
-}
-
 fn rules_of<'a>(group: &GroupName, snapshot: &'a Snapshot) -> Result<&'a AccessRules, Refusal> {
     snapshot
         .access_rules
@@ -368,18 +494,6 @@ fn rules_of<'a>(group: &GroupName, snapshot: &'a Snapshot) -> Result<&'a AccessR
         .ok_or_else(|| {
             Refusal::new(&code::NO_ACCESS_RULES, format!("the group `{group}` has no access rules"))
         })
-}
-
-fn open_of<'a>(ask: &Ask, snapshot: &'a Snapshot) -> Option<&'a Document<Activation>> {
-    snapshot
-        .activations
-        .iter()
-        .find(|activation| {
-            activation.spec.user == ask.user
-                && activation.spec.group == ask.group
-                && !activation.status.state.ended()
-        })
-        .map(AsRef::as_ref)
 }
 
 fn check_note(note: Option<&str>) -> Result<(), Refusal> {
@@ -397,7 +511,6 @@ fn not_eligible(ask: &Ask, snapshot: &Snapshot, now: Timestamp) -> Refusal {
     let own: Vec<&str> = snapshot
         .eligibilities
         .iter()
-        .filter(|eligibility| eligibility.spec.user == ask.user)
         .filter(|eligibility| {
             eligible_until(ask.user.as_str(), &eligibility.spec.group, snapshot, now).is_some()
         })

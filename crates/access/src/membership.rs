@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use model::kind::activation::{Activation, ActivationState};
+use model::kind::eligibility::Eligibility;
 use model::kind::role_assignment::Assignee;
 use model::{
     ActivationId, DatabaseRoleName, Document, GroupName, Principal, PrincipalId, PrincipalKind,
@@ -37,6 +38,7 @@ impl fmt::Display for ActiveRole {
 }
 
 /// Membership of one group now.
+#[derive(Clone)]
 struct Membership {
     group: GroupName,
     activation: Option<ActivationId>,
@@ -132,7 +134,37 @@ fn memberships(principal: &Principal, snapshot: &Snapshot, now: Timestamp) -> Ve
         .iter()
         .filter(|activation| activation.spec.user.as_str() == principal.name)
         .filter_map(|activation| activated(activation, principal, snapshot, now));
-    standing.chain(activated).collect()
+    with_enclosing(standing.chain(activated).collect(), snapshot)
+}
+
+/// Whoever is a member of a group is, for as long, one of those that count it among their members.
+fn with_enclosing(mut memberships: Vec<Membership>, snapshot: &Snapshot) -> Vec<Membership> {
+    // Groups that stand in a circle, which no write lets in, end as soon as each was seen once for each reason.
+    let mut next = 0;
+    while let Some(Membership { group, activation, until }) = memberships.get(next).cloned() {
+        next += 1;
+        for enclosing in snapshot.groups.iter().filter(|other| other.spec.groups.contains(&group)) {
+            let known = memberships.iter().any(|membership| {
+                membership.group.as_str() == enclosing.name() && membership.activation == activation
+            });
+            if let (false, Ok(group)) = (known, GroupName::new(enclosing.name())) {
+                memberships.push(Membership { group, activation, until });
+            }
+        }
+    }
+    memberships
+}
+
+/// The groups of which a person is a member without an activation, through other groups too.
+pub fn standing_groups(user: &str, snapshot: &Snapshot) -> BTreeSet<GroupName> {
+    let standing = snapshot
+        .groups
+        .iter()
+        .filter(|group| group.spec.members.iter().any(|member| member.as_str() == user))
+        .filter_map(|group| GroupName::new(group.name()).ok())
+        .map(|group| Membership { group, activation: None, until: None });
+    let all = with_enclosing(standing.collect(), snapshot);
+    all.into_iter().map(|membership| membership.group).collect()
 }
 
 /// An activation makes a member only while it is active, its eligibility stands, and the group exists.
@@ -168,11 +200,20 @@ pub(crate) fn eligible_until(
         .eligibilities
         .iter()
         .map(|eligibility| &eligibility.spec)
-        .filter(|spec| spec.user.as_str() == user && spec.group == *group)
+        .filter(|spec| spec.group == *group && is_eligible(user, spec, snapshot))
         .filter(|spec| spec.starts_at.is_none_or(|starts| starts <= now))
         .map(|spec| spec.ends_at.unwrap_or(Timestamp::MAX))
         .filter(|ends| now < *ends)
         .max()
+}
+
+/// Whether the eligibility speaks of this person. Both fields at once, which no write lets in, speak of nobody.
+pub fn is_eligible(user: &str, eligibility: &Eligibility, snapshot: &Snapshot) -> bool {
+    match (&eligibility.user, &eligibility.members_of) {
+        (Some(named), None) => named.as_str() == user,
+        (None, Some(group)) => standing_groups(user, snapshot).contains(group),
+        (Some(_), Some(_)) | (None, None) => false,
+    }
 }
 
 /// Groups through which the server can be reached.
@@ -253,9 +294,10 @@ pub(crate) fn why_lost(lost: &Lost<'_>, snapshot: &Snapshot, now: Timestamp) -> 
         // Time is left on it: the assignment, the eligibility or the group has gone.
         ActivationState::Active if now < until => return unassigned(),
         ActivationState::Active | ActivationState::Expired => format!("expired at {until}"),
-        ActivationState::Requested | ActivationState::Denied | ActivationState::Cancelled => {
-            return unassigned();
-        }
+        ActivationState::Requested
+        | ActivationState::Scheduled
+        | ActivationState::Denied
+        | ActivationState::Cancelled => return unassigned(),
     };
     Refusal::new(code, format!("your membership of `{group}` {how}"))
         .hint(format!("ask again with `portcullis request {group} --because \"…\"`"))

@@ -3,8 +3,8 @@
 use access::activation::Ask;
 use axum::Json as Answer;
 use axum::extract::{Path, State};
-use model::kind::activation::Activation;
-use model::{ActivationId, Document, GroupName, Kind, Lifetime};
+use model::kind::activation::{Activation, Ticket};
+use model::{ActivationId, Document, GroupName, Kind, Lifetime, Timestamp};
 use serde::Deserialize;
 
 use crate::Api;
@@ -27,6 +27,11 @@ pub(crate) struct Asked {
     group: GroupName,
     duration: Option<Lifetime>,
     justification: Option<String>,
+    ticket: Option<Ticket>,
+    starts_at: Option<Timestamp>,
+    /// The activation that is active now is to go on after its end.
+    #[serde(default)]
+    extend: bool,
 }
 
 pub(crate) async fn request(
@@ -34,9 +39,10 @@ pub(crate) async fn request(
     caller: Authenticated,
     Json(asked): Json<Asked>,
 ) -> Result<Written<Document<Activation>>, Problem> {
-    let Asked { group, duration, justification } = asked;
+    let Asked { group, duration, justification, ticket, starts_at, extend } = asked;
     let user = caller.user()?;
-    let ask = Ask { user, group, duration, justification };
+    let extends = extend.then(|| api.control.active_of(&user, &group)).transpose()?;
+    let ask = Ask { user, group, duration, justification, ticket, starts_at, extends };
     Ok(api.control.request(&caller.caller, ask).await?.into())
 }
 

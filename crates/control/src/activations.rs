@@ -6,7 +6,9 @@ use std::time::Duration;
 use access::activation::{self, Ask, By, Step, Taken};
 use model::event::{ActivationChanged, Actor, EventBody, Outcome};
 use model::kind::activation::{Activation, ActivationState};
-use model::{ActivationId, Document, Kind, Refusal, Snapshot, Timestamp, UserName, code};
+use model::{
+    ActivationId, Document, GroupName, Kind, Refusal, Snapshot, Timestamp, UserName, code,
+};
 
 use crate::caller::Caller;
 use crate::control::Control;
@@ -39,6 +41,22 @@ impl Control {
         };
         let committed = self.write(caller, Verb::Request, subject, work).await?;
         Ok(self.acknowledged(committed).await)
+    }
+
+    /// The activation that makes a person a member of the group now, and longest: the one that can be extended.
+    pub fn active_of(&self, user: &UserName, group: &GroupName) -> Result<ActivationId, Refusal> {
+        let state = self.snapshots().load();
+        let active = state.activations.iter().filter(|activation| {
+            activation.spec.user == *user
+                && activation.spec.group == *group
+                && activation.status.state == ActivationState::Active
+        });
+        let longest = active.max_by_key(|activation| activation.status.active_until);
+        longest.and_then(|activation| activation.name().parse().ok()).ok_or_else(|| {
+            let message = format!("`{user}` has no active activation of `{group}` to extend");
+            Refusal::new(&code::ALREADY_DECIDED, message)
+                .hint("ask for one with `portcullis request`, without `--extend`")
+        })
     }
 
     /// Says yes to someone else's request.
@@ -105,22 +123,23 @@ impl Control {
             let role = asking.authorise(verb, writing.state())?;
             let by = By::Person { user: asking.person()?, role };
             let taken = Taken { step, by: &by, note: note.as_deref() };
-            take(writing, id, &taken, Actor::from(&asking.principal))
+            take(writing, id, &taken, &Actor::from(&asking.principal))
         };
         let committed = self.write(caller, verb, subject, work).await?;
         Ok(self.acknowledged(committed).await)
     }
 
-    /// Ends every activation, and denies every request, whose time is over. How many there were.
+    /// Takes the steps that time alone brings: ends activations, denies requests, begins what was scheduled, puts requests
+    /// before backup approvers. How many there were.
     pub(crate) async fn expire_overdue(&self) -> Result<usize, Refusal> {
         if activation::overdue(&self.snapshots().load(), self.now()).is_empty() {
             return Ok(0);
         }
         let work = |writing: &mut Writing<'_, '_>| {
             let overdue = activation::overdue(writing.state(), writing.now());
-            for id in &overdue {
-                let taken = Taken { step: Step::Expire, by: &By::Portcullis, note: None };
-                take(writing, *id, &taken, Actor::portcullis())?;
+            for (id, step) in &overdue {
+                let taken = Taken { step: *step, by: &By::Portcullis, note: None };
+                take(writing, *id, &taken, &Actor::portcullis())?;
             }
             Ok(overdue.len())
         };
@@ -151,7 +170,7 @@ fn verb(step: Step) -> Verb {
         Step::Cancel => Verb::Cancel,
         Step::Deactivate => Verb::Deactivate,
         Step::Revoke => Verb::Revoke,
-        Step::Expire => Verb::Expire,
+        Step::Expire | Step::Escalate | Step::Begin => Verb::Expire,
     }
 }
 
@@ -159,7 +178,7 @@ fn take(
     writing: &mut Writing<'_, '_>,
     id: ActivationId,
     taken: &Taken<'_>,
-    actor: Actor,
+    actor: &Actor,
 ) -> Result<Document<Activation>, Refusal> {
     let stored = writing.state().activations.get(id.to_string()).cloned();
     let stored = stored.ok_or_else(|| {
@@ -168,8 +187,36 @@ fn take(
     })?;
     let next = activation::step(&stored, taken, writing.state(), writing.now())?;
     let next = writing.put(next)?;
-    note(writing, &next, taken.step.name(), actor);
+    note(writing, &next, taken.step.name(), actor.clone());
+    end_others(writing, &next, actor)?;
     Ok(next)
+}
+
+/// What else is open of the same person and group ends with an activation that somebody ended.
+fn end_others(
+    writing: &mut Writing<'_, '_>,
+    ended: &Document<Activation>,
+    actor: &Actor,
+) -> Result<(), Refusal> {
+    let now = writing.now();
+    let others = writing.state().activations.iter();
+    let others: Vec<_> =
+        others.filter_map(|other| activation::ended_with(other, ended, now)).collect();
+    for other in others {
+        let step = match other.status.state {
+            ActivationState::Denied => Step::Deny,
+            ActivationState::Cancelled => Step::Cancel,
+            ActivationState::Revoked => Step::Revoke,
+            ActivationState::Deactivated
+            | ActivationState::Requested
+            | ActivationState::Scheduled
+            | ActivationState::Active
+            | ActivationState::Expired => Step::Deactivate,
+        };
+        let other = writing.put(other)?;
+        note(writing, &other, step.name(), actor.clone());
+    }
+    Ok(())
 }
 
 /// Ends the open activations of a person or group that is being deleted: whoever gets the name next starts with none.
@@ -187,10 +234,10 @@ pub(crate) fn end_open(
         .map(|activation| Document::clone(activation))
         .collect();
     for mut activation in open {
-        let (step, state) = if activation.status.state == ActivationState::Active {
-            ("revoke", ActivationState::Revoked)
-        } else {
+        let (step, state) = if activation.status.state == ActivationState::Requested {
             ("deny", ActivationState::Denied)
+        } else {
+            ("revoke", ActivationState::Revoked)
         };
         end(&mut activation, state, ended_by.person().ok(), writing.now());
         activation.status.end_note = Some(because.to_owned());

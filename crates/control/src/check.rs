@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use model::kind::access_rules::{Approver, ApproverRelation};
 use model::kind::role_assignment::Assignee;
 use model::{ControlRole, Kind, Refusal, Resource, Snapshot, code, suggest};
 
@@ -44,7 +45,13 @@ fn references(resource: &Resource) -> Vec<Reference<'_>> {
     match resource {
         Resource::Group(group) => {
             let members = group.spec.members.iter();
-            members.map(|user| to("members", Kind::User, user.as_str())).collect()
+            let members = members.map(|user| to("members", Kind::User, user.as_str()));
+            let groups = group.spec.groups.iter();
+            members.chain(groups.map(|group| to("groups", Kind::Group, group.as_str()))).collect()
+        }
+        Resource::User(user) => {
+            let manager = user.spec.manager.iter();
+            manager.map(|manager| to("manager", Kind::User, manager.as_str())).collect()
         }
         Resource::DatabaseRole(role) => {
             vec![to("server", Kind::DatabaseServer, role.spec.server.as_str())]
@@ -58,21 +65,29 @@ fn references(resource: &Resource) -> Vec<Reference<'_>> {
             };
             vec![principal, to("role", Kind::DatabaseRole, assignment.spec.role.as_str())]
         }
-        Resource::Eligibility(eligibility) => vec![
-            to("user", Kind::User, eligibility.spec.user.as_str()),
-            to("group", Kind::Group, eligibility.spec.group.as_str()),
-        ],
+        Resource::Eligibility(eligibility) => {
+            let spec = &eligibility.spec;
+            let user = spec.user.iter().map(|user| to("user", Kind::User, user.as_str()));
+            let members_of = spec.members_of.iter();
+            let members_of = members_of.map(|group| to("membersOf", Kind::Group, group.as_str()));
+            let group = to("group", Kind::Group, spec.group.as_str());
+            user.chain(members_of).chain(std::iter::once(group)).collect()
+        }
         Resource::AccessRules(rules) => {
             let group = to("group", Kind::Group, rules.spec.group.as_str());
-            let approvers = rules.spec.approvers.iter();
-            let approvers = approvers.map(|user| to("approvers", Kind::User, user.as_str()));
+            let approvers = rules.spec.every_approver().filter_map(|approver| match approver {
+                Approver::User(user) => Some(to("approvers", Kind::User, user.as_str())),
+                Approver::Relation(ApproverRelation::Group(group)) => {
+                    Some(to("approvers", Kind::Group, group.as_str()))
+                }
+                Approver::Relation(ApproverRelation::Manager(_)) => None,
+            });
             std::iter::once(group).chain(approvers).collect()
         }
         Resource::FirewallRule(rule) => {
             vec![to("server", Kind::DatabaseServer, rule.spec.server.as_str())]
         }
         Resource::Tenant(_)
-        | Resource::User(_)
         | Resource::Application(_)
         | Resource::DatabaseServer(_)
         | Resource::Activation(_)

@@ -199,6 +199,7 @@ fn make_owner(writing: &mut Writing<'_, '_>, name: &UserName) -> Result<Document
             display_name: name.to_string(),
             enabled: true,
             control_role: ControlRole::Owner,
+            manager: None,
         };
         Document::new(name.as_str(), spec)
     });

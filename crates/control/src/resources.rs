@@ -27,7 +27,7 @@ impl Control {
     pub fn get(&self, caller: &Caller, kind: Kind, name: &str) -> Result<Resource, Refusal> {
         let state = self.snapshots().load();
         caller.authorise(Verb::Read, &state)?;
-        let viewer = Viewer::new(&caller.principal, role(&caller.principal, &state), &state);
+        let viewer = self.viewer(caller, &state);
         if let Some(resource) = state.get(kind, name).and_then(|resource| viewer.sees(resource)) {
             return Ok(resource);
         }
@@ -40,8 +40,13 @@ impl Control {
     pub fn list(&self, caller: &Caller, kind: Kind) -> Result<Vec<Resource>, Refusal> {
         let state = self.snapshots().load();
         caller.authorise(Verb::Read, &state)?;
-        let viewer = Viewer::new(&caller.principal, role(&caller.principal, &state), &state);
+        let viewer = self.viewer(caller, &state);
         Ok(state.list(kind).into_iter().filter_map(|resource| viewer.sees(resource)).collect())
+    }
+
+    fn viewer<'a>(&self, caller: &'a Caller, state: &'a Snapshot) -> Viewer<'a> {
+        let role = role(&caller.principal, state);
+        Viewer::new(&caller.principal, role, (state, self.now()))
     }
 
     /// Creates or replaces one document. Its status is Portcullis' own; a revision in it must be the stored one.

@@ -1,17 +1,16 @@
 //! What a document must obey beyond its schema, kind by kind. Sizes first: every text that people send has a bound.
 
+mod people;
 mod servers;
 
 use std::net::IpAddr;
 
-use model::kind::access_rules::AccessRules;
 use model::kind::application::Application;
 use model::kind::database_role::{DatabaseRole, Privileges};
-use model::kind::eligibility::Eligibility;
 use model::kind::firewall::FirewallRule;
 use model::kind::role_assignment::RoleAssignment;
 use model::kind::tenant::Tenant;
-use model::{Code, ControlRole, Document, Refusal, Resource, Snapshot, Spec, code};
+use model::{Code, Document, Refusal, Resource, Snapshot, Spec, code};
 use serde_json::Value;
 
 /// Texts of people: descriptions, display names.
@@ -35,8 +34,8 @@ pub(crate) fn check(
         Resource::Application(application) => self::application(application, before, state),
         Resource::DatabaseServer(server) => servers::check(server, before, state),
         Resource::DatabaseRole(role) => database_role(role, before, state),
-        Resource::AccessRules(rules) => access_rules(rules, state),
-        Resource::Eligibility(eligibility) => self::eligibility(eligibility),
+        Resource::AccessRules(rules) => people::access_rules(rules, state),
+        Resource::Eligibility(eligibility) => people::eligibility(eligibility),
         Resource::FirewallRule(rule) => firewall_rule(rule),
         Resource::RoleAssignment(assignment) => role_assignment(assignment, state),
         Resource::User(user)
@@ -44,9 +43,9 @@ pub(crate) fn check(
         {
             Err(twin(user, "Application"))
         }
-        Resource::User(_)
-        | Resource::Group(_)
-        | Resource::Activation(_)
+        Resource::User(user) => people::user(user),
+        Resource::Group(group) => people::group(group, state),
+        Resource::Activation(_)
         | Resource::DatabaseUser(_)
         | Resource::SigningKey(_)
         | Resource::Revocation(_) => Ok(()),
@@ -200,43 +199,6 @@ fn database_role(
 
 fn is_identifier(name: &str) -> bool {
     (1..=IDENTIFIER_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
-}
-
-fn access_rules(rules: &Document<AccessRules>, state: &Snapshot) -> Result<(), Refusal> {
-    let spec = &rules.spec;
-    let mut others = state.access_rules.iter().filter(|other| other.name() != rules.name());
-    if let Some(other) = others.find(|other| other.spec.group == spec.group) {
-        let why = format!("`{}` has rules already: `{}`", spec.group, other.name());
-        return Err(invalid(rules, &why));
-    }
-    if spec.duration_max.seconds() == 0 {
-        return Err(invalid(rules, "`spec.durationMax` is one second at least"));
-    }
-    if spec.duration_default.is_some_and(|default| default > spec.duration_max) {
-        return Err(invalid(rules, "`spec.durationDefault` is longer than `spec.durationMax`"));
-    }
-    let decides = |role: ControlRole| matches!(role, ControlRole::Approver | ControlRole::Owner);
-    let idle = spec.approvers.iter().find(|approver| {
-        state.users.get(approver).is_some_and(|user| !decides(user.spec.control_role))
-    });
-    match idle {
-        Some(approver) => {
-            let why = format!("`{approver}` is named as an approver, but has not that role");
-            let hint = format!("give `{approver}` the `controlRole: approver`");
-            Err(invalid(rules, &why).hint(hint))
-        }
-        None => Ok(()),
-    }
-}
-
-fn eligibility(eligibility: &Document<Eligibility>) -> Result<(), Refusal> {
-    let spec = &eligibility.spec;
-    match (spec.starts_at, spec.ends_at) {
-        (Some(starts), Some(ends)) if ends <= starts => {
-            Err(invalid(eligibility, "`spec.endsAt` is not after `spec.startsAt`"))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn firewall_rule(rule: &Document<FirewallRule>) -> Result<(), Refusal> {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use access::activation::may_decide;
+use access::activation::{approves_for, has_a_say};
+use access::membership::{is_eligible, standing_groups};
 use model::kind::role_assignment::Assignee;
 use model::kind::server::{DatabaseServer, DatabaseServerStatus};
-use model::{ControlRole, Document, Principal, Resource, Snapshot};
+use model::{ControlRole, Document, GroupName, Principal, Resource, Snapshot, Timestamp};
 
 /// Someone who reads, and what concerns them.
 #[derive(Debug)]
@@ -14,36 +15,27 @@ pub(crate) struct Viewer<'a> {
     role: ControlRole,
     state: &'a Snapshot,
     /// Groups of which they are a standing member, or for which they are or were eligible.
-    groups: BTreeSet<&'a str>,
+    groups: BTreeSet<GroupName>,
     /// Groups whose rules name them as an approver.
-    decides_for: BTreeSet<&'a str>,
+    decides_for: BTreeSet<&'a GroupName>,
+    now: Timestamp,
 }
 
 impl<'a> Viewer<'a> {
-    pub(crate) fn new(principal: &'a Principal, role: ControlRole, state: &'a Snapshot) -> Self {
+    pub(crate) fn new(
+        principal: &'a Principal,
+        role: ControlRole,
+        (state, now): (&'a Snapshot, Timestamp),
+    ) -> Self {
         let name = principal.name.as_str();
-        let standing = state
-            .groups
-            .iter()
-            .filter(|group| group.spec.members.iter().any(|member| member.as_str() == name))
-            .map(|group| group.name());
-        let eligible = state
-            .eligibilities
-            .iter()
-            .filter(|eligibility| eligibility.spec.user.as_str() == name)
-            .map(|eligibility| eligibility.spec.group.as_str());
-        let decides_for = state
-            .access_rules
-            .iter()
-            .filter(|rules| rules.spec.approvers.iter().any(|approver| approver.as_str() == name))
-            .map(|rules| rules.spec.group.as_str());
-        Self {
-            principal,
-            role,
-            state,
-            groups: standing.chain(eligible).collect(),
-            decides_for: decides_for.collect(),
-        }
+        let mut groups = standing_groups(name, state);
+        let eligible = state.eligibilities.iter().map(|eligibility| &eligibility.spec);
+        let eligible = eligible.filter(|spec| is_eligible(name, spec, state));
+        groups.extend(eligible.map(|spec| spec.group.clone()));
+        let rules = state.access_rules.iter().map(|rules| &rules.spec);
+        let decides_for = rules.filter(|rules| approves_for(rules, name, state, now));
+        let decides_for = decides_for.map(|rules| &rules.group).collect();
+        Self { principal, role, state, groups, decides_for, now }
     }
 
     /// The document as the viewer may see it.
@@ -64,16 +56,16 @@ impl<'a> Viewer<'a> {
             Resource::DatabaseRole(role) => self.reaches(role.spec.server.as_str()),
             Resource::RoleAssignment(assignment) => self.is_theirs(&assignment.spec.principal),
             Resource::Eligibility(eligibility) => {
-                eligibility.spec.user.as_str() == name
-                    || self.decides_for.contains(eligibility.spec.group.as_str())
+                is_eligible(name, &eligibility.spec, self.state)
+                    || self.decides_for.contains(&eligibility.spec.group)
             }
             Resource::AccessRules(rules) => {
-                let group = rules.spec.group.as_str();
+                let group = &rules.spec.group;
                 self.groups.contains(group) || self.decides_for.contains(group)
             }
             Resource::Activation(activation) => {
                 activation.spec.user.as_str() == name
-                    || may_decide(activation, name, self.role, self.state)
+                    || has_a_say(activation, (name, self.role), self.state, self.now)
             }
             Resource::DatabaseUser(user) => user.spec.principal == self.principal.id,
             Resource::FirewallRule(_) | Resource::Revocation(_) => false,
@@ -83,7 +75,7 @@ impl<'a> Viewer<'a> {
 
     fn is_theirs(&self, assignee: &Assignee) -> bool {
         match assignee {
-            Assignee::Group(group) => self.groups.contains(group.as_str()),
+            Assignee::Group(group) => self.groups.contains(group),
             Assignee::Application(application) => {
                 let found = self.state.applications.get(application);
                 found.is_some_and(|application| application.uid() == self.principal.id.0)

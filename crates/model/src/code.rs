@@ -154,6 +154,8 @@ codes! {
     RATE_LIMITED, "PC2025", "53400", 429, "too many requests from this address", "wait a little";
     CODE_USED, "PC2026", "28000", 401, "the authenticator's code was used before", "wait for the next code; each counts once";
     SIGNING_KEY_MISSING, "PC2027", "58000", 503, "no key signs tokens now, so nobody can sign in", "an operator must restart the server, which makes the key; its log says why there is none";
+    TICKET_REQUIRED, "PC2040", "22023", 400, "the group's rules demand a ticket", "name it with `--ticket`, and its system with `--ticket-system`";
+    START_OUT_OF_RANGE, "PC2041", "22023", 400, "membership cannot begin then", "ask for a moment between now and 30 days ahead";
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use model::{
-    ActivationId, ApplicationName, GroupName, Kind, Lifetime, ServerName, SessionId, TokenId,
-    UserName,
+    ActivationId, ApplicationName, GroupName, Kind, Lifetime, ServerName, SessionId, Timestamp,
+    TokenId, UserName,
 };
 
 pub(crate) use audit::{Audit, AuditCommand, AuditSearch};
@@ -367,6 +367,18 @@ pub(crate) struct Request {
     /// Why
     #[arg(long = "because", value_name = "TEXT")]
     pub justification: Option<String>,
+    /// The ticket that it belongs to, where the rules demand one
+    #[arg(long, value_name = "NUMBER")]
+    pub ticket: Option<String>,
+    /// Where the ticket is kept
+    #[arg(long, value_name = "NAME", requires = "ticket")]
+    pub ticket_system: Option<String>,
+    /// When membership is to begin, such as 2026-12-01T06:00:00Z; with the approval when absent
+    #[arg(long = "at", value_name = "TIME", conflicts_with = "extend")]
+    pub starts_at: Option<Timestamp>,
+    /// Let the membership that is active now go on for so long after its end
+    #[arg(long)]
+    pub extend: bool,
     /// Wait until it is decided; exit code 3 when it is denied
     #[arg(long)]
     pub wait: bool,

@@ -91,13 +91,20 @@ fn more_cells(name: String, resource: &Resource) -> Vec<String> {
         Resource::Eligibility(document) => {
             let spec = &document.spec;
             let (from, until) = (optional(spec.starts_at), optional(spec.ends_at));
-            vec![name, spec.user.to_string(), spec.group.to_string(), from, until]
+            let who = match (&spec.user, &spec.members_of) {
+                (Some(user), _) => user.to_string(),
+                (None, Some(group)) => format!("members of {group}"),
+                (None, None) => String::new(),
+            };
+            vec![name, who, spec.group.to_string(), from, until]
         }
         Resource::AccessRules(document) => {
             let spec = &document.spec;
             let justification = format!("{:?}", spec.justification).to_lowercase();
             let longest = spec.duration_max.to_string();
-            vec![name, spec.group.to_string(), longest, justification, joined(&spec.approvers)]
+            let approvers: Vec<String> =
+                spec.approval().iter().map(|stage| joined(&stage.approvers)).collect();
+            vec![name, spec.group.to_string(), longest, justification, approvers.join(", then ")]
         }
         Resource::FirewallRule(document) => {
             let spec = &document.spec;
@@ -155,6 +162,7 @@ fn more_cells(name: String, resource: &Resource) -> Vec<String> {
 pub(crate) fn state(state: ActivationState) -> &'static str {
     match state {
         ActivationState::Requested => "requested",
+        ActivationState::Scheduled => "scheduled",
         ActivationState::Denied => "denied",
         ActivationState::Cancelled => "cancelled",
         ActivationState::Active => "active",

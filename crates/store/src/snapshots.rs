@@ -133,11 +133,15 @@ mod tests {
                     Act::PutUser(name, enabled) => {
                         let control_role = ControlRole::User;
                         let display_name = "Somebody".to_owned();
-                        let spec = User { display_name, enabled, control_role };
+                        let spec = User { display_name, enabled, control_role, manager: None };
                         tx.put(Document::new(name.to_string(), spec))?;
                     }
                     Act::PutGroup(name, text) => {
-                        let spec = Group { description: Some(text), members: Vec::new() };
+                        let spec = Group {
+                            description: Some(text),
+                            members: Vec::new(),
+                            groups: Vec::new(),
+                        };
                         tx.put(Document::new(name.to_string(), spec))?;
                     }
                     Act::Delete(kind, name) => {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use access::token::Credential;
 use access::{OpenedWith, Request};
-use model::kind::access_rules::{AccessRules, Justification};
+use model::kind::access_rules::{AccessRules, Approver};
 use model::kind::activation::{Activation, ActivationState, ActivationStatus};
 use model::kind::application::Application;
 use model::kind::database_role::{DatabaseRole, Privileges};
@@ -42,7 +42,7 @@ pub(crate) fn role_name(name: &str) -> DatabaseRoleName {
     DatabaseRoleName::new(name).unwrap()
 }
 
-fn stored<S: Spec>(name: &str, spec: S) -> Document<S> {
+pub(crate) fn stored<S: Spec>(name: &str, spec: S) -> Document<S> {
     let mut document = Document::new(name, spec);
     document.metadata.uid = Some(Uuid::from_u128(
         name.bytes()
@@ -52,8 +52,12 @@ fn stored<S: Spec>(name: &str, spec: S) -> Document<S> {
     document
 }
 
-fn person(name: &str, role: ControlRole) -> Resource {
-    stored(name, User { display_name: name.to_owned(), enabled: true, control_role: role }).into()
+pub(crate) fn person_spec(name: &str, role: ControlRole) -> User {
+    User { display_name: name.to_owned(), enabled: true, control_role: role, manager: None }
+}
+
+pub(crate) fn person(name: &str, role: ControlRole) -> Resource {
+    stored(name, person_spec(name, role)).into()
 }
 
 pub(crate) fn server() -> Document<DatabaseServer> {
@@ -97,7 +101,8 @@ fn assigned(name: &str, principal: Assignee, role: &str) -> Resource {
 
 fn eligible(user: &str, group: &str) -> Resource {
     let spec = Eligibility {
-        user: user_name(user),
+        user: Some(user_name(user)),
+        members_of: None,
         group: group_name(group),
         starts_at: None,
         ends_at: None,
@@ -106,15 +111,15 @@ fn eligible(user: &str, group: &str) -> Resource {
 }
 
 fn rules(group: &str) -> Resource {
-    let spec = AccessRules {
-        group: group_name(group),
-        duration_max: Lifetime::from_seconds(1800),
-        duration_default: None,
-        justification: Justification::Required,
-        approvers: vec![user_name(GRACE), user_name(ADA)],
-        decision_within: None,
-    };
+    let mut spec = AccessRules::new(group_name(group), Lifetime::from_seconds(1800));
+    spec.approvers = [GRACE, ADA].map(|name| Approver::User(user_name(name))).into();
     stored(group, spec).into()
+}
+
+pub(crate) fn group_of(name: &str, members: &[&str], groups: &[&str]) -> Resource {
+    let members = members.iter().map(|name| user_name(name)).collect();
+    let groups = groups.iter().map(|name| group_name(name)).collect();
+    stored(name, Group { description: None, members, groups }).into()
 }
 
 /// Ada is eligible for readers and writers and member of none; Grace decides; `orders-api` reads.
@@ -130,7 +135,7 @@ pub(crate) fn resources() -> Vec<Resource> {
         client_id: None,
         certificates: vec![],
     };
-    let group = |name: &str| stored(name, Group { description: None, members: vec![] }).into();
+    let group = |name: &str| group_of(name, &[], &[]);
     vec![
         person(ADA, ControlRole::Approver),
         person(GRACE, ControlRole::Approver),
@@ -162,6 +167,9 @@ pub(crate) fn active(group: &str) -> Document<Activation> {
         group: group_name(group),
         duration: Lifetime::from_seconds(1800),
         justification: Some("incident 4711".to_owned()),
+        ticket: None,
+        starts_at: None,
+        extends: None,
         requested_at: at("09:55:00"),
     };
     let mut activation =

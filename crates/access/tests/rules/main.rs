@@ -1,6 +1,7 @@
 //! The rules, as sentences.
 #[cfg(test)]
 mod activations;
+mod approvals;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]

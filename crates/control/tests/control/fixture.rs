@@ -197,10 +197,9 @@ pub(crate) fn server() -> Value {
 
 pub(crate) fn ask(user: &str, group: &str, justification: &str) -> Ask {
     Ask {
-        user: user.parse().unwrap(),
-        group: group.parse().unwrap(),
         duration: Some(Lifetime::from_seconds(1800)),
         justification: Some(justification.to_owned()),
+        ..Ask::new(user.parse().unwrap(), group.parse().unwrap())
     }
 }
 

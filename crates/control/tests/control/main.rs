@@ -5,6 +5,8 @@ mod activations;
 #[cfg(test)]
 mod apply;
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod authorise;
 #[cfg(test)]
 mod documents;

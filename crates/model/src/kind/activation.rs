@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupName, Lifetime, Timestamp, UserName};
+use crate::{ActivationId, GroupName, Lifetime, Timestamp, UserName};
 
 /// A time-bound membership asked for under an eligibility (Entra: PIM activation). `metadata.name` is its id. Only the
 /// life cycle (`access::activation`) writes it; files cannot.
@@ -19,12 +19,32 @@ pub struct Activation {
     /// Why, in the requester's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub justification: Option<String>,
+    /// The ticket that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
+    /// When membership is to begin; absent: with the approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Timestamp>,
+    /// The activation after whose end this one goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<ActivationId>,
     /// When.
     pub requested_at: Timestamp,
 }
 
-/// Where an activation is in its life. Requested → (approved | denied | cancelled) → active → (expired | revoked |
-/// deactivated).
+/// A piece of work elsewhere (Entra: `ticketInfo`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ticket {
+    /// Where it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Which.
+    pub number: String,
+}
+
+/// Where an activation is in its life. Requested → (approved | denied | cancelled) → (scheduled →) active → (expired |
+/// revoked | deactivated).
 #[derive(
     Clone,
     Copy,
@@ -44,6 +64,8 @@ pub enum ActivationState {
     /// Waits for an approver.
     #[default]
     Requested,
+    /// Approved, and not begun: membership holds from `activeFrom`.
+    Scheduled,
     /// An approver said no, or nobody said anything in time.
     Denied,
     /// The requester took it back.
@@ -62,7 +84,7 @@ impl ActivationState {
     /// Whether no transition leads out of it.
     pub fn ended(self) -> bool {
         match self {
-            Self::Requested | Self::Active => false,
+            Self::Requested | Self::Scheduled | Self::Active => false,
             Self::Denied | Self::Cancelled | Self::Expired | Self::Revoked | Self::Deactivated => {
                 true
             }
@@ -76,7 +98,13 @@ impl ActivationState {
 pub struct ActivationStatus {
     /// Where it is in its life.
     pub state: ActivationState,
-    /// Who approved or denied.
+    /// Who approved so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
+    /// When the present stage was put before its backup approvers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalated_at: Option<Timestamp>,
+    /// Who approved last, or denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<UserName>,
     /// When.
@@ -100,6 +128,21 @@ pub struct ActivationStatus {
     /// What they said to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_note: Option<String>,
+}
+
+/// One person's approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Approval {
+    /// Of which stage, counted from 0.
+    pub stage: u8,
+    /// Whose.
+    pub by: UserName,
+    /// When.
+    pub at: Timestamp,
+    /// What they said to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 impl crate::Spec for Activation {

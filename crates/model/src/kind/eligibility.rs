@@ -5,12 +5,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{GroupName, Timestamp, UserName};
 
-/// A person may ask to become a member of a group for a while (Entra: PIM eligible assignment).
+/// A person, or each member of a group, may ask to become a member of a group for a while (Entra: PIM eligible
+/// assignment). One of `user` and `membersOf` is given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Eligibility {
     /// Who may ask.
-    pub user: UserName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
+    /// Whose standing members may ask; who is a member for a while only may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members_of: Option<GroupName>,
     /// For membership of what.
     pub group: GroupName,
     /// Not before; absent: since ever.

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::UserName;
 use crate::document::NoStatus;
+use crate::{GroupName, UserName};
 
 /// A set of people to which database roles are assigned (Entra: security group). `metadata.uid` is the object id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +16,9 @@ pub struct Group {
     /// Standing members. Membership that ends by itself is an activation, never listed here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<UserName>,
+    /// Groups whose members are members of this one too, for as long as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupName>,
 }
 
 impl crate::Spec for Group {

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ControlRole;
 use crate::document::NoStatus;
+use crate::{ControlRole, UserName};
 
 /// A person (Entra: user). `metadata.name` is the user principal name, `metadata.uid` the object id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +18,9 @@ pub struct User {
     /// What the person may do to Portcullis itself.
     #[serde(default)]
     pub control_role: ControlRole,
+    /// Who decides on their requests where rules say `{ manager: requester }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<UserName>,
 }
 
 impl crate::Spec for User {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::kind::activation::{Activation, ActivationState};
+use model::kind::activation::{Activation, ActivationState, Ticket};
 use model::{Document, Refusal, code};
 use serde_json::json;
 
@@ -40,10 +40,17 @@ impl Step {
 
 pub(crate) fn request(common: &Common, request: &Request) -> Result<(), Failure> {
     let remote = Remote::open(common, format!("request `{}`", request.group))?;
+    let ticket = request
+        .ticket
+        .as_ref()
+        .map(|number| Ticket { system: request.ticket_system.clone(), number: number.clone() });
     let body = json!({
         "group": request.group,
         "duration": request.duration,
         "justification": request.justification,
+        "ticket": ticket,
+        "startsAt": request.starts_at,
+        "extend": request.extend,
     });
     let mut activation: Document<Activation> =
         remote.post(&Address::of(&["v1", "activations"]), &body)?;
@@ -53,7 +60,7 @@ pub(crate) fn request(common: &Common, request: &Request) -> Result<(), Failure>
     }
     show(common, &activation)?;
     match activation.status.state {
-        ActivationState::Requested | ActivationState::Active => Ok(()),
+        ActivationState::Requested | ActivationState::Scheduled | ActivationState::Active => Ok(()),
         ended => {
             let why = Refusal::new(
                 &code::NOT_A_MEMBER,
@@ -102,10 +109,25 @@ fn sentence(activation: &Document<Activation>) -> String {
         who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default()
     };
     match status.state {
-        ActivationState::Requested => format!(
-            "{user} asks for `{group}` for {}; an approver decides with: portcullis approve {id}",
-            spec.duration
-        ),
+        ActivationState::Requested => {
+            let so_far = match status.approvals.len() {
+                0 => String::new(),
+                count => format!(" ({count} approved so far)"),
+            };
+            let more = if spec.extends.is_some() { " longer" } else { "" };
+            format!(
+                "{user} asks for `{group}` for {}{more}{so_far}; an approver decides with: portcullis approve {id}",
+                spec.duration
+            )
+        }
+        ActivationState::Scheduled => {
+            let time = |at: Option<model::Timestamp>| at.map(views::seconds).unwrap_or_default();
+            format!(
+                "{user} will be a member of `{group}` from {} until {}; activation {id}",
+                time(status.active_from),
+                time(status.active_until)
+            )
+        }
         ActivationState::Active => {
             let until = status.active_until.map(views::seconds).unwrap_or_default();
             format!(

@@ -174,7 +174,9 @@ impl Figures {
             let of_state = database_users.get_or_create(&[("state", word(&state))]);
             of_state.set(number(users.count()));
         }
-        for state in [ActivationState::Requested, ActivationState::Active] {
+        for state in
+            [ActivationState::Requested, ActivationState::Scheduled, ActivationState::Active]
+        {
             let open = snapshot.activations.iter().filter(|open| open.status.state == state);
             activations.get_or_create(&[("state", word(&state))]).set(number(open.count()));
         }

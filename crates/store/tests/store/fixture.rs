@@ -39,8 +39,12 @@ pub(crate) fn at(text: &str) -> Timestamp {
 }
 
 pub(crate) fn user(name: &str) -> Document<User> {
-    let spec =
-        User { display_name: name.to_owned(), enabled: true, control_role: ControlRole::User };
+    let spec = User {
+        display_name: name.to_owned(),
+        enabled: true,
+        control_role: ControlRole::User,
+        manager: None,
+    };
     Document::new(name, spec)
 }
 
