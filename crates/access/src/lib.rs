@@ -13,5 +13,6 @@ pub mod membership;
 pub mod network;
 pub mod route;
 pub mod token;
+pub mod webauthn;
 
 pub use decide::{Condition, Decision, Grant, NETWORK, OpenedWith, Request, decide, explain};

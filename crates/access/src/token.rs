@@ -114,10 +114,11 @@ pub fn verify(
     verify_claims(claims, expected, now)
 }
 
-/// Whether the token was revoked, by its id or with all of its principal's.
+/// Whether the token was revoked: by its id, with its sign-in, or with all of its principal's.
 pub fn revoked(credential: &Credential, snapshot: &Snapshot) -> bool {
     snapshot.revocations.iter().any(|revocation| match &revocation.spec.tokens {
         RevokedTokens::Token(token) => *token == credential.token,
+        RevokedTokens::SignIn(sign_in) => credential.token.is_of_sign_in(*sign_in),
         RevokedTokens::IssuedBefore { principal, before } => {
             *principal == credential.principal && credential.issued_at < *before
         }

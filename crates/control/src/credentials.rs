@@ -1,6 +1,8 @@
 //! Private records of credentials and sign-ins. Secrets are hashed or sealed before they come here; what is random and
 //! at least 80 bits long is hashed with SHA-256, which is all that guessing-proof secrets need.
 
+mod people;
+
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -9,6 +11,12 @@ use serde::{Deserialize, Serialize};
 use store::Record;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
+
+pub(crate) use people::forget_factors;
+pub use people::{
+    AuthorizationCode, BrowserSession, Passkey, Passkeys, PastSignIn, Program, SignInHistory,
+    TrustedBrowser, end_families, end_sign_ins, trusted_browser_key,
+};
 
 /// A Temporary Access Pass dies after so many wrong tries.
 pub const PASS_TRIES_MAX: u8 = 5;
@@ -91,8 +99,10 @@ impl Record for AccessPass {
 /// The device key and TOTP seed of a person. Key: the user's object id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrolment {
-    /// P-256 public key, SubjectPublicKeyInfo (DER), base64url without padding.
-    pub public_key: String,
+    /// P-256 public key, SubjectPublicKeyInfo (DER), base64url without padding; absent when only an authenticator was
+    /// set up, in a browser.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
     /// TOTP seed, sealed under the master key; base64url without padding.
     pub sealed_seed: String,
     /// The revision that the seal is bound to.

@@ -13,8 +13,7 @@ use uuid::Uuid;
 
 use crate::caller::Caller;
 use crate::control::Control;
-use crate::credentials::{AccessPass, ClientSecret, ClientSecrets, Hash};
-use crate::resources::end_refresh;
+use crate::credentials::{AccessPass, ClientSecret, ClientSecrets, Hash, end_sign_ins};
 use crate::sessions::bounded;
 use crate::verb::Verb;
 use crate::write::{Done, Writing};
@@ -134,7 +133,7 @@ impl Control {
                         let message = format!("there is no principal {principal}");
                         return Err(Refusal::new(&code::NOT_FOUND, message));
                     }
-                    end_refresh(writing, principal)?;
+                    end_sign_ins(writing, principal)?;
                     RevokedTokens::IssuedBefore { principal, before: now }
                 }
             };

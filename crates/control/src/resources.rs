@@ -16,7 +16,7 @@ use crate::activations;
 use crate::caller::{Caller, role};
 use crate::check;
 use crate::control::Control;
-use crate::credentials::{AccessPass, ClientSecrets, Enrolment, RefreshFamily, SignInState};
+use crate::credentials::{AccessPass, ClientSecrets, end_sign_ins, forget_factors};
 use crate::rules;
 use crate::verb::Verb;
 use crate::visible::Viewer;
@@ -216,24 +216,9 @@ pub(crate) fn forget_person(
     writing: &mut Writing<'_, '_>,
     person: PrincipalId,
 ) -> Result<(), Refusal> {
-    let key = person.to_string();
-    writing.delete_record::<Enrolment>(&key)?;
-    writing.delete_record::<AccessPass>(&key)?;
-    writing.delete_record::<SignInState>(&key)?;
-    end_refresh(writing, person)
-}
-
-/// Ends every sign-in of a principal: no refresh token of theirs counts any more.
-pub(crate) fn end_refresh(
-    writing: &mut Writing<'_, '_>,
-    principal: PrincipalId,
-) -> Result<(), Refusal> {
-    for (key, family) in writing.records::<RefreshFamily>()? {
-        if family.principal == principal {
-            writing.delete_record::<RefreshFamily>(&key)?;
-        }
-    }
-    Ok(())
+    writing.delete_record::<AccessPass>(&person.to_string())?;
+    forget_factors(writing, person)?;
+    end_sign_ins(writing, person)
 }
 
 fn missing(kind: Kind, name: &str, known: &[Resource]) -> Refusal {

@@ -10,6 +10,7 @@ use model::kind::database_role::{DatabaseRole, Privileges};
 use model::kind::firewall::FirewallRule;
 use model::kind::role_assignment::RoleAssignment;
 use model::kind::tenant::Tenant;
+use model::redirect::unfit;
 use model::{Code, Document, Refusal, Resource, Snapshot, Spec, code};
 use serde_json::Value;
 
@@ -121,6 +122,15 @@ fn application(
     }
     if application.spec.certificates.iter().any(|pem| !is_certificate(pem)) {
         return Err(invalid(application, "`spec.certificates` takes certificates in PEM"));
+    }
+    let unfit = application.spec.redirect_uris.iter().find_map(|uri| Some((uri, unfit(uri)?)));
+    if let Some((uri, why)) = unfit {
+        let why = format!("`spec.redirectUris`: `{uri}` is refused: {why}");
+        return Err(invalid(application, &why));
+    }
+    if application.spec.public_client && !application.spec.certificates.is_empty() {
+        let why = "a public client has no credential, so `spec.certificates` must be empty";
+        return Err(invalid(application, why));
     }
     let in_force = match before {
         Some(Resource::Application(before)) => before.status.client_id,

@@ -14,8 +14,8 @@ use store::{Committed, Transaction};
 use crate::caller::Caller;
 use crate::check;
 use crate::control::Control;
+use crate::credentials::end_sign_ins;
 use crate::diff;
-use crate::resources::end_refresh;
 use crate::verb::Verb;
 
 /// `request`, `approve` and `apply` wait so long for every live gateway to act on them.
@@ -188,7 +188,7 @@ fn end_disabled(writing: &mut Writing<'_, '_>) -> Result<(), Refusal> {
         .filter(|(before, after)| before.spec.enabled && !after.spec.enabled)
         .map(|(_, after)| PrincipalId(after.uid()))
         .collect();
-    disabled.into_iter().try_for_each(|person| end_refresh(writing, person))
+    disabled.into_iter().try_for_each(|person| end_sign_ins(writing, person))
 }
 
 fn unrecorded(error: &audit::AuditError) -> Refusal {

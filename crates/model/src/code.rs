@@ -156,6 +156,9 @@ codes! {
     SIGNING_KEY_MISSING, "PC2027", "58000", 503, "no key signs tokens now, so nobody can sign in", "an operator must restart the server, which makes the key; its log says why there is none";
     TICKET_REQUIRED, "PC2040", "22023", 400, "the group's rules demand a ticket", "name it with `--ticket`, and its system with `--ticket-system`";
     START_OUT_OF_RANGE, "PC2041", "22023", 400, "membership cannot begin then", "ask for a moment between now and 30 days ahead";
+    FORM_STALE, "PC2060", "28000", 403, "the form was not given to this browser, or too long ago", "open the page again; cookies must be allowed";
+    LAST_FACTOR, "PC2061", "55000", 409, "the last way to sign in cannot be removed", "add another one first";
+    KEY_UNUSABLE, "PC2062", "22023", 400, "the new passkey cannot be used", "try again, with another authenticator if need be";
 }
 
 #[cfg(test)]

@@ -155,8 +155,11 @@ pub enum EventBody {
         /// From where.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<IpAddr>,
-        /// `enrol`, `signIn`, `deviceCode`, …
+        /// `enrol`, `signIn`, `deviceCode`, `passkey`, `authorize`, …
         step: String,
+        /// The program that it was for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<String>,
         /// Whether it succeeded.
         outcome: Outcome,
     },
@@ -179,6 +182,18 @@ pub enum EventBody {
         expires_at: Option<Timestamp>,
         /// Whether it succeeded.
         outcome: Outcome,
+    },
+    /// Something that an attacker does and nobody else: someone should look.
+    Alert {
+        /// Whose credential it was.
+        actor: Actor,
+        /// From where it was used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<IpAddr>,
+        /// What, as a stable word: `refreshTokenReused`, `authorizationCodeReused`, `passkeyCopied`.
+        alert: String,
+        /// What it means and what was done about it, in words.
+        message: String,
     },
     /// The audit log was read through the API.
     AuditRead {

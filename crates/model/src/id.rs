@@ -58,6 +58,23 @@ identifier! {
     TokenId;
 }
 
+/// The half of a token's id that all tokens of a sign-in share.
+const SIGN_IN_HALF: u128 = 0xffff_ffff_ffff_ffff << 64;
+
+impl TokenId {
+    /// A fresh identifier for a token of a sign-in, itself a version 4 GUID. Both halves are random; the first is the
+    /// sign-in's, so that whoever knows only a token's id, as a handle does, can tell that its sign-in was ended.
+    pub fn of_sign_in(sign_in: Uuid) -> Self {
+        let own = Uuid::new_v4().as_u128() & !SIGN_IN_HALF;
+        Self(Uuid::from_u128((sign_in.as_u128() & SIGN_IN_HALF) | own))
+    }
+
+    /// Whether the token was issued under this sign-in.
+    pub fn is_of_sign_in(self, sign_in: Uuid) -> bool {
+        (self.0.as_u128() ^ sign_in.as_u128()) & SIGN_IN_HALF == 0
+    }
+}
+
 /// Position in the store's change feed: grows by one with every committed write.
 #[derive(
     Clone,
@@ -79,5 +96,22 @@ pub struct Revision(pub u64);
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tokens_id_tells_its_sign_in_and_no_other() {
+        let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
+        let tokens = [TokenId::of_sign_in(one), TokenId::of_sign_in(one)];
+        assert_ne!(tokens[0], tokens[1]);
+        for token in tokens {
+            assert_eq!(token.0.get_version_num(), 4);
+            assert!(token.is_of_sign_in(one) && !token.is_of_sign_in(other));
+        }
+        assert!(!TokenId::random().is_of_sign_in(one));
     }
 }

@@ -11,6 +11,7 @@ pub mod finding;
 pub mod id;
 pub mod kind;
 pub mod name;
+pub mod redirect;
 pub mod role;
 pub mod snapshot;
 pub mod suggest;

@@ -262,11 +262,19 @@ fn directory_row(body: &EventBody, base: Row) -> Row {
 
 fn credential_row(body: &EventBody, base: Row) -> Row {
     match body {
-        EventBody::SignIn { actor, source, step, outcome } => Row {
+        EventBody::SignIn { actor, source, step, client, outcome } => Row {
             who: actor.name.clone(),
             event: step.clone(),
+            on: client.clone().unwrap_or_default(),
             what: source.map(|source| format!("from {source}")).unwrap_or_default(),
             outcome: outcome_text(outcome),
+            ..base
+        },
+        EventBody::Alert { actor, alert, message, .. } => Row {
+            who: actor.name.clone(),
+            event: "alert".into(),
+            on: alert.clone(),
+            what: message.clone(),
             ..base
         },
         EventBody::Token { actor, grant, audience, outcome, .. } => Row {

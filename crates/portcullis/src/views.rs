@@ -143,6 +143,7 @@ fn more_cells(name: String, resource: &Resource) -> Vec<String> {
             let spec = &document.spec;
             let tokens = match &spec.tokens {
                 RevokedTokens::Token(token) => format!("token {token}"),
+                RevokedTokens::SignIn(sign_in) => format!("of the sign-in {sign_in}"),
                 RevokedTokens::IssuedBefore { principal, before } => {
                     format!("of {principal}, issued before {}", seconds(*before))
                 }

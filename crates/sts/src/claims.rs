@@ -45,6 +45,13 @@ pub(crate) struct SignedIn {
     pub(crate) session: Uuid,
 }
 
+impl SignedIn {
+    /// What decides whether it still counts.
+    pub(crate) fn when_and_how(&self) -> (Timestamp, &[String]) {
+        (self.at, &self.methods)
+    }
+}
+
 /// Whom a token is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
@@ -84,6 +91,10 @@ pub(crate) struct Grant {
     pub(crate) issued_at: Timestamp,
     /// Whole seconds.
     pub(crate) lifetime: Duration,
+    /// `acrs`.
+    pub(crate) contexts: Vec<String>,
+    /// `xms_cc`.
+    pub(crate) revocable: bool,
 }
 
 #[derive(Serialize)]
@@ -104,6 +115,10 @@ pub(crate) struct AccessClaims<'a> {
     azp: ApplicationId,
     azpacr: &'static str,
     idtyp: &'static str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    acrs: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xms_cc: Option<[&'static str; 1]>,
     #[serde(flatten)]
     person: Option<PersonClaims<'a>>,
 }
@@ -154,6 +169,8 @@ impl Grant {
                 Subject::Workload { .. } => "app",
                 Subject::Person { .. } => "user",
             },
+            acrs: &self.contexts,
+            xms_cc: self.revocable.then_some(["CP1"]),
             person: person(&self.subject),
         };
         let bytes = serde_json::to_vec(&claims).map_or(0, |written| written.len());
@@ -262,6 +279,8 @@ mod tests {
             subject,
             issued_at: Timestamp::from_micros(1_795_514_400_900_000),
             lifetime: Duration::from_hours(1),
+            contexts: Vec::new(),
+            revocable: false,
         }
     }
 

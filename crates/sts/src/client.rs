@@ -180,6 +180,10 @@ pub(crate) fn authenticate(
             Proof::None | Proof::Secret(_) | Proof::Assertion(_) => Err(unknown(&id.to_string())),
         };
     };
+    if application.spec.public_client && matches!(presented.proof, Proof::None) {
+        enabled(application, id)?;
+        return Ok((Client::Public(id), None));
+    }
     let (proof, one_time) = match &presented.proof {
         Proof::None => return Err(needs_proof(application)),
         Proof::Secret(secret) => {
@@ -191,13 +195,15 @@ pub(crate) fn authenticate(
             (ClientProof::Certificate, Some(check_assertion(service, application, &asserted)?))
         }
     };
-    if !application.spec.enabled {
-        return Err(Failure::new(
-            &APPLICATION_DISABLED,
-            format!("Application '{id}' is disabled."),
-        ));
-    }
+    enabled(application, id)?;
     Ok((Client::Confidential { application: Arc::clone(application), id, proof }, one_time))
+}
+
+fn enabled(application: &Document<Application>, id: ApplicationId) -> Result<(), Failure> {
+    if application.spec.enabled {
+        return Ok(());
+    }
+    Err(Failure::new(&APPLICATION_DISABLED, format!("Application '{id}' is disabled.")))
 }
 
 fn needs_proof(application: &Document<Application>) -> Failure {

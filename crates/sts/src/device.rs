@@ -1,4 +1,6 @@
-//! The device authorization endpoint (RFC 8628 §3.1) and the page that its answer points to.
+//! The device authorization endpoint (RFC 8628 §3.1), and what a person decides about it.
+
+pub(crate) mod decision;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -180,6 +182,7 @@ async fn keep(
         actor: client::actor(grant.client, snapshot),
         source: Some(grant.source),
         step: "deviceRequest".to_owned(),
+        client: None,
         outcome: Outcome::Succeeded,
     };
     let user_code = code.user_code.clone();
@@ -219,21 +222,6 @@ fn answer(origin: &str, code: DeviceCode) -> Answer {
         interval: polls::INTERVAL.as_secs(),
         message,
     }
-}
-
-/// `GET /device`: static, until there are pages to sign in on.
-pub(crate) async fn page() -> Response {
-    respond::page(
-        StatusCode::OK,
-        respond::document(
-            "Approve a device",
-            "<p>A program on another device wants to sign in as you. It shows a code.</p>\
-             <p>On a machine on which you are enrolled, run</p>\
-             <pre>portcullis login --device-code CODE</pre>\
-             <p>It asks for your second factor and shows which program asks, and from which address, before you decide. \
-             If you did not start this, do nothing: the code dies after 15 minutes.</p>",
-        ),
-    )
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, INSTANCE_UNKNOWN};
-use crate::{form, tenant};
+use crate::{contexts, form, tenant};
 
 /// The two families of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,10 @@ pub(crate) fn configuration(
         "device_authorization_endpoint": format!("{oauth}/devicecode"),
         "end_session_endpoint": format!("{oauth}/logout"),
         "jwks_uri": format!("{base}/{}", version.keys()),
+        "userinfo_endpoint": format!("{origin}/oidc/userinfo"),
+        "revocation_endpoint": format!("{base}/oauth2/v2.0/revoke"),
+        "authorization_response_iss_parameter_supported": true,
+        "acr_values_supported": contexts::KNOWN,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "fragment", "form_post"],
         "subject_types_supported": ["pairwise"],
@@ -59,7 +63,7 @@ pub(crate) fn configuration(
         "scopes_supported": ["openid", "profile", "email", "offline_access"],
         "code_challenge_methods_supported": ["S256"],
         "grant_types_supported":
-            ["client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
+            ["authorization_code", "client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
         "claims_supported": [
             "sub", "iss", "aud", "exp", "iat", "nonce", "preferred_username", "oid", "tid", "ver", "upn",
         ],

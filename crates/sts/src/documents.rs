@@ -1,4 +1,4 @@
-//! What can be read without a credential: discovery, keys, and pages that say what there is not yet.
+//! What can be read without a credential: discovery, keys, and what a number means.
 
 use std::sync::Arc;
 
@@ -78,31 +78,6 @@ fn answer(
         Ok(document) => asker.echo(respond::json(StatusCode::OK, &document)),
         Err(failure) => failure.respond(asker, service.origin(), service.now()),
     }
-}
-
-/// `GET`, `POST /{tenant}/oauth2/v2.0/authorize`: there are no pages to sign in on yet. Not a redirect: nothing in the
-/// request has been verified.
-pub(crate) async fn authorize() -> Response {
-    respond::page(
-        StatusCode::BAD_REQUEST,
-        respond::document(
-            "Sign-in in a browser is not available yet",
-            "<p>People sign in with <code>portcullis login</code>, and to programs with a device code: the program shows \
-             a code, and <code>portcullis login --device-code CODE</code> approves it.</p>",
-        ),
-    )
-}
-
-/// `GET /{tenant}/oauth2/v2.0/logout`: no browser holds a session.
-pub(crate) async fn logout() -> Response {
-    respond::page(
-        StatusCode::OK,
-        respond::document(
-            "You are signed out here",
-            "<p>No browser holds a session with this installation. <code>portcullis logout</code> forgets the tokens on \
-             a machine.</p>",
-        ),
-    )
 }
 
 /// `GET /error`: where `error_uri` points.

@@ -19,6 +19,13 @@ pub(crate) struct FailureKind {
     retry_after_seconds: Option<u32>,
 }
 
+impl FailureKind {
+    /// When to come again.
+    pub(crate) fn retry_after(&self) -> Option<u32> {
+        self.retry_after_seconds
+    }
+}
+
 macro_rules! failures {
     ($($(#[$doc:meta])* $name:ident = $status:literal $error:literal $number:literal $(suberror $suberror:literal)? $(retry $retry:literal)?;)*) => {$(
         $(#[$doc])*
@@ -111,6 +118,40 @@ failures! {
     DEVICE_UNKNOWN = 400 "bad_verification_code" 70019;
     /// The device code was redeemed before.
     DEVICE_REDEEMED = 400 "invalid_grant" 54005;
+    /// The address is none of the client's. Never sent there.
+    REDIRECT_UNKNOWN = 400 "invalid_request" 50011;
+    /// The code was taken to another address than the one presented.
+    REDIRECT_OTHER = 400 "invalid_grant" 500112;
+    /// A parameter of the request is not what it must be.
+    REQUEST_INVALID = 400 "invalid_request" 90023;
+    /// A response type other than `code`.
+    RESPONSE_TYPE = 400 "unsupported_response_type" 700054;
+    /// A response mode that is none of ours.
+    RESPONSE_MODE = 400 "invalid_request" 70007;
+    /// A public client without PKCE.
+    PKCE_NEEDED = 400 "invalid_request" 9002325;
+    /// PKCE with anything but S256.
+    PKCE_METHOD = 400 "invalid_request" 501491;
+    /// The code was asked for with PKCE and is redeemed without.
+    PKCE_MISSING = 400 "invalid_grant" 50148;
+    /// The verifier is not the challenge's.
+    PKCE_WRONG = 400 "invalid_grant" 501481;
+    /// The authorization code has expired or never was.
+    CODE_EXPIRED = 400 "invalid_grant" 70008;
+    /// The authorization code was redeemed before.
+    CODE_USED = 400 "invalid_grant" 54005;
+    /// The authorization code is another client's.
+    CODE_CLIENT = 400 "invalid_grant" 70000;
+    /// Nobody is signed in, and nobody may be asked.
+    LOGIN_NEEDED = 400 "login_required" 50058;
+    /// A person must do something, and may not be asked.
+    INTERACTION_NEEDED = 400 "interaction_required" 500113;
+    /// The sign-in is not strong or recent enough.
+    STEP_UP = 400 "interaction_required" 50076 suberror "basic_action";
+    /// The person said no.
+    DECLINED = 400 "access_denied" 65004;
+    /// A secret stands in the address, where logs keep it.
+    SECRET_IN_ADDRESS = 400 "invalid_request" 9000412;
     /// Too many requests from one address.
     THROTTLED = 429 "temporarily_unavailable" 90055 retry 5;
     /// The store or the audit log cannot be written. Not 5xx: MSAL for Python would drop the text.
@@ -122,12 +163,21 @@ failures! {
 pub(crate) struct Failure {
     pub(crate) kind: &'static FailureKind,
     pub(crate) message: String,
+    /// A claims challenge, as JSON.
+    claims: Option<String>,
 }
 
 impl Failure {
     /// A refusal in words. `message` ends with a full stop, as Entra's do.
     pub(crate) fn new(kind: &'static FailureKind, message: impl AsRef<str>) -> Self {
-        Self { kind, message: plain(message.as_ref()) }
+        Self { kind, message: plain(message.as_ref()), claims: None }
+    }
+
+    /// With what the client must ask for at the authorize endpoint.
+    #[must_use]
+    pub(crate) fn claims(mut self, claims: String) -> Self {
+        self.claims = Some(claims);
+        self
     }
 
     /// `AADSTS` and the number: what tools search for, and the stable code in the audit log.
@@ -162,6 +212,8 @@ struct Body {
     error_uri: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     suberror: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<String>,
 }
 
 impl Body {
@@ -181,6 +233,7 @@ impl Body {
             trace_id,
             correlation_id,
             suberror: failure.kind.suberror,
+            claims: failure.claims.clone(),
         }
     }
 }

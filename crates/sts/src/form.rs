@@ -19,11 +19,23 @@ const SINGULAR: &[&str] = &[
     "client_id",
     "client_secret",
     "code",
+    "code_challenge",
+    "code_challenge_method",
+    "code_verifier",
     "device_code",
+    "flow",
     "grant_type",
+    "max_age",
+    "nonce",
+    "prompt",
+    "redirect_uri",
     "refresh_token",
     "resource",
+    "response_mode",
+    "response_type",
     "scope",
+    "state",
+    "token",
 ];
 
 /// The fields of a request. May hold secrets: `Debug` shows names only.
@@ -63,6 +75,13 @@ impl Form {
             fields.push((name, value));
         }
         Ok(Self { fields })
+    }
+
+    /// As a query.
+    pub(crate) fn written(&self) -> String {
+        let pair =
+            |(name, value): &(String, String)| format!("{}={}", encoded(name), encoded(value));
+        self.fields.iter().map(pair).collect::<Vec<_>>().join("&")
     }
 
     /// The field's value. An empty value counts as absent, as RFC 6749 §3.2 has it.
@@ -105,6 +124,21 @@ pub(crate) fn decoded(text: &[u8]) -> Option<String> {
         });
     }
     String::from_utf8(bytes).ok()
+}
+
+/// Percent-encoded, so that it is one value in a query or a form.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut written = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            written.push(char::from(byte));
+        } else {
+            let digit =
+                |half: u8| char::from_digit(half.into(), 16).unwrap_or('0').to_ascii_uppercase();
+            written.extend(['%', digit(byte >> 4), digit(byte & 0x0f)]);
+        }
+    }
+    written
 }
 
 /// Client id and secret of an `Authorization: Basic` header: both form-url-encoded before they are joined.

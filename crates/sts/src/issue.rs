@@ -37,6 +37,19 @@ pub(crate) struct Order {
     pub(crate) grant: &'static str,
     /// The refresh token that goes along.
     pub(crate) refresh_token: Option<String>,
+    /// What the request asked for beside.
+    pub(crate) extras: Extras,
+}
+
+/// What a request may ask of its tokens beside the resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// Comes back in the id token.
+    pub(crate) nonce: Option<String>,
+    /// `acrs`: authentication contexts that hold.
+    pub(crate) contexts: Vec<String>,
+    /// `xms_cc`: the client knows what to do when a token is revoked.
+    pub(crate) revocable: bool,
 }
 
 /// What a write of an issue does beside recording it: uses something up, or refuses.
@@ -91,8 +104,12 @@ pub(crate) async fn issue_for(
 
 fn grant(service: &Service, order: &Order, snapshot: &Snapshot) -> Grant {
     let now = service.now();
+    let id = match &order.subject {
+        Subject::Workload { .. } => TokenId::random(),
+        Subject::Person { signed_in, .. } => TokenId::of_sign_in(signed_in.session),
+    };
     Grant {
-        id: TokenId::random(),
+        id,
         issuer: tenant::issuer(service.origin(), order.tenant),
         tenant: order.tenant,
         audience: order.asked.audience.clone(),
@@ -101,6 +118,8 @@ fn grant(service: &Service, order: &Order, snapshot: &Snapshot) -> Grant {
         issued_at: not_revoked_from(principal(&order.subject), snapshot, now),
         lifetime: lifetime(service, &order.asked.audience),
         subject: order.subject.clone(),
+        contexts: order.extras.contexts.clone(),
+        revocable: order.extras.revocable,
     }
 }
 
@@ -116,7 +135,7 @@ pub(crate) fn signer(service: &Service) -> Result<Arc<TokenSigner>, Failure> {
 fn sign(signer: &TokenSigner, order: Order, grant: Grant) -> Result<Issued, Failure> {
     let unsigned = |error| keys_failed(&error);
     let access_token = signer.sign_rs256(&grant.access()).map_err(unsigned)?;
-    let identity = grant.identity(None);
+    let identity = grant.identity(order.extras.nonce.as_deref());
     let id_token = identity.map(|identity| signer.sign_rs256(&identity)).transpose();
     Ok(Issued { access_token, id_token: id_token.map_err(unsigned)?, order, grant })
 }
@@ -132,7 +151,7 @@ fn not_revoked_from(principal: PrincipalId, snapshot: &Snapshot, now: Timestamp)
             }
             // This one lies up to two seconds ahead, in whole seconds.
             RevokedTokens::EveryIssuedBefore { before } => Some(*before),
-            RevokedTokens::Token(_) => None,
+            RevokedTokens::Token(_) | RevokedTokens::SignIn(_) => None,
         }
     });
     match revoked.filter(|before| second < *before).max() {

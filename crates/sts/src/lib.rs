@@ -4,8 +4,10 @@
 //! Every answer that lets anyone do anything is preceded by its record: no audit, no token.
 #![forbid(unsafe_code)]
 
+mod authorize;
 mod claims;
 mod client;
+mod contexts;
 mod device;
 mod discovery;
 mod documents;
@@ -23,12 +25,16 @@ mod polls;
 mod refresh;
 mod request;
 mod respond;
+mod revoke;
 mod scope;
 mod sealed;
+mod secrets;
 mod service;
 mod sign_in;
 mod tenant;
 mod token;
+mod userinfo;
+mod web;
 
 use std::sync::Arc;
 
@@ -58,20 +64,18 @@ pub fn router(state: State) -> Result<Router, keys::KeyError> {
         .route("/{tenant}/oauth2/token", token(post(token::v1)))
         .route("/{tenant}/oauth2/v2.0/devicecode", post(device::authorization))
         .route("/{tenant}/oauth2/devicecode", post(device::authorization))
-        .route(
-            "/{tenant}/oauth2/v2.0/authorize",
-            get(documents::authorize).post(documents::authorize),
-        )
-        .route("/{tenant}/oauth2/authorize", get(documents::authorize).post(documents::authorize))
-        .route("/{tenant}/oauth2/v2.0/logout", get(documents::logout))
-        .route("/{tenant}/oauth2/logout", get(documents::logout))
-        .route("/device", get(device::page))
+        .route("/{tenant}/oauth2/v2.0/authorize", get(authorize::get).post(authorize::post))
+        .route("/{tenant}/oauth2/authorize", get(authorize::get).post(authorize::post))
+        .route("/{tenant}/oauth2/v2.0/revoke", post(revoke::revoke))
+        .route("/oidc/userinfo", get(userinfo::get).post(userinfo::get))
         .route("/error", get(documents::error))
         .route("/signin/v1/enrol", post(sign_in::enrol))
         .route("/signin/v1/challenge", post(sign_in::challenge))
         .route("/signin/v1/token", post(sign_in::token))
         .route("/signin/v1/device", post(sign_in::device))
         .route("/signin/v1/handle", post(sign_in::handle))
+        .merge(web::routes())
+        .layer(middleware::from_fn_with_state(Arc::clone(&service), secrets::not_in_address))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::map_request(late::in_time))
         .layer(middleware::from_fn(move |request, next| {

@@ -174,7 +174,7 @@ pub(crate) fn rotate(
     } else if family.current != presented.hash() {
         Some(Dead::Replaced)
     } else {
-        ended(transaction, family.principal, family.signed_in_at)?
+        ended(transaction, family.principal, (family.signed_in_at, &family.methods))?
     };
     let Some(dead) = dead else {
         let family = RefreshFamily { current: next.hash(), ..family };
@@ -190,20 +190,32 @@ pub(crate) fn rotate(
     Ok(Err(dead))
 }
 
-/// Why a sign-in of that time does not count any more: the person is disabled or gone, enrolled anew, or was revoked.
+/// Why a sign-in of that time and way does not count any more: the person is disabled or gone, enrolled anew, or was
+/// revoked.
 pub(crate) fn ended(
     transaction: &Transaction<'_>,
     principal: PrincipalId,
-    signed_in_at: Timestamp,
+    signed_in: (Timestamp, &[String]),
 ) -> Result<Option<Dead>, StoreError> {
-    let snapshot = transaction.state();
-    if snapshot.users.by_uid(principal.0).is_none_or(|user| !user.spec.enabled) {
-        return Ok(Some(Dead::UserDisabled));
-    }
     let enrolment = transaction.record::<Enrolment>(&principal.to_string())?;
-    let enrolled_anew = enrolment.is_none_or(|enrolment| signed_in_at < enrolment.enrolled_at);
+    Ok(over(principal, signed_in, transaction.state(), enrolment.as_ref()))
+}
+
+/// The same from what was read already.
+pub(crate) fn over(
+    principal: PrincipalId,
+    (signed_in_at, methods): (Timestamp, &[String]),
+    snapshot: &Snapshot,
+    enrolment: Option<&Enrolment>,
+) -> Option<Dead> {
+    if snapshot.users.by_uid(principal.0).is_none_or(|user| !user.spec.enabled) {
+        return Some(Dead::UserDisabled);
+    }
+    // A passkey stands by itself: what it opened ends when it is removed.
+    let by_code = methods.iter().any(|method| method == "otp");
+    let enrolled_anew = by_code && enrolment.is_none_or(|it| signed_in_at < it.enrolled_at);
     let over = enrolled_anew || revoked(principal, signed_in_at, snapshot);
-    Ok(over.then_some(Dead::Revoked))
+    over.then_some(Dead::Revoked)
 }
 
 /// Whether all tokens of that time were revoked.
@@ -213,7 +225,9 @@ fn revoked(principal: PrincipalId, signed_in_at: Timestamp, snapshot: &Snapshot)
             *whose == principal && signed_in_at < *before
         }
         // Refresh tokens are signed by no key.
-        RevokedTokens::Token(_) | RevokedTokens::EveryIssuedBefore { .. } => false,
+        RevokedTokens::Token(_)
+        | RevokedTokens::SignIn(_)
+        | RevokedTokens::EveryIssuedBefore { .. } => false,
     })
 }
 

@@ -63,7 +63,9 @@ pub(crate) async fn secured(origin: Arc<str>, request: Request, next: Next) -> R
 
 fn put(headers: &mut HeaderMap, origin: &str) {
     for (name, value) in HEADERS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        let name = HeaderName::from_static(name);
+        // Pages that run and post something say what.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     // It holds for all ports of a host: on a developer's machine it would forbid everyone else's plain HTTP.
     let host = origin.trim_start_matches("https://");

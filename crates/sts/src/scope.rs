@@ -11,6 +11,9 @@ const RESERVED: &[&str] = &["openid", "profile", "email", "offline_access"];
 
 const DEFAULT: &str = "/.default";
 
+/// Audience of tokens that were asked for with OpenID Connect's own scopes alone: good for userinfo, for nothing else.
+pub(crate) const USERINFO_AUDIENCE: &str = "api://portcullis-userinfo";
+
 /// The permission of people's tokens, as Entra names it.
 const USER_PERMISSION: &str = "user_impersonation";
 
@@ -26,6 +29,9 @@ pub(crate) struct Asked {
 impl Asked {
     /// The `scope` member of the answer; MSAL finds the token again under these.
     pub(crate) fn granted(&self) -> String {
+        if self.audience == USERINFO_AUDIENCE {
+            return "openid profile email".to_owned();
+        }
         format!("{0}/{USER_PERMISSION} {0}{DEFAULT}", self.audience)
     }
 }
@@ -64,9 +70,25 @@ pub(crate) fn of_scope(scope: Option<&str>, asking: Asking) -> Result<Asked, Fai
         }
         audience = Some(named);
     }
-    let audience = audience.ok_or_else(|| not_a_scope(scope.unwrap_or_default()))?;
+    let audience = match audience {
+        Some(audience) => audience,
+        // Who only wants to know who a person is gets a token that tells that, and opens nothing.
+        None if asking == Asking::Person && is_openid(scope.unwrap_or_default()) => {
+            return Ok(Asked { audience: USERINFO_AUDIENCE.to_owned(), offline });
+        }
+        None => return Err(not_a_scope(scope.unwrap_or_default())),
+    };
     known(audience)?;
     Ok(Asked { audience: audience.to_owned(), offline })
+}
+
+fn is_openid(scope: &str) -> bool {
+    scope.split_whitespace().any(|word| word == "openid")
+}
+
+/// Whether a refresh token was asked for.
+pub(crate) fn is_offline(scope: &str) -> bool {
+    scope.split_whitespace().any(|word| word == "offline_access")
 }
 
 /// Reads `resource` (v1): already the audience.
@@ -136,7 +158,9 @@ mod tests {
             (format!("{database}/user_impersonation"), Workload, Err("AADSTS1002012")),
             ("api://portcullis/.default".to_owned(), Person, Ok("api://portcullis")),
             (database.to_owned(), Workload, Err("AADSTS1002012")),
-            ("openid profile".to_owned(), Person, Err("AADSTS1002012")),
+            ("openid profile".to_owned(), Person, Ok("api://portcullis-userinfo")),
+            ("openid profile".to_owned(), Workload, Err("AADSTS1002012")),
+            ("profile".to_owned(), Person, Err("AADSTS1002012")),
             ("https://vault.azure.net/.default".to_owned(), Workload, Err("AADSTS500011")),
             (format!("{database}/.default/.default"), Workload, Err("AADSTS500011")),
             (format!("{database}///.default"), Workload, Err("AADSTS500011")),

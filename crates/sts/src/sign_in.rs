@@ -6,7 +6,8 @@
 mod challenge;
 mod decide;
 mod enrol;
-mod proof;
+pub(crate) mod pass;
+pub(crate) mod proof;
 mod session;
 
 use std::sync::Arc;
@@ -119,7 +120,7 @@ pub(crate) fn refusal_response(refusal: &Refusal) -> Response {
 impl Call<'_> {
     fn event(&self, step: &str, actor: Actor, outcome: Outcome) -> EventBody {
         let source = Some(self.asker.source);
-        EventBody::SignIn { actor, source, step: step.to_owned(), outcome }
+        EventBody::SignIn { actor, source, step: step.to_owned(), client: None, outcome }
     }
 
     /// Counts and records a refusal; what the person is told.
@@ -135,16 +136,16 @@ impl Call<'_> {
     }
 }
 
-fn outcome(refusal: &Refusal) -> Outcome {
+pub(crate) fn outcome(refusal: &Refusal) -> Outcome {
     Outcome::Refused { code: refusal.code.id.to_owned(), message: refusal.message.clone() }
 }
 
-fn unavailable() -> Refusal {
+pub(crate) fn unavailable() -> Refusal {
     Refusal::new(&code::AUDIT_FAILED, "the sign-in cannot be recorded, so it does not count")
 }
 
 /// The one answer to everything that is wrong before the key has proved itself.
-fn failed() -> Refusal {
+pub(crate) fn failed() -> Refusal {
     Refusal::new(&code::SIGN_IN_FAILED, "the sign-in did not succeed")
 }
 

@@ -1,5 +1,6 @@
 //! The token endpoint (RFC 6749 §3.2), v1 and v2.0.
 
+mod authorization_code;
 mod client_credentials;
 mod device_code;
 mod refresh_token;
@@ -211,6 +212,7 @@ impl Exchange<'_> {
     async fn run(&self) -> Result<Issued, Refused> {
         match self.form.required("grant_type")? {
             "client_credentials" => client_credentials::grant(self).await,
+            "authorization_code" => authorization_code::grant(self).await,
             "refresh_token" => refresh_token::grant(self).await,
             // Node's name and RFC 8628's.
             "device_code" | "urn:ietf:params:oauth:grant-type:device_code" => {
@@ -219,7 +221,7 @@ impl Exchange<'_> {
             other => Err(Failure::new(
                 &GRANT_UNSUPPORTED,
                 format!(
-                    "The app requested an unsupported grant type {}. Supported are client_credentials, refresh_token and urn:ietf:params:oauth:grant-type:device_code.",
+                    "The app requested an unsupported grant type {}. Supported are authorization_code, client_credentials, refresh_token and urn:ietf:params:oauth:grant-type:device_code.",
                     quoted(other)
                 ),
             )

@@ -134,6 +134,8 @@ pub(crate) fn resources() -> Vec<Resource> {
         enabled: true,
         client_id: None,
         certificates: vec![],
+        redirect_uris: vec![],
+        public_client: false,
     };
     let group = |name: &str| group_of(name, &[], &[]);
     vec![

@@ -23,6 +23,10 @@ fn server_with(changes: Value) -> Value {
     spec
 }
 
+fn redirecting(uri: &str) -> Value {
+    json!({ "displayName": "A", "redirectUris": [uri] })
+}
+
 type Row = (&'static str, &'static str, Value, &'static Code);
 
 /// The directory itself, and servers.
@@ -33,6 +37,8 @@ fn directory_and_servers() -> Vec<Row> {
         ("User", "u", json!({ "displayName": "x".repeat(1025) }), &TOO_LARGE),
         ("Group", "g", json!({ "members": ["nobody"] }), &REFERENCE_UNKNOWN),
         ("Application", "a", json!({ "displayName": "A", "certificates": ["x"] }), &INVALID),
+        ("Application", "a", redirecting("http://app.example.com/cb"), &INVALID),
+        ("Application", "a", redirecting("https://app.example.com/#fragment"), &INVALID),
         ("Application", DEV, json!({ "displayName": "A" }), &INVALID), // a person has the name
         ("User", "orders-api", json!({ "displayName": "U" }), &INVALID), // a workload has it
         ("DatabaseServer", "s", server_with(json!({ "port": 0 })), &INVALID),

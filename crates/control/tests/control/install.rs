@@ -66,7 +66,7 @@ async fn an_owner_comes_back_without_the_api_and_the_next_start_says_so_first() 
     let dev = plane.control.snapshots().load().users.get(DEV).unwrap().uid();
     let kept = plane.control.system(Verb::SignIn, "test", move |writing| {
         let enrolment = Enrolment {
-            public_key: String::new(),
+            public_key: None,
             sealed_seed: String::new(),
             sealed_at: 1,
             enrolled_at: writing.now(),

@@ -21,6 +21,13 @@ pub struct Application {
     /// PEM certificates whose keys may sign client assertions (RFC 7523).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<String>,
+    /// Where a browser may take an authorization code back to. Compared byte for byte, but for the port of a public
+    /// client's `http://localhost`, `http://127.0.0.1` and `http://[::1]` (RFC 8252 §7.3).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirect_uris: Vec<String>,
+    /// A program on people's own machines: it can keep no secret, so it has none, and its codes need PKCE.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub public_client: bool,
 }
 
 /// What the directory knows of an application.

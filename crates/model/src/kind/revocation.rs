@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{PrincipalId, Timestamp, TokenId};
 
@@ -25,6 +26,8 @@ pub struct Revocation {
 pub enum RevokedTokens {
     /// One token.
     Token(TokenId),
+    /// Every token of one sign-in, under whose id (`sid`) they were issued.
+    SignIn(Uuid),
     /// Every token of a principal issued before an instant (Graph: `revokeSignInSessions`).
     #[serde(rename_all = "camelCase")]
     IssuedBefore {

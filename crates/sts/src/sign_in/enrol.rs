@@ -3,7 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use control::credentials::{AccessPass, Enrolment, Hash, PASS_TRIES_MAX, SignInState};
+use control::credentials::{Enrolment, Hash, SignInState};
 use control::{Keyring, TOKEN_LIFETIME_MAX, Verb, Writing};
 use model::event::{Actor, Outcome};
 use model::kind::revocation::{Revocation, RevokedTokens};
@@ -11,12 +11,12 @@ use model::{Document, Principal, PrincipalId, Refusal, Timestamp, UserName, code
 use runtime::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Refused, claimed, failed, outcome, proof};
+use super::{Call, Refused, claimed, failed, outcome, pass, proof};
 
 const STEP: &str = "enrol";
 
 /// What authenticator apps show beside the user's name.
-const ISSUER: &str = "Portcullis";
+pub(crate) const ISSUER: &str = "Portcullis";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -75,6 +75,7 @@ pub(super) async fn enrol(call: &Call<'_>, ask: Ask) -> Result<Answer, Refused> 
                 actor: claimed(&name),
                 source,
                 step: STEP.to_owned(),
+                client: None,
                 outcome: outcome(refusal),
             },
         });
@@ -89,29 +90,17 @@ fn unmade(error: &keys::KeyError) -> Refusal {
     Refusal::new(&code::INTERNAL, "the enrolment could not be made")
 }
 
-/// Uses the pass up and enrols, or counts the wrong try. An unknown user's try is written down as well, so that it
-/// takes as long.
+/// Uses the pass up and enrols, or counts the wrong try.
 fn take(
     writing: &mut Writing<'_, '_>,
     enrolling: &Enrolling,
     keyring: &Keyring,
 ) -> Result<Result<(), Refusal>, Refusal> {
-    let id = enrolling.principal.as_ref().map_or(NOBODY, |principal| principal.id);
-    let key = id.to_string();
-    let now = writing.now();
-    let pass = writing
-        .record::<AccessPass>(&key)?
-        .filter(|pass| now < pass.expires_at && pass.tries < PASS_TRIES_MAX && id != NOBODY);
-    let right = pass.as_ref().is_some_and(|pass| pass.hash == enrolling.hash);
-    if !right {
-        let (key, pass) = match pass {
-            Some(pass) => (key, AccessPass { tries: pass.tries.saturating_add(1), ..pass }),
-            None => (NOBODY.to_string(), nobodys(enrolling.hash.clone(), now)),
-        };
-        writing.put_record(&key, &pass, Some(pass.expires_at))?;
+    let id = enrolling.principal.as_ref().map(|principal| principal.id);
+    let (Some(id), true) = (id, pass::spend(writing, id, &enrolling.hash)?) else {
         return Ok(Err(failed()));
-    }
-    writing.delete_record::<AccessPass>(&key)?;
+    };
+    let (key, now) = (id.to_string(), writing.now());
     let before = writing.record::<Enrolment>(&key)?;
     let enrolment = seal(writing, enrolling, (id, keyring))?;
     writing.put_record(&key, &enrolment, None)?;
@@ -122,12 +111,6 @@ fn take(
     Ok(Ok(()))
 }
 
-const NOBODY: PrincipalId = PrincipalId(uuid::Uuid::nil());
-
-fn nobodys(hash: Hash, now: Timestamp) -> AccessPass {
-    AccessPass { hash, expires_at: now, tries: PASS_TRIES_MAX }
-}
-
 fn seal(
     writing: &Writing<'_, '_>,
     enrolling: &Enrolling,
@@ -136,7 +119,7 @@ fn seal(
     let sealed_at = writing.revision().0;
     let sealed = keyring.seal_seed(id, sealed_at, enrolling.seed.expose())?;
     Ok(Enrolment {
-        public_key: enrolling.public_key.clone(),
+        public_key: Some(enrolling.public_key.clone()),
         sealed_seed: URL_SAFE_NO_PAD.encode(sealed),
         sealed_at,
         enrolled_at: writing.now(),

@@ -80,7 +80,7 @@ pub(super) fn key(call: &Call<'_>, proof: Proof, step: &'static str) -> Result<K
         .store()
         .read(|reader| reader.record::<Enrolment>(&id.unwrap_or(NOBODY).to_string()))
         .map_err(|error| Refused::unreadable(unreadable(error)))?;
-    let point = enrolment.as_ref().and_then(|enrolment| point(&enrolment.public_key));
+    let point = enrolment.as_ref().and_then(|enrolment| point(enrolment.public_key.as_deref()?));
     let signed =
         URL_SAFE_NO_PAD.decode(proof.signature.trim_end_matches('=')).is_ok_and(|signature| {
             verifies(&point.unwrap_or(NOBODYS_POINT), proof.challenge.as_bytes(), &signature)
@@ -142,7 +142,7 @@ pub(super) fn code(
     }
     writing.put_record(key.as_str(), &Used { at: now }, Some(known.challenge.expires_at))?;
     let id = known.principal.id.to_string();
-    match refresh::ended(writing, known.principal.id, now)? {
+    match refresh::ended(writing, known.principal.id, (now, &[]))? {
         None => {}
         Some(Dead::UserDisabled) => {
             let message = format!("`{}` is disabled", known.principal.name);
@@ -153,12 +153,8 @@ pub(super) fn code(
     if writing.record::<Enrolment>(&id)?.as_ref() != Some(&known.enrolment) {
         return Ok(Err(failed()));
     }
-    let state = writing.record::<SignInState>(&id)?.unwrap_or_default();
-    if state.locked_until.is_some_and(|until| now < until) {
-        return Ok(Err(locked()));
-    }
-    let (state, outcome) = judge(state, known, keyring, now)?;
-    writing.put_record(&id, &state, None)?;
+    let whose = (known.principal.id, &known.enrolment);
+    let outcome = authenticator(writing, whose, &known.code, keyring)?;
     Ok(outcome.map(|()| SignedIn {
         at: now,
         methods: super::METHODS.map(str::to_owned).to_vec(),
@@ -166,31 +162,48 @@ pub(super) fn code(
     }))
 }
 
+/// Checks the code of a person's authenticator and uses it up, or counts it. For those only who have shown something
+/// else of the person's.
+pub(crate) fn authenticator(
+    writing: &mut Writing<'_, '_>,
+    (person, enrolment): (PrincipalId, &Enrolment),
+    code: &Secret<String>,
+    keyring: &Keyring,
+) -> Result<Result<(), Refusal>, Refusal> {
+    let (id, now) = (person.to_string(), writing.now());
+    let state = writing.record::<SignInState>(&id)?.unwrap_or_default();
+    if state.locked_until.is_some_and(|until| now < until) {
+        return Ok(Err(locked()));
+    }
+    let sealed = URL_SAFE_NO_PAD.decode(&enrolment.sealed_seed).unwrap_or_default();
+    let seed = keyring.open_seed(person, enrolment.sealed_at, &sealed)?;
+    let (state, outcome) = judge(state, &seed, code, now);
+    writing.put_record(&id, &state, None)?;
+    Ok(outcome)
+}
+
 fn judge(
     state: SignInState,
-    known: &Known,
-    keyring: &Keyring,
+    seed: &Secret<Vec<u8>>,
+    code: &Secret<String>,
     now: model::Timestamp,
-) -> Result<(SignInState, Result<(), Refusal>), Refusal> {
-    let Enrolment { sealed_seed, sealed_at, .. } = &known.enrolment;
-    let sealed = URL_SAFE_NO_PAD.decode(sealed_seed).unwrap_or_default();
-    let seed = keyring.open_seed(known.principal.id, *sealed_at, &sealed)?;
-    let digits = known.code.expose().trim();
+) -> (SignInState, Result<(), Refusal>) {
+    let digits = code.expose().trim();
     if let Some(step) = keys::totp::verify(seed.expose(), digits, now, state.last_step) {
         let fresh = SignInState { last_step: Some(step), failures: 0, locked_until: None };
-        return Ok((fresh, Ok(())));
+        return (fresh, Ok(()));
     }
     // A code that is right but was used is nobody's guess: it is refused and not counted.
     if keys::totp::verify(seed.expose(), digits, now, None).is_some() {
         let message = "the code was used before; each counts once";
-        return Ok((state, Err(Refusal::new(&code::CODE_USED, message))));
+        return (state, Err(Refusal::new(&code::CODE_USED, message)));
     }
     let failures = state.failures.saturating_add(1);
     if failures < FAILURES_MAX {
-        return Ok((SignInState { failures, ..state }, Err(failed())));
+        return (SignInState { failures, ..state }, Err(failed()));
     }
     let shut = SignInState { failures: 0, locked_until: Some(now.plus(LOCK)), ..state };
-    Ok((shut, Err(locked())))
+    (shut, Err(locked()))
 }
 
 fn locked() -> Refusal {
@@ -205,8 +218,8 @@ pub(super) fn event(
 ) -> impl Fn(&Result<SignedIn, Refusal>) -> EventBody + Send + 'static {
     let succeeded = call.event(step, Actor::from(&known.principal), Outcome::Succeeded);
     move |signed_in| match (signed_in, succeeded.clone()) {
-        (Err(refusal), EventBody::SignIn { actor, source, step, .. }) => {
-            EventBody::SignIn { actor, source, step, outcome: outcome(refusal) }
+        (Err(refusal), EventBody::SignIn { actor, source, step, client, .. }) => {
+            EventBody::SignIn { actor, source, step, client, outcome: outcome(refusal) }
         }
         (_, event) => event,
     }

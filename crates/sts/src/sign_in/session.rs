@@ -11,7 +11,7 @@ use super::{Call, Refused, unavailable};
 use crate::claims::ClientProof;
 use crate::client::PUBLIC_CLIENT;
 use crate::discovery::Version;
-use crate::issue::{self, Order};
+use crate::issue::{self, Extras, Order};
 use crate::refresh::{self, Holder, RefreshToken};
 use crate::scope::{self, Asked, Asking};
 
@@ -69,6 +69,7 @@ pub(super) async fn sign_in(call: &Call<'_>, ask: Ask) -> Result<Value, Refused>
         asked,
         grant: STEP,
         refresh_token: Some(first.into_text()),
+        extras: Extras::default(),
     };
     let issued = issue::issue(service, order, call.asker, &snapshot).await;
     issued.map(|issued| issued.answer(Version::V2)).map_err(|_| Refused::recorded(unavailable()))

@@ -6,7 +6,7 @@ use super::{Exchange, Refused};
 use crate::claims::Subject;
 use crate::client::Client;
 use crate::failure::{CREDENTIAL_NEEDED, Failure};
-use crate::issue::{Issued, Order};
+use crate::issue::{Extras, Issued, Order};
 use crate::scope::Asking;
 
 pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
@@ -28,6 +28,7 @@ pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
         asked,
         grant: "client_credentials",
         refresh_token: None,
+        extras: Extras::default(),
     };
     exchange.issue(order, one_time).await
 }

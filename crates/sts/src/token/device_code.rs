@@ -13,7 +13,7 @@ use crate::failure::{
     DEVICE_DECLINED, DEVICE_EXPIRED, DEVICE_PENDING, DEVICE_REDEEMED, DEVICE_SLOW_DOWN,
     DEVICE_UNKNOWN, Failure,
 };
-use crate::issue::{self, Claimed, Issued, Order};
+use crate::issue::{self, Claimed, Extras, Issued, Order};
 use crate::refresh::{self, Holder, RefreshToken};
 use crate::scope::{self, Asking};
 use crate::service::store_failed;
@@ -44,6 +44,7 @@ pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
         asked,
         grant: "urn:ietf:params:oauth:grant-type:device_code",
         refresh_token: first.clone().map(RefreshToken::into_text),
+        extras: Extras::default(),
     };
     let holder = Holder {
         principal,
@@ -135,7 +136,8 @@ fn redeem(
     {
         return Ok(Err(redeemed()));
     }
-    if let Some(dead) = refresh::ended(writing, holder.principal, holder.signed_in.at)? {
+    if let Some(dead) = refresh::ended(writing, holder.principal, holder.signed_in.when_and_how())?
+    {
         return Ok(Err(dead.failure()));
     }
     let keep_until = device::forgotten_at(found.expires_at);

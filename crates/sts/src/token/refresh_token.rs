@@ -1,14 +1,16 @@
 //! Refresh (RFC 6749 §6): a person's client asks again, for any resource.
 
 use control::Writing;
-use model::event::Actor;
+use model::event::{Actor, EventBody};
+use model::{ApplicationId, Principal};
 
 use super::{Exchange, Refused};
 use crate::claims::SignedIn;
-use crate::issue::{self, Issued, Order};
+use crate::issue::{self, Extras, Issued, Order};
 use crate::refresh::{self, Dead, RefreshToken};
 use crate::scope::Asking;
 use crate::service::store_failed;
+use crate::{authorize, client, contexts};
 
 pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
     let (client, one_time) = exchange.client()?;
@@ -23,9 +25,13 @@ pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
     let signed_in =
         SignedIn { at: family.signed_in_at, methods: family.methods, session: family.session };
     let person = exchange.snapshot.principal(family.principal);
+    let of_person = |failure| Refused::of(person.as_ref().map(Actor::from), failure);
     let now = exchange.service.now();
-    let subject = issue::person(family.principal, signed_in, exchange.snapshot, now)
-        .map_err(|failure| Refused::of(person.as_ref().map(Actor::from), failure))?;
+    let claims = contexts::Asked::parse(exchange.form.get("claims"))?;
+    // Only a person at a browser can step up: the client is told to send them there.
+    claims.check(&signed_in, now).map_err(of_person)?;
+    let subject =
+        issue::person(family.principal, signed_in, exchange.snapshot, now).map_err(of_person)?;
     let id = client.id();
     let order = Order {
         tenant: exchange.tenant,
@@ -35,7 +41,10 @@ pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
         asked,
         grant: "refresh_token",
         refresh_token: Some(next.clone().into_text()),
+        extras: Extras { nonce: None, contexts: claims.essential, revocable: claims.revocable },
     };
+    let reused = reused(exchange, person.as_ref(), id);
+    let sign_in = family.session;
     issue::issue_for(
         exchange.service,
         order,
@@ -47,8 +56,26 @@ pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
                 return Ok(Err(failure));
             }
             let rotated = refresh::rotate(writing, (&presented, &next), id)?;
+            if rotated == Err(Dead::Replaced) {
+                let now = writing.now();
+                writing.put(authorize::revocation(sign_in, now, "its refresh token was reused"))?;
+                writing.note(reused);
+            }
             Ok(rotated.map_err(Dead::failure))
         },
     )
     .await
+}
+
+/// A token that was replaced is presented by whoever copied it, or by whoever it was copied from.
+fn reused(exchange: &Exchange<'_>, person: Option<&Principal>, client: ApplicationId) -> EventBody {
+    EventBody::Alert {
+        actor: person.map_or_else(|| Actor::claimed("unknown"), Actor::from),
+        source: Some(exchange.asker.source),
+        alert: "refreshTokenReused".to_owned(),
+        message: format!(
+            "a refresh token of `{}` was used twice, so it was copied; every token of its sign-in is revoked",
+            client::name(client, exchange.snapshot)
+        ),
+    }
 }

@@ -206,13 +206,17 @@ impl Sts {
 
     /// What the gateway would make of a database token.
     pub(crate) fn verified(&self, token: &str) -> Credential {
+        let credential = self.credential(token);
+        assert!(!access::token::revoked(&credential, &self.control.snapshots().load()));
+        credential
+    }
+
+    /// The same, whether or not it was revoked.
+    pub(crate) fn credential(&self, token: &str) -> Credential {
         let (issuer, tenant) = (format!("{ORIGIN}/{}/v2.0", self.tenant()), self.tenant());
         let expected = Expected { issuer: &issuer, tenant, audience: DATABASE_AUDIENCE };
         let snapshot = self.control.snapshots().load();
-        let verified = access::token::verify(token, &expected, &snapshot, self.clock.now());
-        let credential = verified.unwrap();
-        assert!(!access::token::revoked(&credential, &snapshot));
-        credential
+        access::token::verify(token, &expected, &snapshot, self.clock.now()).unwrap()
     }
 
     /// Store and audit log.
@@ -239,6 +243,15 @@ impl Sts {
             _ => None,
         });
         events.collect()
+    }
+
+    /// Whose, and which, of every alert.
+    pub(crate) fn alerts(&self) -> Vec<(String, String)> {
+        let alerts = self.events().into_iter().filter_map(|event| match event {
+            EventBody::Alert { actor, alert, .. } => Some((actor.name, alert)),
+            _ => None,
+        });
+        alerts.collect()
     }
 
     /// Step, actor, and code when refused, of every sign-in event.

@@ -1,7 +1,13 @@
 //! The token service, asked as clients ask it: requests in, answers and audit records out.
 
 #[cfg(test)]
+mod account;
+#[cfg(test)]
 mod assertions;
+#[cfg(test)]
+mod browser;
+#[cfg(test)]
+mod codes;
 #[cfg(test)]
 mod devices;
 #[cfg(test)]
@@ -10,6 +16,8 @@ mod discovery;
 mod fixture;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod pages;
 #[cfg(test)]
 mod people;
 #[cfg(test)]

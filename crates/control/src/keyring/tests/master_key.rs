@@ -12,7 +12,7 @@ async fn with_a_seed() -> (tempfile::TempDir, PrincipalId) {
             let sealed_at = writing.revision().0;
             let sealed = keyring.seal_seed(person, sealed_at, b"seed").unwrap();
             let enrolment = Enrolment {
-                public_key: String::new(),
+                public_key: None,
                 sealed_seed: data_encoding::BASE64URL_NOPAD.encode(&sealed),
                 sealed_at,
                 enrolled_at: writing.now(),
