@@ -24,6 +24,7 @@ mod fidelity;
 mod hostile_clients;
 mod hostile_servers;
 mod installation;
+mod kubernetes;
 mod mariadb;
 mod mariadb_drivers;
 mod oauth_bearer;

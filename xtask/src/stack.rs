@@ -52,6 +52,7 @@ pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
     match rest {
         ["--newest"] => return newest(),
         ["--newest-mysql"] => return newest_mysql(),
+        ["--azure-cli"] => return azure_cli(),
         _ => {}
     }
     let (what, page, names) = match rest {
@@ -89,6 +90,16 @@ fn newest_mysql() -> Result<()> {
     let mut command = Command::new(conformance);
     command.args(["newest-mysql", "--programs"]).arg(prepared);
     command.arg("--cache").arg(shell::target().join("conformance"));
+    shell::run(command.env("PORTCULLIS_BIN", portcullis))
+}
+
+/// azure-cli as it is.
+fn azure_cli() -> Result<()> {
+    packages::ensure(For::Conformance)?;
+    let programs = build::programs(Profile::Dev, &[build::PORTCULLIS, build::CONFORMANCE])?;
+    let [portcullis, conformance] = programs.as_slice() else { bail!("nothing was built") };
+    let mut command = Command::new(conformance);
+    command.args(["azure-cli", "--cache"]).arg(shell::target().join("conformance"));
     shell::run(command.env("PORTCULLIS_BIN", portcullis))
 }
 

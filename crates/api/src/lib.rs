@@ -7,6 +7,7 @@ mod access_routes;
 mod activations;
 mod answer;
 mod apply;
+mod arm;
 mod audit_routes;
 mod audit_search;
 mod authenticate;

@@ -4,8 +4,8 @@ use axum::Router;
 use axum::routing::{MethodFilter, on};
 
 use crate::{
-    Api, access_routes, activations, apply, audit_routes, credentials, health, resources, servers,
-    sessions,
+    Api, access_routes, activations, apply, arm, audit_routes, credentials, health, resources,
+    servers, sessions,
 };
 
 /// One route, for the reference page and for tests.
@@ -35,6 +35,9 @@ routes! {
     GET "/healthz" => health::alive, "The process answers. Open to everyone.";
     GET "/readyz" => health::ready, "Whether new sessions and requests can be taken, and if not, why. Open to everyone.";
     GET "/metrics" => health::metrics, "Figures as OpenMetrics text; from this host, or with an auditor's or owner's token.";
+    GET "/metadata/endpoints" => arm::endpoints, "Where everything is, for `az cloud register`. Open to everyone.";
+    GET "/tenants" => arm::tenants, "The directory, as azure-cli asks for it.";
+    GET "/subscriptions" => arm::subscriptions, "One subscription, which stands for the installation: azure-cli does not sign in without.";
     GET "/v1/me" => access_routes::me, "Who the caller is.";
     GET "/v1/explain" => access_routes::explain, "Why `principal` may, or may not, open `database` on `server` from `source`.";
     GET "/v1/{kind}" => resources::list, "Documents of a kind, as the caller may see them.";

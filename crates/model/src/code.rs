@@ -159,6 +159,12 @@ codes! {
     FORM_STALE, "PC2060", "28000", 403, "the form was not given to this browser, or too long ago", "open the page again; cookies must be allowed";
     LAST_FACTOR, "PC2061", "55000", 409, "the last way to sign in cannot be removed", "add another one first";
     KEY_UNUSABLE, "PC2062", "22023", 400, "the new passkey cannot be used", "try again, with another authenticator if need be";
+    // 26xx: admission of pods in Kubernetes
+    ADMISSION_MALFORMED, "PC2601", "22023", 400, "the admission review is not about a pod", "compare the webhook's configuration with what `portcullis kubernetes manifests` prints";
+    SERVICE_ACCOUNT_UNKNOWN, "PC2602", "42704", 400, "the pod's service account cannot be read", "create the service account before the pod";
+    POD_ANNOTATION_INVALID, "PC2603", "22023", 400, "an annotation of the pod or of its service account is not valid", "docs/guides/kubernetes.md lists the annotations";
+    PROXY_SIDECAR, "PC2604", "42501", 400, "the pod cannot have the proxy sidecar", "docs/guides/kubernetes.md says when it can";
+    POD_NOT_MUTATED, "PC2605", "42501", 400, "a pod that asks for a workload identity was not given one", "check that the mutating webhook's configuration stands and selects the pod's namespace, then create the pod again";
 }
 
 #[cfg(test)]

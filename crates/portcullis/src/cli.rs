@@ -2,6 +2,7 @@
 
 mod audit;
 mod connect;
+mod kubernetes;
 mod operate;
 
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use model::{
 
 pub(crate) use audit::{Audit, AuditCommand, AuditSearch};
 pub(crate) use connect::{Connect, Proxy};
+pub(crate) use kubernetes::{KubernetesCommand, Manifests};
 pub(crate) use operate::{Cut, CutWhat, Doctor, Sessions};
 
 /// Zero trust in front of PostgreSQL: no passwords, access that is asked for, approved, recorded and taken away.
@@ -137,6 +139,9 @@ pub(crate) enum Command {
     /// The key that seals all other keys
     #[command(subcommand)]
     MasterKey(MasterKeyCommand),
+    /// Run in, or install into, a Kubernetes cluster
+    #[command(subcommand)]
+    Kubernetes(KubernetesCommand),
     /// Make an owner able to sign in again, on the server's own host
     RecoverOwner(RecoverOwner),
     /// Print a completion script for a shell

@@ -13,12 +13,14 @@ mod enroll;
 mod explain;
 mod get;
 mod init;
+mod kubernetes;
 mod login;
 mod master_key;
 mod proxy;
 mod recover_owner;
 mod schema;
 mod sessions;
+mod signals;
 mod signing_key;
 mod store;
 mod token;
@@ -79,6 +81,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             signing_key::rotate(common, at_once)
         }
         Command::MasterKey(MasterKeyCommand::Rotate { config }) => master_key::rotate(&config),
+        Command::Kubernetes(command) => kubernetes::run(common, &command),
         Command::RecoverOwner(options) => recover_owner::run(&options),
         Command::Completions { shell } => completions::run(shell),
         Command::Docs { directory } => docs::run(&directory),

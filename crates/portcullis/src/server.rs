@@ -3,7 +3,7 @@
 pub(crate) mod checkup;
 mod database_servers;
 pub(crate) mod figures;
-mod https;
+pub(crate) mod https;
 mod notify;
 
 use std::net::SocketAddr;

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use model::Lifetime;
 use model::kind::server::Engine;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::Environment;
 
@@ -309,15 +310,8 @@ pub enum LogFormat {
 impl Config {
     /// Reads the file. Relative paths count from its folder.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |cause| ConfigError::Unreadable { file: file.to_owned(), cause };
-        let bytes = std::fs::metadata(file).map_err(unreadable)?.len();
-        if bytes > FILE_BYTES_MAX {
-            return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "it is not text")));
-        }
-        let text = std::fs::read_to_string(file).map_err(unreadable)?;
-        let folder = std::path::absolute(file).map_err(unreadable)?;
-        let folder = folder.parent().unwrap_or(Path::new("/"));
-        Self::parse(&text, file, folder, &Environment::read())
+        let (text, folder) = text_and_folder(file)?;
+        Self::parse(&text, file, &folder, &Environment::read())
     }
 
     /// The origin's host.
@@ -344,13 +338,34 @@ impl Config {
         folder: &Path,
         environment: &Environment,
     ) -> Result<Self, ConfigError> {
-        let written: Written = serde_saphyr::from_str(text).map_err(|error| {
-            let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-            let problem = problem::describe(error.without_snippet());
-            ConfigError::Invalid { file: file.to_owned(), line, column, problem }
-        })?;
+        let written: Written = parsed(text, file)?;
         Ok(written.resolve(folder, environment))
     }
+}
+
+/// The configuration of another role than the server's, and the folder from which its relative paths count.
+pub fn read<T: DeserializeOwned>(file: &Path) -> Result<(T, PathBuf), ConfigError> {
+    let (text, folder) = text_and_folder(file)?;
+    Ok((parsed(&text, file)?, folder))
+}
+
+fn text_and_folder(file: &Path) -> Result<(String, PathBuf), ConfigError> {
+    let unreadable = |cause| ConfigError::Unreadable { file: file.to_owned(), cause };
+    let bytes = std::fs::metadata(file).map_err(unreadable)?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "it is not text")));
+    }
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let absolute = std::path::absolute(file).map_err(unreadable)?;
+    Ok((text, absolute.parent().unwrap_or(Path::new("/")).to_owned()))
+}
+
+fn parsed<T: DeserializeOwned>(text: &str, file: &Path) -> Result<T, ConfigError> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let problem = problem::describe(error.without_snippet());
+        ConfigError::Invalid { file: file.to_owned(), line, column, problem }
+    })
 }
 
 /// As written in the file; what is left out depends on the rest.

@@ -103,7 +103,14 @@ const RULES: &[Rule] = &[
 ];
 
 /// Crates without input, output or clock.
-const PURE: &[&str] = &["crates/model/", "crates/wire/", "crates/access/", "crates/affected/"];
+const PURE: &[&str] = &[
+    "crates/model/",
+    "crates/wire/",
+    "crates/access/",
+    "crates/affected/",
+    "crates/admission/",
+    "crates/scim/",
+];
 
 pub(super) fn breaches(tree: &Tree) -> Vec<String> {
     let mut breaches = Vec::new();

@@ -14,7 +14,7 @@ fn address(path: &str) -> String {
 }
 
 fn is_open(path: &str) -> bool {
-    ["/healthz", "/readyz"].contains(&path)
+    ["/healthz", "/readyz", "/metadata/endpoints"].contains(&path)
 }
 
 #[tokio::test]

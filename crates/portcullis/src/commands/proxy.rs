@@ -6,10 +6,10 @@ use model::ServerName;
 use runtime::config::LogFormat;
 use runtime::{Clock, Environment, Shutdown, Tasks, telemetry};
 use serde::Serialize;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use crate::cli::{Common, Proxy};
+use crate::commands::signals::Signals;
 use crate::failure::Failure;
 use crate::{installation, output, remote};
 
@@ -104,27 +104,4 @@ fn text(listening: &Listening<'_>) -> String {
     format!(
         "{server} at {address} as {user}{database}; any password will do, and whoever can connect there acts as {user}\n"
     )
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Returns at the next of them. Cancel-safe.
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

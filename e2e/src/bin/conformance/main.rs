@@ -5,6 +5,7 @@
     reason = "a program for people at a terminal"
 )]
 
+mod azure_cli;
 mod clients;
 mod ground;
 mod install;
@@ -26,7 +27,7 @@ use known::{Client, Engine};
 use suites::Suite;
 
 const USAGE: &str = "usage: conformance pg|mysql|suites [NAME…] --cache DIR --page FILE | newest --cache DIR | \
-     newest-mysql --programs DIR --cache DIR";
+     azure-cli --cache DIR | newest-mysql --programs DIR --cache DIR";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,6 +52,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["suites", names @ .., "--cache", cache, "--page", page] => {
             suites(names, &Cache::at(PathBuf::from(cache)), &PathBuf::from(page))
         }
+        ["azure-cli", "--cache", cache] => azure_cli::run(&Cache::at(PathBuf::from(cache))),
         ["newest", "--cache", cache] => newest::run(&Cache::at(PathBuf::from(cache))),
         ["newest-mysql", "--programs", programs, "--cache", cache] => {
             newest_mysql::run(Path::new(programs), &Cache::at(PathBuf::from(cache)))
