@@ -1,6 +1,5 @@
 //! `portcullis kubernetes webhook`: prepares, listens, and goes on until it is told to stop.
 
-use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
@@ -74,14 +73,12 @@ async fn serve(config: Config) -> Result<(), Failure> {
 }
 
 /// The API server may come later than this, and another replica may be writing the same Secret.
-fn patiently<'a>(config: &'a Config, clock: &'a Clock) -> impl Future<Output = Webhook> + 'a {
-    async move {
-        loop {
-            match Webhook::prepare(config, clock).await {
-                Ok(webhook) => return webhook,
-                Err(error) => warn!(%error, "the webhooks cannot be served; it is tried again"),
-            }
-            clock.sleep(PAUSE).await;
+async fn patiently(config: &Config, clock: &Clock) -> Webhook {
+    loop {
+        match Webhook::prepare(config, clock).await {
+            Ok(webhook) => return webhook,
+            Err(error) => warn!(%error, "the webhooks cannot be served; it is tried again"),
         }
+        clock.sleep(PAUSE).await;
     }
 }
