@@ -1,6 +1,7 @@
 //! `cargo xtask bench pg`: the same work through the naked server, pgbouncer and Portcullis, in turns, so that whatever
 //! else the machine does hits all three alike. What counts are the ratios; absolute figures depend on the machine.
 //! `cargo xtask bench mysql`: MariaDB, haproxy passing the encrypted stream through untouched, and Portcullis.
+//! `cargo xtask bench sts`: tokens issued and verified, beside the bare cryptography.
 //! `cargo xtask bench audit`: what an append to the audit log takes.
 #![expect(
     clippy::print_stdout,
@@ -20,15 +21,17 @@ mod processor;
 mod sessions;
 mod stacks;
 mod statistics;
+mod sts;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
 const USAGE: &str =
-    "usage: cargo xtask bench (pg | mysql) [--quick] [--only PART] | audit | hostility
+    "usage: cargo xtask bench (pg | mysql | sts) [--quick] [--only PART] | audit | hostility
 PART of pg: throughput, latency, login, durable, memory, cut or idle
-PART of mysql: throughput, login, dump, memory or cut";
+PART of mysql: throughput, login, dump, memory or cut
+PART of sts: tokens, verifications or memory";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +43,10 @@ fn main() -> ExitCode {
             None => return misused(),
         },
         ["mysql", rest @ ..] => match asked(rest, &mysql::PARTS) {
+            Some((extent, parts)) => run(extent, &parts),
+            None => return misused(),
+        },
+        ["sts", rest @ ..] => match asked(rest, &sts::PARTS) {
             Some((extent, parts)) => run(extent, &parts),
             None => return misused(),
         },
@@ -73,6 +80,8 @@ struct Extent {
     crowd: usize,
     /// Sessions that are cut one by one.
     revocations: usize,
+    /// Tokens after which memory is looked at.
+    tokens: usize,
 }
 
 /// A quarter of an hour and more.
@@ -83,10 +92,18 @@ const WHOLE: Extent = Extent {
     sessions: 1_000,
     crowd: 10_000,
     revocations: 200,
+    tokens: 1_000_000,
 };
 /// Does it run, and is anything far off?
-const QUICK: Extent =
-    Extent { rounds: 1, seconds: 2, clients: &[8], sessions: 200, crowd: 1_000, revocations: 10 };
+const QUICK: Extent = Extent {
+    rounds: 1,
+    seconds: 2,
+    clients: &[8],
+    sessions: 200,
+    crowd: 1_000,
+    revocations: 10,
+    tokens: 20_000,
+};
 
 /// Each starts what it needs and ends it again.
 type Part = (&'static str, fn(Extent) -> Result<()>);

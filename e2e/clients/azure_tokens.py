@@ -1,17 +1,27 @@
 """Gets database tokens with unmodified azure-identity and MSAL and prints them, one a line.
 
 Everything comes from the environment, as in an application: AZURE_AUTHORITY_HOST, AZURE_TENANT_ID, AZURE_CLIENT_ID,
-AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH, REQUESTS_CA_BUNDLE, SSL_CERT_FILE.
+AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH, AZURE_FEDERATED_TOKEN_FILE, REQUESTS_CA_BUNDLE, SSL_CERT_FILE.
 """
 
 import asyncio
+import base64
+import hashlib
 import os
 import sys
 
 import msal
-from azure.identity import CertificateCredential, ClientSecretCredential, DefaultAzureCredential, DeviceCodeCredential
+from azure.identity import (
+    CertificateCredential,
+    ClientSecretCredential,
+    DefaultAzureCredential,
+    DeviceCodeCredential,
+    WorkloadIdentityCredential,
+)
 from azure.identity.aio import CertificateCredential as AioCertificateCredential
 from azure.identity.aio import ClientSecretCredential as AioClientSecretCredential
+from azure.identity.aio import DefaultAzureCredential as AioDefaultAzureCredential
+from azure.identity.aio import WorkloadIdentityCredential as AioWorkloadIdentityCredential
 
 SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 CONTROL_SCOPE = "api://portcullis/.default"
@@ -69,6 +79,47 @@ def of(result):
     return result["access_token"]
 
 
+def workload_identity():
+    say(WorkloadIdentityCredential().get_token(SCOPE).token)
+
+
+def workload_identity_aio():
+    asyncio.run(answered(AioWorkloadIdentityCredential()))
+
+
+def default_in_a_pod():
+    """Without the option: in a pod's environment it asks only the authority that this names."""
+    say(DefaultAzureCredential().get_token(SCOPE).token)
+
+
+def default_aio():
+    asyncio.run(answered(AioDefaultAzureCredential()))
+
+
+def msal_of(credential):
+    application = msal.ConfidentialClientApplication(
+        setting("AZURE_CLIENT_ID"), client_credential=credential, authority=authority(), instance_discovery=False
+    )
+    say(of(application.acquire_token_for_client([SCOPE])))
+
+
+def msal_certificate():
+    with open(setting("AZURE_CLIENT_CERTIFICATE_PATH")) as file:
+        pem = file.read()
+    key, certificate = pem[: pem.index("-----BEGIN CERT")], pem[pem.index("-----BEGIN CERT") :]
+    msal_of({"private_key": key, "public_certificate": certificate, "thumbprint": sha1(certificate)})
+
+
+def sha1(certificate):
+    der = base64.b64decode("".join(certificate.strip().splitlines()[1:-1]))
+    return hashlib.sha1(der).hexdigest()
+
+
+def msal_federated():
+    with open(setting("AZURE_FEDERATED_TOKEN_FILE")) as file:
+        msal_of({"client_assertion": file.read()})
+
+
 def msal_secret():
     """The three ways in which MSAL can be told about an authority that is not Microsoft's."""
     ours = authority().rsplit("/", 1)[0] + "/common/discovery/instance"
@@ -114,6 +165,12 @@ if __name__ == "__main__":
         "secret": secret,
         "certificate": certificate,
         "default": default,
+        "default-aio": default_aio,
+        "default-in-a-pod": default_in_a_pod,
+        "workload-identity": workload_identity,
+        "workload-identity-aio": workload_identity_aio,
+        "msal-certificate": msal_certificate,
+        "msal-federated": msal_federated,
         "secret-aio": secret_aio,
         "certificate-aio": certificate_aio,
         "msal-secret": msal_secret,

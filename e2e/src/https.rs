@@ -4,11 +4,12 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use testkit::stack::Reach;
 
-use crate::tls;
+use crate::tls::{self, Tls};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -32,17 +33,84 @@ impl Answer {
     }
 }
 
+/// `application/x-www-form-urlencoded`.
+pub fn form(fields: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    pairs.join("&")
+}
+
 /// A form, as OAuth's token endpoint takes them.
 pub fn post_form(reach: &Reach, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
-    let body: Vec<String> =
-        fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-    let body = body.join("&");
+    let body = form(fields);
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     send(reach, &format!("{head}{body}"))
+}
+
+/// A connection that stays, from an address of its own: budgets are by address.
+pub struct Kept {
+    tls: Tls,
+    buffer: Vec<u8>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    pub fn open(reach: &Reach, from: Ipv4Addr) -> Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, reach.https_port()?));
+        socket.connect(&to.into())?;
+        socket.set_tcp_nodelay(true)?;
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+        Ok(Self { tls: tls::connect(stream, &reach.ca)?, buffer: Vec::new() })
+    }
+
+    /// A form that was encoded already.
+    pub fn post_form(&mut self, path: &str, body: &str) -> Result<Answer> {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.tls.write_all(format!("{head}{body}").as_bytes())?;
+        self.tls.flush()?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<Answer> {
+        self.buffer.clear();
+        loop {
+            if let Some((head_bytes, status, body_bytes)) = head(&self.buffer)?
+                && let Some(body) = self.buffer.get(head_bytes..head_bytes + body_bytes)
+            {
+                return Ok(Answer { status, body: String::from_utf8_lossy(body).into_owned() });
+            }
+            let mut part = [0; 8192];
+            let length = self.tls.read(&mut part)?;
+            ensure!(length > 0, "it closed before it had answered");
+            self.buffer.extend(part.iter().take(length));
+        }
+    }
+}
+
+/// Length of the head, status and length of the body, once the head is there.
+fn head(answer: &[u8]) -> Result<Option<(usize, u16, usize)>> {
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let text = String::from_utf8_lossy(answer.get(..end).unwrap_or_default()).to_ascii_lowercase();
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.and_then(|length| length.trim().parse().ok());
+    Ok(Some((end + 4, status.context("no status")?, length.context("no length")?)))
 }
 
 pub fn get(reach: &Reach, path: &str, bearer: Option<&str>) -> Result<Answer> {

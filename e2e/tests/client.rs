@@ -123,7 +123,11 @@ fn a_workloads_environment_is_checked_before_anything_is_sent() {
     for (variable, value, expected) in [
         ("AZURE_TENANT_ID", "", "AZURE_TENANT_ID is not set"),
         ("AZURE_TENANT_ID", "../x", "AZURE_TENANT_ID is not a tenant's id or domain"),
-        ("AZURE_CLIENT_SECRET", "", "AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH"),
+        (
+            "AZURE_CLIENT_SECRET",
+            "",
+            "AZURE_CLIENT_CERTIFICATE_PATH or AZURE_FEDERATED_TOKEN_FILE is not set",
+        ),
         ("AZURE_AUTHORITY_HOST", "http://localhost:1", "AZURE_AUTHORITY_HOST is not an address"),
     ] {
         let said = program::run(token().env(variable, value)).unwrap();
@@ -132,9 +136,10 @@ fn a_workloads_environment_is_checked_before_anything_is_sent() {
         assert!(!said.stderr.contains(&facts.api.secret));
     }
     let mut federated = token();
-    federated.env("AZURE_CLIENT_SECRET", "").env("AZURE_FEDERATED_TOKEN_FILE", "/tmp/none");
-    let said = program::run(&mut federated).unwrap().expect_failure(USAGE).unwrap();
-    assert_says(&said.stderr, &["federated credentials are not available in this version"]);
+    federated.env("AZURE_CLIENT_SECRET", "").env("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token");
+    let said = program::run(&mut federated).unwrap();
+    assert!(!said.ok());
+    assert_says(&said.stderr, &["`/nowhere/token`"]);
     let said = program::run(token().env("AZURE_CLIENT_SECRET", "wrong")).unwrap();
     assert_says(&said.expect_failure(NOT_SIGNED_IN).unwrap().stderr, &["AADSTS7000215"]);
 }

@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use testkit::stack::federation::JOB;
 use testkit::stack::{Credential, Facts, Person, Workload};
 use testkit::wait;
 
@@ -243,4 +244,22 @@ fn document(facts: &Facts, access: &str) -> String {
     let seed = facts.folder.join("seed/2-server.yaml");
     let text = std::fs::read_to_string(seed).unwrap();
     text.replace("publicNetworkAccess: disabled", &format!("publicNetworkAccess: {access}"))
+}
+
+#[test]
+fn a_managed_identity_that_is_disabled_loses_its_sessions_and_gets_no_others() {
+    let stack = own();
+    let facts = &stack.facts;
+    let token = facts.federation.database_token(&facts.reach).unwrap();
+    let session = Open::of(facts, JOB, &token);
+    let seed = std::fs::read_to_string(facts.folder.join("seed/7-federation.yaml")).unwrap();
+    let disabled =
+        seed.replace("displayName: Orders job", "displayName: Orders job\n  enabled: false");
+    let cause = now();
+    facts.apply(&disabled).unwrap().expect_success().unwrap();
+    session.assert_cut(cause, &["FATAL:", "PC1111", "`orders-job` is disabled"]);
+    let refused = facts.reach.psql(JOB, &token, "select 1").unwrap();
+    assert_says(&refused.expect_failure(2).unwrap().stderr, &["PC1111"]);
+    let refused = facts.federation.database_token(&facts.reach).unwrap_err();
+    assert_says(&format!("{refused:#}"), &["AADSTS7000112"]);
 }

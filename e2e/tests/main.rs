@@ -9,6 +9,7 @@
 mod affected;
 mod approvals;
 mod auditor;
+mod azure_clients;
 mod bad_input;
 mod balancers;
 mod client;

@@ -45,7 +45,7 @@ pub(crate) fn python() -> &'static Path {
     })
 }
 
-fn must(command: &mut Command) {
+pub(crate) fn must(command: &mut Command) {
     program::run(command).unwrap().expect_success().unwrap();
 }
 

@@ -4,6 +4,7 @@ use e2e::https;
 use e2e::jwt::Jwt;
 use testkit::program;
 use testkit::stack::Credential;
+use testkit::stack::federation::JOB;
 
 use crate::support::{assert_says, own, shared, text};
 
@@ -81,16 +82,27 @@ fn a_disabled_application_gets_no_token() {
 }
 
 #[test]
-fn a_federated_token_file_is_answered_with_what_to_use_instead() {
+fn a_federated_token_file_is_enough_for_the_command_line_and_its_user_is_the_identity() {
     let facts = shared();
-    let mut command = facts.reach.portcullis(&facts.folder.join("nobody"));
-    command
-        .arg("token")
-        .env("AZURE_AUTHORITY_HOST", &facts.reach.url)
-        .env("AZURE_TENANT_ID", &facts.reach.tenant)
-        .env("AZURE_CLIENT_ID", &facts.api.client_id)
-        .env("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token");
-    let refused = program::run(&mut command).unwrap();
+    let federation = &facts.federation;
+    let mut command = federation.token_command(&facts.reach);
+    let token = program::run(&mut command).unwrap().expect_success().unwrap();
+    let claims = Jwt::read(&token).unwrap().claims;
+    assert_eq!((text(&claims, "/idtyp"), text(&claims, "/appidacr")), ("app", "2"));
+    assert_says(text(&claims, "/xms_mirid"), &["/userAssignedIdentities/orders-job"]);
+    let user = facts.reach.psql(JOB, &token, "select session_user").unwrap();
+    assert_eq!(user.expect_success().unwrap(), JOB);
+
+    let explained = ["explain", JOB, "--server", "orders", "--database", "orders"];
+    let explained = facts.admin.must(&explained).unwrap();
+    assert_says(&explained, &["`orders.reader` without an end"]);
+
+    // Someone else's pod, under the same issuer.
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("token");
+    std::fs::write(&other, federation.token("system:serviceaccount:orders:other").unwrap())
+        .unwrap();
+    let refused = program::run(command.env("AZURE_FEDERATED_TOKEN_FILE", &other)).unwrap();
     assert!(!refused.ok());
-    assert_says(&refused.stderr, &["AZURE_FEDERATED_TOKEN_FILE"]);
+    assert_says(&refused.stderr, &["AADSTS700213"]);
 }

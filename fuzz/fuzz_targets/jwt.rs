@@ -39,6 +39,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let header = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsxIiwidHlwIjoiSldUIn0";
     assert!(verify(&format!("{header}.{text}"), &expected, &SNAPSHOT, now()).is_err());
     let client =
-        Client { id: ApplicationId(Uuid::from_u128(8)), certificates: &[], audiences: &[] };
+        Client { id: ApplicationId(Uuid::from_u128(8)), certificates: &[], subject_name_issuers: &[], audiences: &[] };
     assert!(verify_assertion(&text, &client, now()).is_err());
 });

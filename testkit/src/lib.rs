@@ -6,6 +6,7 @@
 pub mod damage;
 pub mod disk;
 pub mod general_log;
+pub mod issuer;
 pub mod kubernetes;
 pub mod mariadb;
 pub mod mysql;

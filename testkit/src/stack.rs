@@ -5,6 +5,7 @@ mod certificate;
 mod configuration;
 mod databases;
 pub mod detached;
+pub mod federation;
 mod mariadb;
 mod people;
 
@@ -24,6 +25,7 @@ pub use certificate::create as certificate;
 pub use mariadb::{MARIADB_SERVER, on_its_host};
 pub use people::{Credential, Person, Reach, Workload};
 
+use crate::issuer::Issuer;
 use crate::mariadb::MariaDb;
 use crate::postgres::Postgres;
 use crate::process::{Identity, Reaper, Running};
@@ -32,6 +34,8 @@ use crate::server::Fsync;
 use crate::slot::{Kind, Slot, slot};
 use crate::wait;
 use configuration::Ports;
+use federation::Federation;
+use people::{client_id, tenant, workload};
 
 pub const SERVER: &str = "orders";
 pub const DEV: &str = "dev@example.com";
@@ -128,6 +132,7 @@ pub struct Facts {
     pub admin: Person,
     pub api: Workload,
     pub owner: Option<Workload>,
+    pub federation: Federation,
     pub postgres: PathBuf,
     #[serde(default)]
     pub mariadb: Option<PathBuf>,
@@ -220,6 +225,7 @@ pub struct Stack {
     pub postgres: Postgres,
     pub mariadb: Option<MariaDb>,
     pub took: Vec<Took>,
+    issuer: Option<Issuer>,
     server: Running,
     options: Options,
     reaper: Reaper,
@@ -253,7 +259,8 @@ impl Stack {
             reaper.folder(mariadb.directory())?;
         }
         let ports = Ports::find()?;
-        let pass = parts.installation((&postgres, mariadb.as_ref()), ports)?;
+        let issuer = parts.issuer()?;
+        let pass = parts.installation((&postgres, mariadb.as_ref()), ports, &issuer)?;
         let (server, reach) = parts.server(ports, created)?;
         reaper.process(server.identity())?;
         let people = parts.people(&reach, &pass, (&postgres, mariadb.as_ref()))?;
@@ -262,6 +269,11 @@ impl Stack {
             reaper.process(&mariadb.process()?)?;
         }
         let Enrolled { admin, dev, approver, auditor, api, owner } = people;
+        let federation = Federation {
+            issuer: issuer.url.clone(),
+            folder: folder.join("issuer"),
+            client_id: client_id(&admin, "managedidentities", federation::JOB)?,
+        };
         let facts = Facts {
             folder: folder.to_owned(),
             reach: admin.reach.clone(),
@@ -271,6 +283,7 @@ impl Stack {
             admin,
             api,
             owner,
+            federation,
             postgres: postgres.directory().to_owned(),
             mariadb: mariadb.as_ref().map(|mariadb| mariadb.directory().to_owned()),
         };
@@ -280,6 +293,7 @@ impl Stack {
             postgres,
             mariadb,
             took,
+            issuer: Some(issuer),
             server,
             options,
             reaper,
@@ -323,6 +337,11 @@ impl Stack {
     /// Another environment for the server's next start.
     pub fn environment(&mut self, environment: &[(String, String)]) {
         self.options.environment = environment.to_vec();
+    }
+
+    /// The cluster's issuer, to be told how to behave.
+    pub fn issuer(&self) -> Result<&Issuer> {
+        self.issuer.as_ref().context("it runs beside us")
     }
 
     /// Leaves everything running after this process.
@@ -387,17 +406,29 @@ impl<'a> Parts<'a> {
         Ok(made)
     }
 
+    fn issuer(&mut self) -> Result<Issuer> {
+        let folder = self.folder.join("issuer");
+        self.timed("issuer", || {
+            let issuer = Issuer::start(&folder)?;
+            federation::write_token(&folder, &issuer.url)?;
+            Ok(issuer)
+        })
+    }
+
     /// The owner's Temporary Access Pass.
     fn installation(
         &mut self,
         databases: (&Postgres, Option<&MariaDb>),
         ports: Ports,
+        issuer: &Issuer,
     ) -> Result<String> {
         let (folder, options) = (self.folder, self.options);
         self.timed("installation", || {
             let certificate = certificate::create(&folder.join("orders-api.pem"))?;
             configuration::seed(folder, databases, &certificate, options)?;
-            let file = configuration::write(folder, ports, options)?;
+            let workloads = federation::documents(&issuer.url, options);
+            fs::write(folder.join("seed/7-federation.yaml"), workloads)?;
+            let file = configuration::write(folder, ports, options, issuer)?;
             let mut init = program::clean(program::binary()?);
             init.args(["init", "--tenant", "Example", "--domain", "example.com"]);
             init.args(["--owner", ADMIN, "-o", "json", "--config"]).arg(file);
@@ -527,13 +558,6 @@ pub fn shared() -> Result<&'static Facts> {
     Ok(facts)
 }
 
-/// The tenant's id.
-fn tenant(admin: &Person) -> Result<String> {
-    let tenants = admin.run(&["get", "tenants", "-o", "json"])?.json()?;
-    let id = tenants.pointer("/0/metadata/uid").and_then(Value::as_str);
-    Ok(id.with_context(|| format!("no tenant in {tenants}"))?.to_owned())
-}
-
 /// A new temporary folder that only we can enter.
 pub fn private_folder(prefix: &str) -> Result<PathBuf> {
     let mode = fs::Permissions::from_mode(0o700);
@@ -566,19 +590,6 @@ fn pass(printed: &str) -> Result<String> {
     let printed: Value = serde_json::from_str(printed).context("not JSON")?;
     let pass = printed.get("pass").and_then(Value::as_str);
     Ok(pass.with_context(|| format!("no pass among {:?}", keys(&printed)))?.to_owned())
-}
-
-fn workload(admin: &Person, application: &str, certificate: Option<PathBuf>) -> Result<Workload> {
-    let added = ["application", "secret", "add", application, "-o", "json"];
-    let added = admin.run(&added)?.json()?;
-    let secret = added.get("secret").and_then(Value::as_str);
-    let secret = secret.with_context(|| format!("no secret among {:?}", keys(&added)))?.to_owned();
-    let document = admin.run(&["get", "applications", application, "-o", "json"])?.json()?;
-    let client_id = document.pointer("/status/clientId").and_then(Value::as_str);
-    let client_id = client_id.with_context(|| format!("no client id in {document}"))?.to_owned();
-    ensure!(!client_id.is_empty(), "an empty client id");
-    let (application, reach) = (application.to_owned(), admin.reach.clone());
-    Ok(Workload { application, client_id, secret, certificate, reach })
 }
 
 /// What was printed instead, without its values: they may be secret.

@@ -47,6 +47,8 @@ cargo xtask COMMAND
   bench pg [--quick] [--only PART]     interleaved comparison with pgbouncer and the naked server; the parts: throughput,
                                        latency, login, durable, memory, cut, idle
   bench mysql [--quick] [--only PART]  the same with MariaDB and haproxy; the parts: throughput, login, dump, memory, cut
+  bench sts [--quick] [--only PART]    tokens issued and verified beside the bare cryptography; the parts: tokens, verifications,
+                                       memory
   bench audit                          what an append to the audit log takes
   bench hostility                      what others notice while some clients take more than their share
   lint                                 formatting, clippy, documentation, dependency policy, tidiness

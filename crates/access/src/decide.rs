@@ -417,7 +417,7 @@ fn age_deadline(
                 facts.server().ok().and_then(|server| server.spec.sessions.session_age_max);
             Some(opened_at.plus(configured.map_or(SESSION_AGE_MAX_DEFAULT, Lifetime::duration)))
         }
-        PrincipalKind::User | PrincipalKind::Application => None,
+        PrincipalKind::User | PrincipalKind::Application | PrincipalKind::ManagedIdentity => None,
     }
 }
 

@@ -59,7 +59,7 @@ pub fn active_roles(
     };
     let memberships = match principal.kind {
         PrincipalKind::User => memberships(&principal, snapshot, now),
-        PrincipalKind::Application => Vec::new(),
+        PrincipalKind::Application | PrincipalKind::ManagedIdentity => Vec::new(),
     };
     let mut held: BTreeMap<DatabaseRoleName, ActiveRole> = BTreeMap::new();
     for assignment in snapshot.role_assignments.iter() {
@@ -68,8 +68,8 @@ pub fn active_roles(
             continue;
         }
         let reasons = match &assignment.spec.principal {
-            Assignee::Application(name) => {
-                direct(&principal, name.as_str(), role).into_iter().collect()
+            Assignee::Application(_) | Assignee::ManagedIdentity(_) => {
+                direct(&principal, &assignment.spec.principal, role).into_iter().collect()
             }
             Assignee::Group(group) => through(&memberships, group, role),
         };
@@ -94,8 +94,23 @@ pub fn active_groups(
     memberships.into_iter().map(|membership| membership.group).collect()
 }
 
-fn direct(principal: &Principal, assignee: &str, role: &DatabaseRoleName) -> Option<ActiveRole> {
-    let own = principal.kind == PrincipalKind::Application && principal.name == assignee;
+fn direct(
+    principal: &Principal,
+    assignee: &Assignee,
+    role: &DatabaseRoleName,
+) -> Option<ActiveRole> {
+    let own = match (assignee, principal.kind) {
+        (Assignee::Application(name), PrincipalKind::Application) => {
+            principal.name == name.as_str()
+        }
+        (Assignee::ManagedIdentity(name), PrincipalKind::ManagedIdentity) => {
+            principal.name == name.as_str()
+        }
+        (
+            Assignee::Group(_) | Assignee::Application(_) | Assignee::ManagedIdentity(_),
+            PrincipalKind::User | PrincipalKind::Application | PrincipalKind::ManagedIdentity,
+        ) => false,
+    };
     own.then(|| ActiveRole { role: role.clone(), group: None, activation: None, until: None })
 }
 
@@ -227,7 +242,7 @@ fn groups_of(server: &ServerName, snapshot: &Snapshot) -> Vec<GroupName> {
         .filter(|assignment| on_server(&assignment.spec.role))
         .filter_map(|assignment| match &assignment.spec.principal {
             Assignee::Group(group) => Some(group.clone()),
-            Assignee::Application(_) => None,
+            Assignee::Application(_) | Assignee::ManagedIdentity(_) => None,
         })
         .collect()
 }
@@ -242,7 +257,7 @@ pub(crate) fn why_none(
     let Some(principal) = snapshot.principal(principal) else {
         return Refusal::new(&code::PRINCIPAL_UNKNOWN, "the principal does not exist any more");
     };
-    if principal.kind == PrincipalKind::Application {
+    if !principal.kind.is_person() {
         let message = format!("no database role on `{server}` is assigned to `{}`", principal.name);
         return Refusal::new(&code::NOT_A_MEMBER, message)
             .hint("an owner can assign one with a RoleAssignment");
@@ -322,7 +337,7 @@ fn latest_activation<'a>(
         .filter(|assignment| assignment.spec.role == *lost.role)
         .filter_map(|assignment| match &assignment.spec.principal {
             Assignee::Group(group) => Some(group),
-            Assignee::Application(_) => None,
+            Assignee::Application(_) | Assignee::ManagedIdentity(_) => None,
         })
         .collect();
     snapshot

@@ -1,6 +1,6 @@
 //! Firewall rules: from which addresses a server may be reached. One function for every credential and for cancels.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use model::kind::server::{DatabaseServer, PublicNetworkAccess};
 use model::{Document, Refusal, Snapshot, code};
@@ -73,12 +73,93 @@ fn contains(start: IpAddr, end: IpAddr, address: IpAddr) -> bool {
     }
 }
 
+/// Whether an address is one of the public Internet. What is not is somebody's own: this host's, a private network's, a
+/// cloud's metadata service.
+pub fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+/// IANA's registry of special-purpose addresses, and the address that Azure's hosts answer at though it looks public.
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    const AZURE_HOST: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+    let special = match address.octets() {
+        [0 | 10 | 127, ..]
+        | [169, 254, ..]
+        | [192, 168, ..]
+        | [192, 0, 0 | 2, _]
+        | [192, 88, 99, _]
+        | [198, 18 | 19, ..]
+        | [198, 51, 100, _]
+        | [203, 0, 113, _] => true,
+        [100, second, ..] => (64..128).contains(&second),
+        [172, second, ..] => (16..32).contains(&second),
+        [first, ..] => first >= 224,
+    };
+    !special && address != AZURE_HOST
+}
+
+/// Global unicast (RFC 4291 §2.4) without what is for documentation, or carries an IPv4 address inside.
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    match address.segments() {
+        [0x2001, second, ..] => second >= 0x200 && second != 0xdb8,
+        [0x2002, ..] | [0x3fff, 0..0x1000, ..] => false,
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_not_of_the_public_internet_is_told_apart() {
+        for own in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "100.100.100.200",
+            "127.0.0.1",
+            "127.9.9.9",
+            "168.63.129.16",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.192",
+            "192.0.2.1",
+            "192.168.0.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::a00:1",
+            "fe80::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "ff02::1",
+            "2001:db8::1",
+            "2001::1",
+            "2002:a00:1::",
+            "3fff::1",
+            "::7f00:1",
+        ] {
+            assert!(!is_public(ip(own)), "{own}");
+        }
+        for public in
+            ["1.1.1.1", "100.63.0.1", "172.32.0.1", "140.82.112.3", "2606:4700::1", "2a00::1"]
+        {
+            assert!(is_public(ip(public)), "{public}");
+        }
     }
 
     #[test]

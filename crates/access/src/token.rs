@@ -1,7 +1,12 @@
-//! Tokens: signature, issuer, tenant, audience, time; and assertions that applications sign.
+//! Tokens: signature, issuer, tenant, audience, time; assertions that applications sign; tokens of other issuers.
 
 mod assertion;
+mod chain;
+mod expression;
+mod federated;
 mod jws;
+mod key_set;
+mod members;
 
 use std::time::Duration;
 
@@ -13,6 +18,9 @@ use model::{PrincipalId, Refusal, ServerName, Snapshot, TenantId, Timestamp, Tok
 use serde::Deserialize;
 
 pub use assertion::{Assertion, AssertionError, Client, verify_assertion};
+pub use expression::{Expression, ExpressionError};
+pub use federated::{Foreign, ForeignError, Mismatch, Verified};
+pub use key_set::{KEY_SET_BYTES_MAX, KeySet, KeySetError};
 
 /// Audience of database tokens, as Azure's clients ask for it (without `/.default`).
 pub const DATABASE_AUDIENCE: &str = "https://ossrdbms-aad.database.windows.net";

@@ -29,7 +29,7 @@ impl Authenticated {
         match principal.kind {
             PrincipalKind::User => UserName::new(principal.name.clone())
                 .map_err(|error| Refusal::new(&code::INVALID, error.to_string())),
-            PrincipalKind::Application => {
+            PrincipalKind::Application | PrincipalKind::ManagedIdentity => {
                 Err(Refusal::new(&code::FORBIDDEN, "only people ask for membership"))
             }
         }

@@ -129,11 +129,6 @@ pub enum ClientError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// Federation is not there yet.
-    #[error(
-        "AZURE_FEDERATED_TOKEN_FILE is set, but federated credentials are not available in this version"
-    )]
-    FederationUnavailable,
     /// No client is installed that speaks the server's protocol.
     #[error("there is no {} on this machine", programs.join(" and no "))]
     NoClient {
@@ -201,9 +196,6 @@ impl ClientError {
             }
             Self::HomeMissing => Some("set PORTCULLIS_HOME or HOME"),
             Self::Exposed { .. } => Some("take the permission away: chmod go= FILE"),
-            Self::FederationUnavailable => {
-                Some("unset it, and set AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH")
-            }
             Self::NoClient { remedy, .. } => Some(remedy),
             Self::Unbindable { .. } => {
                 Some("give it another address: --listen 127.0.0.1:PORT, or --listen unix:PATH")

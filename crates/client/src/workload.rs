@@ -37,6 +37,8 @@ pub(crate) struct Workload<'a> {
 enum Credential<'a> {
     Secret(&'a Secret<String>),
     Certificate(&'a Path),
+    /// Another issuer's token, which the platform keeps fresh.
+    Federated(&'a Path),
 }
 
 impl<'a> Workload<'a> {
@@ -59,18 +61,14 @@ impl<'a> Workload<'a> {
         let secret = environment.azure_client_secret.as_ref().map(Credential::Secret);
         let certificate =
             || environment.azure_client_certificate_path.as_deref().map(Credential::Certificate);
-        let credential = match secret.or_else(certificate) {
-            Some(credential) => credential,
-            None if environment.azure_federated_token_file.is_some() => {
-                return Err(ClientError::FederationUnavailable);
-            }
-            None => {
-                return Err(ClientError::Environment {
-                    variable: "AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH",
-                    problem: "not set, but AZURE_CLIENT_ID is",
-                });
-            }
-        };
+        let federated =
+            || environment.azure_federated_token_file.as_deref().map(Credential::Federated);
+        let credential = secret.or_else(certificate).or_else(federated).ok_or(
+            ClientError::Environment {
+                variable: "AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or AZURE_FEDERATED_TOKEN_FILE",
+                problem: "not set, but AZURE_CLIENT_ID is",
+            },
+        )?;
         Ok(Some(Self { client, tenant, credential }))
     }
 
@@ -94,6 +92,15 @@ impl<'a> Workload<'a> {
             Credential::Certificate(file) => {
                 let endpoint = format!("{}{path}", installation.origin());
                 assertion = sign(file, self.client, &endpoint, now)?;
+                &[
+                    ("client_assertion_type", ASSERTION_TYPE),
+                    ("client_assertion", assertion.expose()),
+                ]
+            }
+            // Read each time: the platform replaces it.
+            Credential::Federated(path) => {
+                let text = fs::read_to_string(path).map_err(file("read", path))?;
+                assertion = Secret::new(text.trim().to_owned());
                 &[
                     ("client_assertion_type", ASSERTION_TYPE),
                     ("client_assertion", assertion.expose()),
@@ -182,6 +189,7 @@ mod tests {
                 workload.map(|workload| match workload.credential {
                     Credential::Secret(_) => "secret",
                     Credential::Certificate(_) => "certificate",
+                    Credential::Federated(_) => "federated",
                 })
             });
             read.map_err(|error| error.to_string())
@@ -189,10 +197,7 @@ mod tests {
         assert_eq!(kind(&[tenant, secret]), Ok(None));
         assert_eq!(kind(&[id, tenant, secret, certificate]), Ok(Some("secret")));
         assert_eq!(kind(&[id, tenant, certificate, federated]), Ok(Some("certificate")));
-        assert_eq!(
-            kind(&[id, tenant, federated]),
-            Err("AZURE_FEDERATED_TOKEN_FILE is set, but federated credentials are not available in this version".to_owned())
-        );
+        assert_eq!(kind(&[id, tenant, federated]), Ok(Some("federated")));
         assert_eq!(
             kind(&[id, secret]),
             Err("AZURE_TENANT_ID is not set, but AZURE_CLIENT_ID is".to_owned())
@@ -201,7 +206,7 @@ mod tests {
             kind(&[id, ("AZURE_TENANT_ID", "a/../b"), secret]),
             Err("AZURE_TENANT_ID is not a tenant's id or domain".to_owned())
         );
-        assert!(kind(&[id, tenant]).unwrap_err().starts_with("AZURE_CLIENT_SECRET or"));
+        assert!(kind(&[id, tenant]).unwrap_err().starts_with("AZURE_CLIENT_SECRET,"));
     }
 
     #[test]

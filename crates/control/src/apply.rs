@@ -206,7 +206,7 @@ fn carry_out_one(
     let stored = match applied.change {
         AppliedChange::Unchanged => after.clone(),
         AppliedChange::Created | AppliedChange::Changed | AppliedChange::Deleted => {
-            let resource = with_own_status(after.clone(), before.as_ref())?;
+            let resource = with_own_status(after.clone(), before.as_ref(), writing.state())?;
             writing.put_resource(resource)?
         }
     };

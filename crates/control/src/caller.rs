@@ -47,7 +47,7 @@ impl Caller {
         match self.principal.kind {
             PrincipalKind::User => UserName::new(self.principal.name.clone())
                 .map_err(|error| Refusal::new(&code::INVALID, error.to_string())),
-            PrincipalKind::Application => {
+            PrincipalKind::Application | PrincipalKind::ManagedIdentity => {
                 Err(Refusal::new(&code::FORBIDDEN, "only people take part in activations"))
             }
         }

@@ -62,6 +62,9 @@ fn references(resource: &Resource) -> Vec<Reference<'_>> {
                 Assignee::Application(application) => {
                     to("principal", Kind::Application, application.as_str())
                 }
+                Assignee::ManagedIdentity(identity) => {
+                    to("principal", Kind::ManagedIdentity, identity.as_str())
+                }
             };
             vec![principal, to("role", Kind::DatabaseRole, assignment.spec.role.as_str())]
         }
@@ -89,6 +92,7 @@ fn references(resource: &Resource) -> Vec<Reference<'_>> {
         }
         Resource::Tenant(_)
         | Resource::Application(_)
+        | Resource::ManagedIdentity(_)
         | Resource::DatabaseServer(_)
         | Resource::Activation(_)
         | Resource::DatabaseUser(_)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::event::{Actor, EventBody};
 use model::kind::revocation::{Revocation, RevokedTokens};
-use model::kind::tenant::Tenant;
+use model::kind::tenant::{ClientSecretPolicy, Tenant};
 use model::kind::user::User;
 use model::{
     ControlRole, Document, Principal, PrincipalId, PrincipalKind, Refusal, TenantId, Timestamp,
@@ -86,7 +86,11 @@ impl Control {
                     .hint("`portcullis recover-owner` helps an owner who cannot sign in"));
             }
             let InitOptions { tenant, domain, owner } = options;
-            let spec = Tenant { display_name: tenant, domains: vec![domain.clone()] };
+            let spec = Tenant {
+                display_name: tenant,
+                domains: vec![domain.clone()],
+                client_secrets: ClientSecretPolicy::Allowed,
+            };
             let tenant = writing.put(Document::new(domain, spec))?;
             crate::rules::check(None, &tenant.clone().into(), writing.state())?;
             make_owner(writing, &owner)?;

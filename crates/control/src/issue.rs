@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use model::kind::revocation::{Revocation, RevokedTokens};
+use model::kind::tenant::ClientSecretPolicy;
 use model::{
     ApplicationName, Document, Lifetime, PrincipalId, Refusal, Snapshot, Timestamp, TokenId,
     UserName, code,
@@ -64,6 +65,7 @@ impl Control {
                 return Err(Refusal::new(&code::INVALID, message));
             }
             let key = application_key(&application, writing.state())?;
+            secrets_allowed(writing.state())?;
             let now = writing.now();
             let mut kept: ClientSecrets = writing.record(&key)?.unwrap_or_default();
             kept.secrets.retain(|secret| now < secret.expires_at.plus(EXPIRED_SECRET_KEPT));
@@ -195,6 +197,16 @@ fn random<const N: usize>() -> Result<[u8; N], Refusal> {
     aws_lc_rs::rand::fill(&mut bytes)
         .map_err(|_| Refusal::new(&code::INTERNAL, "the system gave no random bytes"))?;
     Ok(bytes)
+}
+
+fn secrets_allowed(state: &Snapshot) -> Result<(), Refusal> {
+    match state.tenant().map(|tenant| tenant.spec.client_secrets) {
+        Some(ClientSecretPolicy::Forbidden) => {
+            let message = "the tenant's `clientSecrets` is `forbidden`";
+            Err(Refusal::new(&code::SECRETS_FORBIDDEN, message))
+        }
+        Some(ClientSecretPolicy::Allowed) | None => Ok(()),
+    }
 }
 
 fn application_key(application: &ApplicationName, state: &Snapshot) -> Result<String, Refusal> {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use model::document::WrittenBy;
-use model::kind::application::Application;
 use model::kind::database_user::DatabaseUserState;
+use model::kind::managed_identity::{Assignment, ManagedIdentity};
 use model::kind::server::DatabaseServer;
 use model::{
     ApplicationId, Document, Kind, PrincipalId, Refusal, Resource, ServerName, Snapshot, code,
@@ -60,7 +60,7 @@ impl Control {
             let (kind, name) = (resource.kind(), resource.name().to_owned());
             writable(&resource)?;
             let before = writing.state().get(kind, &name);
-            let resource = with_own_status(resource, before.as_ref())?;
+            let resource = with_own_status(resource, before.as_ref(), writing.state())?;
             let put = writing.put_resource(resource)?;
             rules::check(before.as_ref(), &put, writing.state())?;
             check::resolved(&put, writing.state())?;
@@ -115,6 +115,7 @@ pub(crate) fn writable(resource: &Resource) -> Result<(), Refusal> {
 pub(crate) fn with_own_status(
     mut resource: Resource,
     before: Option<&Resource>,
+    state: &Snapshot,
 ) -> Result<Resource, Refusal> {
     let status = |resource: &Resource| {
         serde_json::to_value(resource).ok().and_then(|document| document.get("status").cloned())
@@ -131,10 +132,22 @@ pub(crate) fn with_own_status(
         }
         (Resource::Application(application), before) => {
             let before = match before {
-                Some(Resource::Application(before)) => Some(before),
+                Some(Resource::Application(before)) => before.status.client_id,
                 _ => None,
             };
-            application.status.client_id = client_id(application, before);
+            application.status.client_id = client_id(before, application.spec.client_id);
+        }
+        (Resource::ManagedIdentity(identity), before) => {
+            let before = match before {
+                Some(Resource::ManagedIdentity(before)) => Some(&before.status),
+                _ => None,
+            };
+            let known = before.and_then(|before| before.client_id);
+            identity.status.client_id = client_id(known, identity.spec.client_id);
+            let known = before.and_then(|before| before.resource_id.clone());
+            identity.status.resource_id = known
+                .or_else(|| identity.spec.resource_id.clone())
+                .or_else(|| Some(resource_id(identity, state)));
         }
         _ => {}
     }
@@ -143,11 +156,22 @@ pub(crate) fn with_own_status(
 
 /// Drawn at creation when the document names none; then it stays.
 fn client_id(
-    application: &Document<Application>,
-    before: Option<&Document<Application>>,
+    in_force: Option<ApplicationId>,
+    wanted: Option<ApplicationId>,
 ) -> Option<ApplicationId> {
-    let in_force = before.and_then(|before| before.status.client_id);
-    in_force.or(application.spec.client_id).or_else(|| Some(ApplicationId::random()))
+    in_force.or(wanted).or_else(|| Some(ApplicationId::random()))
+}
+
+/// In Azure's form, so that what reads `xms_mirid` there reads it here.
+fn resource_id(identity: &Document<ManagedIdentity>, state: &Snapshot) -> String {
+    let tenant = state.tenant().map(|tenant| tenant.uid()).unwrap_or_default();
+    let within = match &identity.spec.assignment {
+        Assignment::UserAssigned => {
+            format!("Microsoft.ManagedIdentity/userAssignedIdentities/{}", identity.name())
+        }
+        Assignment::SystemAssigned { host } => format!("Microsoft.Compute/virtualMachines/{host}"),
+    };
+    format!("/subscriptions/{tenant}/resourcegroups/portcullis/providers/{within}")
 }
 
 /// Takes a document out together with what is its alone: credentials, open activations.
@@ -180,6 +204,7 @@ pub(crate) fn take_out(
             writing.put_record(name, &former, None)?;
         }
         Resource::Tenant(_)
+        | Resource::ManagedIdentity(_)
         | Resource::DatabaseRole(_)
         | Resource::RoleAssignment(_)
         | Resource::Eligibility(_)

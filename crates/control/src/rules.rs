@@ -2,16 +2,15 @@
 
 mod people;
 mod servers;
+mod workloads;
 
 use std::net::IpAddr;
 
-use model::kind::application::Application;
 use model::kind::database_role::{DatabaseRole, Privileges};
 use model::kind::firewall::FirewallRule;
 use model::kind::role_assignment::RoleAssignment;
 use model::kind::tenant::Tenant;
-use model::redirect::unfit;
-use model::{Code, Document, Refusal, Resource, Snapshot, Spec, code};
+use model::{Code, Document, Kind, Refusal, Resource, Snapshot, Spec, code};
 use serde_json::Value;
 
 /// Texts of people: descriptions, display names.
@@ -32,19 +31,24 @@ pub(crate) fn check(
     sizes(after)?;
     match after {
         Resource::Tenant(tenant) => self::tenant(tenant),
-        Resource::Application(application) => self::application(application, before, state),
+        Resource::Application(application) => {
+            alone(application, before, state)?;
+            workloads::application(application, before, state)
+        }
+        Resource::ManagedIdentity(identity) => {
+            alone(identity, before, state)?;
+            workloads::managed_identity(identity, before, state)
+        }
         Resource::DatabaseServer(server) => servers::check(server, before, state),
         Resource::DatabaseRole(role) => database_role(role, before, state),
         Resource::AccessRules(rules) => people::access_rules(rules, state),
         Resource::Eligibility(eligibility) => people::eligibility(eligibility),
         Resource::FirewallRule(rule) => firewall_rule(rule),
         Resource::RoleAssignment(assignment) => role_assignment(assignment, state),
-        Resource::User(user)
-            if before.is_none() && state.applications.get(user.name()).is_some() =>
-        {
-            Err(twin(user, "Application"))
+        Resource::User(user) => {
+            alone(user, before, state)?;
+            people::user(user)
         }
-        Resource::User(user) => people::user(user),
         Resource::Group(group) => people::group(group, state),
         Resource::Activation(_)
         | Resource::DatabaseUser(_)
@@ -62,9 +66,24 @@ fn invalid<S: Spec>(document: &Document<S>, why: &str) -> Refusal {
 }
 
 /// People and workloads are cut, revoked and explained by name: one name, one of them.
-fn twin<S: Spec>(document: &Document<S>, other: &str) -> Refusal {
-    invalid(document, &format!("the name is that of the {other} `{}`", document.name()))
-        .hint("people and applications have different names; choose another")
+fn alone<S: Spec>(
+    document: &Document<S>,
+    before: Option<&Resource>,
+    state: &Snapshot,
+) -> Result<(), Refusal> {
+    if before.is_some() {
+        return Ok(());
+    }
+    let mut others = [Kind::User, Kind::Application, Kind::ManagedIdentity].into_iter();
+    let twin = others.find(|kind| *kind != S::KIND && state.get(*kind, document.name()).is_some());
+    match twin {
+        Some(kind) => {
+            let why = format!("the name is that of the {kind} `{}`", document.name());
+            Err(invalid(document, &why)
+                .hint("people and workloads have different names; choose another"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn sizes(resource: &Resource) -> Result<(), Refusal> {
@@ -108,52 +127,6 @@ fn tenant(tenant: &Document<Tenant>) -> Result<(), Refusal> {
     };
     match tenant.spec.domains.iter().find(|domain| !plain(domain)) {
         Some(domain) => Err(invalid(tenant, &format!("`{domain}` is not a domain"))),
-        None => Ok(()),
-    }
-}
-
-fn application(
-    application: &Document<Application>,
-    before: Option<&Resource>,
-    state: &Snapshot,
-) -> Result<(), Refusal> {
-    if before.is_none() && state.users.get(application.name()).is_some() {
-        return Err(twin(application, "User"));
-    }
-    if application.spec.certificates.iter().any(|pem| !is_certificate(pem)) {
-        return Err(invalid(application, "`spec.certificates` takes certificates in PEM"));
-    }
-    let unfit = application.spec.redirect_uris.iter().find_map(|uri| Some((uri, unfit(uri)?)));
-    if let Some((uri, why)) = unfit {
-        let why = format!("`spec.redirectUris`: `{uri}` is refused: {why}");
-        return Err(invalid(application, &why));
-    }
-    if application.spec.public_client && !application.spec.certificates.is_empty() {
-        let why = "a public client has no credential, so `spec.certificates` must be empty";
-        return Err(invalid(application, why));
-    }
-    let in_force = match before {
-        Some(Resource::Application(before)) => before.status.client_id,
-        _ => None,
-    };
-    let wanted = application.spec.client_id;
-    if let (Some(in_force), Some(wanted)) = (in_force, wanted)
-        && in_force != wanted
-    {
-        return Err(refuse(
-            &code::IMMUTABLE,
-            application,
-            &format!("`spec.clientId` is {in_force} for ever"),
-        ));
-    }
-    let taken = state.applications.iter().find(|other| {
-        other.name() != application.name() && wanted.is_some() && other.status.client_id == wanted
-    });
-    match taken {
-        Some(other) => {
-            let why = format!("`spec.clientId` is that of `{}` already", other.name());
-            Err(invalid(application, &why))
-        }
         None => Ok(()),
     }
 }

@@ -52,6 +52,7 @@ impl<'a> Viewer<'a> {
             Resource::Tenant(_) | Resource::Group(_) | Resource::SigningKey(_) => true,
             Resource::User(user) => user.uid() == self.principal.id.0,
             Resource::Application(application) => application.uid() == self.principal.id.0,
+            Resource::ManagedIdentity(identity) => identity.uid() == self.principal.id.0,
             Resource::DatabaseServer(server) => return self.server(server),
             Resource::DatabaseRole(role) => self.reaches(role.spec.server.as_str()),
             Resource::RoleAssignment(assignment) => self.is_theirs(&assignment.spec.principal),
@@ -79,6 +80,10 @@ impl<'a> Viewer<'a> {
             Assignee::Application(application) => {
                 let found = self.state.applications.get(application);
                 found.is_some_and(|application| application.uid() == self.principal.id.0)
+            }
+            Assignee::ManagedIdentity(identity) => {
+                let found = self.state.managed_identities.get(identity);
+                found.is_some_and(|identity| identity.uid() == self.principal.id.0)
             }
         }
     }

@@ -154,6 +154,7 @@ codes! {
     RATE_LIMITED, "PC2025", "53400", 429, "too many requests from this address", "wait a little";
     CODE_USED, "PC2026", "28000", 401, "the authenticator's code was used before", "wait for the next code; each counts once";
     SIGNING_KEY_MISSING, "PC2027", "58000", 503, "no key signs tokens now, so nobody can sign in", "an operator must restart the server, which makes the key; its log says why there is none";
+    SECRETS_FORBIDDEN, "PC2028", "42501", 403, "the tenant allows no client secrets", "use a certificate, a federated credential or a managed identity, or ask an owner to change the tenant's `clientSecrets`";
     TICKET_REQUIRED, "PC2040", "22023", 400, "the group's rules demand a ticket", "name it with `--ticket`, and its system with `--ticket-system`";
     START_OUT_OF_RANGE, "PC2041", "22023", 400, "membership cannot begin then", "ask for a moment between now and 30 days ahead";
     FORM_STALE, "PC2060", "28000", 403, "the form was not given to this browser, or too long ago", "open the page again; cookies must be allowed";

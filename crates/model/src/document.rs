@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::kind::{
     access_rules, activation, application, database_role, database_user, eligibility, firewall,
-    group, revocation, role_assignment, server, signing_key, tenant, user,
+    group, managed_identity, revocation, role_assignment, server, signing_key, tenant, user,
 };
 use crate::{Revision, Timestamp};
 
@@ -266,6 +266,8 @@ kinds! {
     Group, group::Group, "groups", People;
     /// A workload identity with a credential of its own.
     Application, application::Application, "applications", People;
+    /// A workload identity without a credential of its own.
+    ManagedIdentity, managed_identity::ManagedIdentity, "managedidentities", People;
     /// A protected server.
     DatabaseServer, server::DatabaseServer, "databaseservers", People;
     /// A named set of privileges on one server.

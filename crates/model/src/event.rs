@@ -180,6 +180,9 @@ pub enum EventBody {
         /// Until when.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
+        /// What the client proved itself with: `secret ID`, `certificate THUMBPRINT`, `federated NAME: ISSUER SUBJECT`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        credential: Option<String>,
         /// Whether it succeeded.
         outcome: Outcome,
     },

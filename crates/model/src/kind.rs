@@ -8,6 +8,7 @@ pub mod database_user;
 pub mod eligibility;
 pub mod firewall;
 pub mod group;
+pub mod managed_identity;
 pub mod revocation;
 pub mod role_assignment;
 pub mod server;

@@ -7,6 +7,7 @@
 pub mod code;
 pub mod document;
 pub mod event;
+pub mod federated_credential;
 pub mod finding;
 pub mod id;
 pub mod kind;
@@ -16,15 +17,18 @@ pub mod role;
 pub mod snapshot;
 pub mod suggest;
 pub mod time;
+pub mod workload;
 
 pub use code::{Code, Refusal};
 pub use document::{Document, Metadata, Resource, Spec};
+pub use federated_credential::FederatedCredential;
 pub use id::{ActivationId, ApplicationId, PrincipalId, Revision, SessionId, TenantId, TokenId};
 pub use kind::Kind;
 pub use name::{
-    ApplicationName, DatabaseRoleName, FirewallRuleName, GroupName, InvalidName, NAME_BYTES_MAX,
-    ServerName, UserName,
+    ApplicationName, DatabaseRoleName, FirewallRuleName, GroupName, InvalidName,
+    ManagedIdentityName, NAME_BYTES_MAX, ServerName, UserName,
 };
 pub use role::ControlRole;
 pub use snapshot::{Principal, PrincipalKind, Snapshot, Table};
 pub use time::{Lifetime, Timestamp};
+pub use workload::Workload;

@@ -109,6 +109,8 @@ names! {
     GroupName;
     /// An application with its service principal.
     ApplicationName;
+    /// A managed identity.
+    ManagedIdentityName;
     /// A protected database server.
     ServerName;
     /// A named set of privileges on one server.

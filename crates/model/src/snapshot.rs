@@ -8,8 +8,9 @@ use uuid::Uuid;
 use crate::kind::{
     access_rules::AccessRules, activation::Activation, application::Application,
     database_role::DatabaseRole, database_user::DatabaseUser, eligibility::Eligibility,
-    firewall::FirewallRule, group::Group, revocation::Revocation, role_assignment::RoleAssignment,
-    server::DatabaseServer, signing_key::SigningKey, tenant::Tenant, user::User,
+    firewall::FirewallRule, group::Group, managed_identity::ManagedIdentity,
+    revocation::Revocation, role_assignment::RoleAssignment, server::DatabaseServer,
+    signing_key::SigningKey, tenant::Tenant, user::User,
 };
 use crate::{Document, Kind, PrincipalId, Resource, Revision, Spec, Timestamp};
 
@@ -97,6 +98,8 @@ pub struct Snapshot {
     pub groups: Table<Group>,
     /// Workloads.
     pub applications: Table<Application>,
+    /// Workloads without a credential.
+    pub managed_identities: Table<ManagedIdentity>,
     /// Protected servers.
     pub servers: Table<DatabaseServer>,
     /// Roles on them.
@@ -146,6 +149,7 @@ impl Snapshot {
             Resource::User(document) => self.users.insert(document),
             Resource::Group(document) => self.groups.insert(document),
             Resource::Application(document) => self.applications.insert(document),
+            Resource::ManagedIdentity(document) => self.managed_identities.insert(document),
             Resource::DatabaseServer(document) => self.servers.insert(document),
             Resource::DatabaseRole(document) => self.database_roles.insert(document),
             Resource::RoleAssignment(document) => self.role_assignments.insert(document),
@@ -166,6 +170,7 @@ impl Snapshot {
             Kind::User => self.users.remove(name),
             Kind::Group => self.groups.remove(name),
             Kind::Application => self.applications.remove(name),
+            Kind::ManagedIdentity => self.managed_identities.remove(name),
             Kind::DatabaseServer => self.servers.remove(name),
             Kind::DatabaseRole => self.database_roles.remove(name),
             Kind::RoleAssignment => self.role_assignments.remove(name),
@@ -192,6 +197,7 @@ impl Snapshot {
             Kind::User => of(&self.users, name),
             Kind::Group => of(&self.groups, name),
             Kind::Application => of(&self.applications, name),
+            Kind::ManagedIdentity => of(&self.managed_identities, name),
             Kind::DatabaseServer => of(&self.servers, name),
             Kind::DatabaseRole => of(&self.database_roles, name),
             Kind::RoleAssignment => of(&self.role_assignments, name),
@@ -218,6 +224,7 @@ impl Snapshot {
             Kind::User => of(&self.users),
             Kind::Group => of(&self.groups),
             Kind::Application => of(&self.applications),
+            Kind::ManagedIdentity => of(&self.managed_identities),
             Kind::DatabaseServer => of(&self.servers),
             Kind::DatabaseRole => of(&self.database_roles),
             Kind::RoleAssignment => of(&self.role_assignments),
@@ -236,20 +243,26 @@ impl Snapshot {
         self.tenants.iter().next()
     }
 
-    /// The user or application whose object id this is.
+    /// The person or workload whose object id this is.
     pub fn principal(&self, id: PrincipalId) -> Option<Principal> {
         if let Some(user) = self.users.by_uid(id.0) {
             return Some(Principal::user(user));
         }
-        self.applications.by_uid(id.0).map(|application| Principal::application(application))
+        if let Some(application) = self.applications.by_uid(id.0) {
+            return Some(Principal::application(application));
+        }
+        self.managed_identities.by_uid(id.0).map(|identity| Principal::managed_identity(identity))
     }
 
-    /// The user or application of that name.
+    /// The person or workload of that name.
     pub fn principal_named(&self, name: &str) -> Option<Principal> {
         if let Some(user) = self.users.get(name) {
             return Some(Principal::user(user));
         }
-        self.applications.get(name).map(|application| Principal::application(application))
+        if let Some(application) = self.applications.get(name) {
+            return Some(Principal::application(application));
+        }
+        self.managed_identities.get(name).map(|identity| Principal::managed_identity(identity))
     }
 }
 
@@ -259,8 +272,20 @@ impl Snapshot {
 pub enum PrincipalKind {
     /// A person.
     User,
-    /// A workload.
+    /// A workload with a credential of its own.
     Application,
+    /// A workload without one.
+    ManagedIdentity,
+}
+
+impl PrincipalKind {
+    /// A person: their sessions age, and they are spoken to.
+    pub const fn is_person(self) -> bool {
+        match self {
+            Self::User => true,
+            Self::Application | Self::ManagedIdentity => false,
+        }
+    }
 }
 
 /// A user or workload identity, as decisions and the audit log name it.
@@ -269,7 +294,7 @@ pub enum PrincipalKind {
 pub struct Principal {
     /// Object id: the identity.
     pub id: PrincipalId,
-    /// User principal name or application name: what people read.
+    /// User principal name or the workload's name: what people read.
     pub name: String,
     /// A person or a workload.
     pub kind: PrincipalKind,
@@ -295,6 +320,16 @@ impl Principal {
             name: application.name().to_owned(),
             kind: PrincipalKind::Application,
             enabled: application.spec.enabled,
+        }
+    }
+
+    /// A workload without a credential.
+    pub fn managed_identity(identity: &Document<ManagedIdentity>) -> Self {
+        Self {
+            id: PrincipalId(identity.uid()),
+            name: identity.name().to_owned(),
+            kind: PrincipalKind::ManagedIdentity,
+            enabled: identity.spec.enabled,
         }
     }
 }

@@ -152,8 +152,7 @@ fn exit(error: &ClientError) -> Exit {
         | ClientError::AuthorityMissing
         | ClientError::AuthorityInvalid { .. }
         | ClientError::HomeMissing
-        | ClientError::Environment { .. }
-        | ClientError::FederationUnavailable => Exit::Usage,
+        | ClientError::Environment { .. } => Exit::Usage,
         ClientError::Unreachable { .. }
         | ClientError::Untrusted { .. }
         | ClientError::OtherOrigin { .. } => Exit::Unreachable,

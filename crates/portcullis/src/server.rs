@@ -201,6 +201,8 @@ async fn start_https(
         clock: clock.clone(),
         origin: config.origin.clone(),
         lifetimes: config.token,
+        federation: config.federation.clone(),
+        tasks: tasks.clone(),
     })
     .map_err(|error| failed(&error))?;
     let api = api::router(api::Parts {

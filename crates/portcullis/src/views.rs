@@ -3,10 +3,11 @@
 use model::kind::activation::ActivationState;
 use model::kind::database_role::Privileges;
 use model::kind::database_user::DatabaseUserState;
+use model::kind::managed_identity::{Assignment, ManagedIdentity};
 use model::kind::revocation::RevokedTokens;
 use model::kind::role_assignment::Assignee;
 use model::kind::server::{Databases, PublicNetworkAccess};
-use model::{Kind, Resource, Timestamp};
+use model::{Document, Kind, Resource, Timestamp};
 
 /// The heading of a kind's table.
 pub(crate) fn columns(kind: Kind) -> &'static [&'static str] {
@@ -15,6 +16,7 @@ pub(crate) fn columns(kind: Kind) -> &'static [&'static str] {
         Kind::User => &["NAME", "DISPLAY NAME", "ENABLED", "CONTROL ROLE"],
         Kind::Group => &["NAME", "MEMBERS", "DESCRIPTION"],
         Kind::Application => &["NAME", "DISPLAY NAME", "ENABLED", "CLIENT ID"],
+        Kind::ManagedIdentity => &["NAME", "DISPLAY NAME", "ENABLED", "CLIENT ID", "HOST"],
         Kind::DatabaseServer => &["NAME", "ADDRESS", "DATABASES", "PUBLIC ACCESS", "FINDINGS"],
         Kind::DatabaseRole => &["NAME", "SERVER", "PRIVILEGES", "DATABASES"],
         Kind::RoleAssignment => &["NAME", "PRINCIPAL", "ROLE"],
@@ -79,6 +81,7 @@ pub(crate) fn cells(resource: &Resource) -> Vec<String> {
             let principal = match &document.spec.principal {
                 Assignee::Group(group) => format!("group {group}"),
                 Assignee::Application(application) => format!("application {application}"),
+                Assignee::ManagedIdentity(identity) => format!("managed identity {identity}"),
             };
             vec![name, principal, document.spec.role.to_string()]
         }
@@ -88,6 +91,7 @@ pub(crate) fn cells(resource: &Resource) -> Vec<String> {
 
 fn more_cells(name: String, resource: &Resource) -> Vec<String> {
     match resource {
+        Resource::ManagedIdentity(document) => managed_identity(name, document),
         Resource::Eligibility(document) => {
             let spec = &document.spec;
             let (from, until) = (optional(spec.starts_at), optional(spec.ends_at));
@@ -157,6 +161,17 @@ fn more_cells(name: String, resource: &Resource) -> Vec<String> {
         // The other kinds are in `cells`.
         _ => vec![name],
     }
+}
+
+fn managed_identity(name: String, document: &Document<ManagedIdentity>) -> Vec<String> {
+    let spec = &document.spec;
+    let client_id = document.status.client_id.or(spec.client_id);
+    let host = match &spec.assignment {
+        Assignment::UserAssigned => String::new(),
+        Assignment::SystemAssigned { host } => host.clone(),
+    };
+    let (shown, enabled) = (spec.display_name.clone(), yes_no(spec.enabled));
+    vec![name, shown, enabled, optional(client_id), host]
 }
 
 /// The state as people read it.

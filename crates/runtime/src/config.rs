@@ -10,6 +10,9 @@
 //!   listeners:
 //!     - { name: postgresql, listen: "127.0.0.1:6432" }
 //!     - { name: postgresql-oauth, listen: "127.0.0.1:6433", authentication: oauthbearer }
+//! federation:
+//!   issuers:
+//!     - { issuer: "https://kubernetes.default.svc.cluster.local", keys: cluster-keys.json }
 //! ```
 
 use std::io;
@@ -23,9 +26,11 @@ use serde::de::DeserializeOwned;
 
 use crate::Environment;
 
+mod federation;
 mod problem;
 mod value;
 
+pub use federation::{Federation, TrustedIssuer};
 pub use value::{HostPort, InvalidHostPort, InvalidNetwork, Network};
 
 /// Longer files are not configuration.
@@ -78,6 +83,8 @@ pub struct Config {
     pub seed: Option<PathBuf>,
     /// How long tokens live.
     pub token: Token,
+    /// How other issuers of workloads' tokens are reached.
+    pub federation: Federation,
     /// The process's own log.
     pub log: Log,
 }
@@ -385,6 +392,8 @@ struct Written {
     #[serde(default)]
     token: Token,
     #[serde(default)]
+    federation: Federation,
+    #[serde(default)]
     log: Log,
 }
 
@@ -431,6 +440,7 @@ impl Written {
             audit,
             seed: self.seed.map(|seed| folder.join(seed)),
             token: self.token,
+            federation: self.federation.within(folder),
             log: self.log,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::{ApplicationId, PrincipalId, TenantId, Timestamp, TokenId};
+use model::{ApplicationId, PrincipalId, TenantId, Timestamp, TokenId, Workload};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,20 +16,45 @@ const CLAIMS_BYTES_MAX: usize = 2_600;
 const NAME_CHARACTERS_MAX: usize = 64;
 
 /// How the client proved itself (`appidacr`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClientProof {
     /// A public client: not at all.
     None,
-    Secret,
-    Certificate,
+    Secret {
+        /// Which one.
+        id: Uuid,
+    },
+    Certificate {
+        /// SHA-256, in base64url.
+        thumbprint: String,
+    },
+    /// With another issuer's token.
+    Federated {
+        /// The federated credential's name.
+        credential: String,
+        issuer: String,
+        subject: String,
+    },
 }
 
 impl ClientProof {
-    fn acr(self) -> &'static str {
+    fn acr(&self) -> &'static str {
         match self {
             Self::None => "0",
-            Self::Secret => "1",
-            Self::Certificate => "2",
+            Self::Secret { .. } => "1",
+            Self::Certificate { .. } | Self::Federated { .. } => "2",
+        }
+    }
+
+    /// Which credential it was, for the record.
+    pub(crate) fn credential(&self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Secret { id } => Some(format!("secret {id}")),
+            Self::Certificate { thumbprint } => Some(format!("certificate {thumbprint}")),
+            Self::Federated { credential, issuer, subject } => {
+                Some(format!("federated {credential}: {issuer} {subject}"))
+            }
         }
     }
 }
@@ -57,6 +82,8 @@ impl SignedIn {
 pub(crate) enum Subject {
     Workload {
         principal: PrincipalId,
+        /// A managed identity's resource id.
+        resource_id: Option<String>,
     },
     Person {
         principal: PrincipalId,
@@ -70,9 +97,14 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
+    pub(crate) fn workload(workload: &Workload) -> Self {
+        let resource_id = workload.resource_id().map(str::to_owned);
+        Self::Workload { principal: workload.id(), resource_id }
+    }
+
     fn principal(&self) -> PrincipalId {
         match self {
-            Self::Workload { principal } | Self::Person { principal, .. } => *principal,
+            Self::Workload { principal, .. } | Self::Person { principal, .. } => *principal,
         }
     }
 }
@@ -119,6 +151,8 @@ pub(crate) struct AccessClaims<'a> {
     acrs: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     xms_cc: Option<[&'static str; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xms_mirid: Option<&'a str>,
     #[serde(flatten)]
     person: Option<PersonClaims<'a>>,
 }
@@ -171,6 +205,10 @@ impl Grant {
             },
             acrs: &self.contexts,
             xms_cc: self.revocable.then_some(["CP1"]),
+            xms_mirid: match &self.subject {
+                Subject::Workload { resource_id, .. } => resource_id.as_deref(),
+                Subject::Person { .. } => None,
+            },
             person: person(&self.subject),
         };
         let bytes = serde_json::to_vec(&claims).map_or(0, |written| written.len());
@@ -300,8 +338,11 @@ mod tests {
 
     #[test]
     fn a_workload_token_says_who_and_how_in_both_families_words() {
-        let subject = Subject::Workload { principal: PrincipalId(id(3)) };
-        let grant = grant(subject, ClientProof::Certificate);
+        let subject = Subject::Workload {
+            principal: PrincipalId(id(3)),
+            resource_id: Some("/subscriptions/s".to_owned()),
+        };
+        let grant = grant(subject, ClientProof::Certificate { thumbprint: "t".to_owned() });
         assert_eq!(
             serde_json::to_value(grant.access()).unwrap(),
             json!({
@@ -309,6 +350,7 @@ mod tests {
                 "iat": 1_795_514_400, "nbf": 1_795_514_400, "exp": 1_795_518_000, "tid": id(1),
                 "oid": id(3), "sub": id(3), "jti": id(9), "uti": id(9), "ver": "1.0", "appid": id(2),
                 "appidacr": "2", "azp": id(2), "azpacr": "2", "idtyp": "app",
+                "xms_mirid": "/subscriptions/s",
             })
         );
         assert!(grant.identity(None).is_none() && grant.client_info().is_none());
@@ -350,7 +392,8 @@ mod tests {
 
     #[test]
     fn a_token_dies_a_whole_lifetime_after_the_second_it_says() {
-        let grant = grant(Subject::Workload { principal: PrincipalId(id(3)) }, ClientProof::Secret);
+        let subject = Subject::Workload { principal: PrincipalId(id(3)), resource_id: None };
+        let grant = grant(subject, ClientProof::Secret { id: id(5) });
         assert_eq!(grant.expires_at(), Timestamp::from_seconds(1_795_518_000));
     }
 

@@ -1,30 +1,25 @@
-//! Who the client is: a public client, or an application that proves itself by a secret or a signed assertion.
+//! Who the client is: a public client, or an application that proves itself by a secret or an assertion.
+
+mod assertion;
+mod secret;
 
 use std::sync::Arc;
 
-use access::token::AssertionError;
 use axum::http::{HeaderMap, header};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use control::Writing;
-use control::credentials::{ClientSecrets, Hash, Used};
+use control::credentials::{Hash, Used};
 use model::kind::application::Application;
-use model::{
-    ApplicationId, Document, Principal, PrincipalId, Refusal, Snapshot, TenantId, Timestamp,
-};
+use model::{ApplicationId, Document, Refusal, Snapshot, TenantId, Timestamp, Workload};
 use runtime::Secret;
-use serde::Deserialize;
 
 use crate::claims::ClientProof;
 use crate::failure::{
-    APPLICATION_DISABLED, APPLICATION_UNKNOWN, ASSERTION_AUDIENCE, ASSERTION_FEDERATED,
-    ASSERTION_MALFORMED, ASSERTION_REPLAYED, ASSERTION_SIGNATURE, ASSERTION_SUBJECT,
-    ASSERTION_TIME, CREDENTIAL_MISSING, CREDENTIAL_NEEDED, FORM_MALFORMED, Failure, SECRET_EXPIRED,
-    SECRET_WRONG, quoted,
+    APPLICATION_DISABLED, APPLICATION_UNKNOWN, ASSERTION_REPLAYED, CREDENTIAL_MISSING,
+    CREDENTIAL_NEEDED, FORM_MALFORMED, Failure, quoted,
 };
 use crate::form::{self, Form};
-use crate::service::{Service, store_failed};
-use crate::tenant;
+use crate::service::Service;
+use assertion::Asserted;
 
 /// The public client that Azure's own tools and libraries sign people in with; it needs no registration.
 pub const PUBLIC_CLIENT: ApplicationId =
@@ -53,7 +48,7 @@ enum Proof {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Client {
     Public(ApplicationId),
-    Confidential { application: Arc<Document<Application>>, id: ApplicationId, proof: ClientProof },
+    Confidential { workload: Workload, id: ApplicationId, proof: ClientProof },
 }
 
 impl Client {
@@ -66,21 +61,21 @@ impl Client {
     pub(crate) fn proof(&self) -> ClientProof {
         match self {
             Self::Public(_) => ClientProof::None,
-            Self::Confidential { proof, .. } => *proof,
+            Self::Confidential { proof, .. } => proof.clone(),
         }
     }
 }
 
 /// What a client is called towards people.
 pub(crate) fn name(id: ApplicationId, snapshot: &Snapshot) -> String {
-    match find(id, snapshot) {
-        Some(application) => application.spec.display_name.clone(),
+    match snapshot.workload(id) {
+        Some(workload) => workload.display_name().to_owned(),
         None if id == PUBLIC_CLIENT => PUBLIC_CLIENT_NAME.to_owned(),
         None => id.to_string(),
     }
 }
 
-/// The application with this client id.
+/// The application with this client id: people sign in to applications only.
 pub(crate) fn find(id: ApplicationId, snapshot: &Snapshot) -> Option<&Arc<Document<Application>>> {
     snapshot
         .applications
@@ -167,47 +162,52 @@ impl OneTime {
 }
 
 /// Finds the client and checks its proof.
-pub(crate) fn authenticate(
+pub(crate) async fn authenticate(
     service: &Service,
     presented: &Presented,
     address: Address<'_>,
     snapshot: &Snapshot,
 ) -> Result<(Client, Option<OneTime>), Failure> {
     let id = presented.id;
-    let Some(application) = find(id, snapshot) else {
+    let Some(workload) = snapshot.workload(id) else {
         return match &presented.proof {
             Proof::None if id == PUBLIC_CLIENT => Ok((Client::Public(id), None)),
             Proof::None | Proof::Secret(_) | Proof::Assertion(_) => Err(unknown(&id.to_string())),
         };
     };
-    if application.spec.public_client && matches!(presented.proof, Proof::None) {
-        enabled(application, id)?;
+    if public(&workload) && matches!(presented.proof, Proof::None) {
+        enabled(&workload, id)?;
         return Ok((Client::Public(id), None));
     }
     let (proof, one_time) = match &presented.proof {
-        Proof::None => return Err(needs_proof(application)),
-        Proof::Secret(secret) => {
-            check_secret(service, application, secret)?;
-            (ClientProof::Secret, None)
-        }
+        Proof::None => return Err(needs_proof(&workload)),
+        Proof::Secret(secret) => (secret::check(service, &workload, secret, snapshot)?, None),
         Proof::Assertion(assertion) => {
             let asserted = Asserted { id, assertion, address };
-            (ClientProof::Certificate, Some(check_assertion(service, application, &asserted)?))
+            assertion::check(service, &workload, &asserted).await?
         }
     };
-    enabled(application, id)?;
-    Ok((Client::Confidential { application: Arc::clone(application), id, proof }, one_time))
+    enabled(&workload, id)?;
+    Ok((Client::Confidential { workload, id, proof }, one_time))
 }
 
-fn enabled(application: &Document<Application>, id: ApplicationId) -> Result<(), Failure> {
-    if application.spec.enabled {
+/// A program on people's own machines.
+fn public(workload: &Workload) -> bool {
+    match workload {
+        Workload::Application(application) => application.spec.public_client,
+        Workload::ManagedIdentity(_) => false,
+    }
+}
+
+fn enabled(workload: &Workload, id: ApplicationId) -> Result<(), Failure> {
+    if workload.enabled() {
         return Ok(());
     }
     Err(Failure::new(&APPLICATION_DISABLED, format!("Application '{id}' is disabled.")))
 }
 
-fn needs_proof(application: &Document<Application>) -> Failure {
-    if application.spec.certificates.is_empty() {
+fn needs_proof(workload: &Workload) -> Failure {
+    if workload.certificates().is_empty() && workload.subject_name_issuers().is_empty() {
         Failure::new(&CREDENTIAL_MISSING, "The request body must contain 'client_secret'.")
     } else {
         Failure::new(
@@ -217,121 +217,10 @@ fn needs_proof(application: &Document<Application>) -> Failure {
     }
 }
 
-fn check_secret(
-    service: &Service,
-    application: &Document<Application>,
-    secret: &Secret<String>,
-) -> Result<(), Failure> {
-    let now = service.now();
-    let key = PrincipalId(application.uid()).to_string();
-    let known = service
-        .store()
-        .read(|reader| reader.record::<ClientSecrets>(&key))
-        .map_err(store_failed)?
-        .unwrap_or_default();
-    let hash = Hash::of(secret.expose().as_bytes());
-    // Every secret is compared, so that time does not tell which one was close.
-    let matching = known.secrets.iter().filter(|known| known.hash == hash);
-    match matching.map(|known| known.expires_at).max() {
-        None => Err(Failure::new(
-            &SECRET_WRONG,
-            "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID.",
-        )),
-        Some(expires_at) if expires_at <= now => Err(Failure::new(
-            &SECRET_EXPIRED,
-            format!("The provided client secret keys are expired. It expired at {expires_at}."),
-        )),
-        Some(_) => Ok(()),
-    }
-}
-
-struct Asserted<'a> {
-    id: ApplicationId,
-    assertion: &'a str,
-    address: Address<'a>,
-}
-
-fn check_assertion(
-    service: &Service,
-    application: &Document<Application>,
-    asserted: &Asserted<'_>,
-) -> Result<OneTime, Failure> {
-    let issuer = unverified_issuer(asserted.assertion)?;
-    if !issuer.eq_ignore_ascii_case(&asserted.id.to_string()) {
-        return Err(Failure::new(
-            &ASSERTION_FEDERATED,
-            format!(
-                "No matching federated identity record found for presented assertion issuer {}. Federated credentials are not available in this version; sign the assertion with a certificate of the application.",
-                quoted(&issuer)
-            ),
-        ));
-    }
-    let verified = verify(service, application, asserted, service.now())?;
-    let key = Hash::of(format!("assertion {} {}", asserted.id, verified.id).as_bytes());
-    Ok(OneTime { key, keep_until: verified.expires_at })
-}
-
-fn verify(
-    service: &Service,
-    application: &Document<Application>,
-    asserted: &Asserted<'_>,
-    now: Timestamp,
-) -> Result<access::token::Assertion, Failure> {
-    let Address { tenant, segment } = asserted.address;
-    let origin = service.origin();
-    let audiences: Vec<String> = [tenant.to_string().as_str(), segment]
-        .iter()
-        .flat_map(|tenant| {
-            ["oauth2/v2.0/token", "oauth2/token", "v2.0"]
-                .map(|path| format!("{origin}/{tenant}/{path}"))
-        })
-        .collect();
-    let client = access::token::Client {
-        id: asserted.id,
-        certificates: &application.spec.certificates,
-        audiences: &audiences,
-    };
-    access::token::verify_assertion(asserted.assertion, &client, now).map_err(|error| {
-        let kind = match &error {
-            AssertionError::Malformed(_) => &ASSERTION_MALFORMED,
-            AssertionError::Algorithm(_)
-            | AssertionError::Signature
-            | AssertionError::CertificateExpired => &ASSERTION_SIGNATURE,
-            AssertionError::Subject => &ASSERTION_SUBJECT,
-            AssertionError::Audience(_) => &ASSERTION_AUDIENCE,
-            AssertionError::Time => &ASSERTION_TIME,
-        };
-        let expected = match kind.number {
-            700_023 => format!(" Expected: '{origin}/{tenant}/{}'.", tenant::TOKEN_PATH),
-            _ => String::new(),
-        };
-        Failure::new(kind, format!("Client assertion is not valid: {error}.{expected}"))
-    })
-}
-
-/// `iss`, only to tell assertions that the application signed from those of other issuers.
-fn unverified_issuer(assertion: &str) -> Result<String, Failure> {
-    #[derive(Deserialize)]
-    struct Issuer {
-        iss: String,
-    }
-    let payload = assertion.split('.').nth(1).unwrap_or_default().trim_end_matches('=');
-    let read = URL_SAFE_NO_PAD
-        .decode(payload)
-        .ok()
-        .and_then(|json| serde_json::from_slice::<Issuer>(&json).ok());
-    read.map(|issuer| issuer.iss).ok_or_else(|| {
-        Failure::new(
-            &ASSERTION_MALFORMED,
-            "The client assertion is not a JSON web token with an issuer.",
-        )
-    })
-}
-
 /// Who the audit log names for a client.
 pub(crate) fn actor(id: ApplicationId, snapshot: &Snapshot) -> model::event::Actor {
-    match find(id, snapshot) {
-        Some(application) => (&Principal::application(application)).into(),
+    match snapshot.workload(id) {
+        Some(workload) => (&workload.principal()).into(),
         None => model::event::Actor::claimed(id.to_string()),
     }
 }
@@ -339,6 +228,7 @@ pub(crate) fn actor(id: ApplicationId, snapshot: &Snapshot) -> model::event::Act
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
@@ -377,15 +267,5 @@ mod tests {
         assert!(
             matches!(read(&right, None).unwrap().proof, Proof::Assertion(jwt) if jwt == "a.b.c")
         );
-    }
-
-    #[test]
-    fn the_issuer_is_read_with_or_without_padding() {
-        for payload in ["eyJpc3MiOiJrOHMifQ", "eyJpc3MiOiJrOHMifQ=="] {
-            assert_eq!(unverified_issuer(&format!("h.{payload}.s")).unwrap(), "k8s");
-        }
-        for malformed in ["", "a", "a.b", "a.!!.c", "a.e30.c"] {
-            assert_eq!(unverified_issuer(malformed).unwrap_err().code(), "AADSTS50027");
-        }
     }
 }

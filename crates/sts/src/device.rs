@@ -148,7 +148,7 @@ async fn begin(
     let tenant = tenant::named(segment, &snapshot)?;
     let presented = client::presented(form, headers)?;
     let address = Address { tenant, segment };
-    let (client, one_time) = client::authenticate(service, &presented, address, &snapshot)?;
+    let (client, one_time) = client::authenticate(service, &presented, address, &snapshot).await?;
     let scope = form.get("scope").unwrap_or_default();
     if scope.len() > SCOPE_BYTES_MAX {
         return Err(Failure::new(&FORM_MALFORMED, "The scope is too long."));

@@ -174,7 +174,11 @@ mod tests {
         let id = TenantId(Uuid::from_u128(0x77));
         let mut tenant = Document::new(
             "example",
-            Tenant { display_name: "Example".to_owned(), domains: vec!["example.com".to_owned()] },
+            Tenant {
+                display_name: "Example".to_owned(),
+                domains: vec!["example.com".to_owned()],
+                client_secrets: model::kind::tenant::ClientSecretPolicy::Allowed,
+            },
         );
         tenant.metadata.uid = Some(id.0);
         let key = |name: &str, verifies_until| {

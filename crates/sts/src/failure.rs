@@ -50,6 +50,8 @@ failures! {
     SECRET_WRONG = 401 "invalid_client" 7000215;
     /// The secret was the application's, until it expired.
     SECRET_EXPIRED = 401 "invalid_client" 7000222;
+    /// The secret is right, and the tenant accepts none.
+    SECRET_FORBIDDEN = 401 "invalid_client" 7000231;
     /// A confidential client gave no credential at all.
     CREDENTIAL_MISSING = 401 "invalid_client" 7000216;
     /// The same, where a public client could have asked.
@@ -66,8 +68,16 @@ failures! {
     ASSERTION_SUBJECT = 401 "invalid_client" 700021;
     /// The assertion was presented before.
     ASSERTION_REPLAYED = 401 "invalid_client" 7002131;
-    /// The assertion is of an issuer that no federated credential names.
-    ASSERTION_FEDERATED = 401 "invalid_client" 700211;
+    /// The assertion is of an issuer that no federated credential of the workload names.
+    FEDERATED_ISSUER = 401 "invalid_client" 700211;
+    /// None of them is for its audience.
+    FEDERATED_AUDIENCE = 401 "invalid_client" 700212;
+    /// None of them is about its subject.
+    FEDERATED_SUBJECT = 401 "invalid_client" 700213;
+    /// The issuer's keys did not make its signature.
+    FEDERATED_SIGNATURE = 401 "invalid_client" 50013;
+    /// The issuer's keys are not to be had now. Not 5xx: MSAL for Python would drop the text.
+    ISSUER_UNAVAILABLE = 400 "temporarily_unavailable" 50166 retry 5;
     /// No application has this client id.
     APPLICATION_UNKNOWN = 400 "unauthorized_client" 700016 retry 1;
     /// The application is disabled.

@@ -54,6 +54,7 @@ pub(crate) async fn make(
         audience: DATABASE_AUDIENCE.to_owned(),
         token: verified.as_ref().ok().map(|(credential, _)| credential.token),
         expires_at: verified.as_ref().ok().map(|(credential, _)| credential.expires_at),
+        credential: None,
         outcome,
     };
     service

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::claims::{ClientProof, Grant, SignedIn, Subject};
+use crate::client::OneTime;
 use crate::discovery::Version;
 use crate::failure::{Failure, UNAVAILABLE, USER_DISABLED};
 use crate::request::Asker;
@@ -102,6 +103,21 @@ pub(crate) async fn issue_for(
     Ok(sign(&signer, order, grant)?)
 }
 
+/// The same for an assertion that counts once; many of these share a write.
+pub(crate) async fn issue_once(
+    service: &Service,
+    order: Order,
+    asker: &Asker,
+    one_time: OneTime,
+) -> Result<Issued, Refused> {
+    let signer = signer(service)?;
+    let snapshot = service.snapshot();
+    let grant = grant(service, &order, &snapshot);
+    let event = event(&order, &grant, asker, &snapshot);
+    service.spender.spend(one_time, event).await?.map_err(Refused::recorded)?;
+    Ok(sign(&signer, order, grant)?)
+}
+
 fn grant(service: &Service, order: &Order, snapshot: &Snapshot) -> Grant {
     let now = service.now();
     let id = match &order.subject {
@@ -114,7 +130,7 @@ fn grant(service: &Service, order: &Order, snapshot: &Snapshot) -> Grant {
         tenant: order.tenant,
         audience: order.asked.audience.clone(),
         client: order.client,
-        proof: order.proof,
+        proof: order.proof.clone(),
         issued_at: not_revoked_from(principal(&order.subject), snapshot, now),
         lifetime: lifetime(service, &order.asked.audience),
         subject: order.subject.clone(),
@@ -172,7 +188,7 @@ fn lifetime(service: &Service, audience: &str) -> Duration {
 
 fn principal(subject: &Subject) -> PrincipalId {
     match subject {
-        Subject::Workload { principal } | Subject::Person { principal, .. } => *principal,
+        Subject::Workload { principal, .. } | Subject::Person { principal, .. } => *principal,
     }
 }
 
@@ -189,15 +205,19 @@ fn event(order: &Order, grant: &Grant, asker: &Asker, snapshot: &Snapshot) -> Ev
         audience: grant.audience.clone(),
         token: Some(grant.id),
         expires_at: Some(grant.expires_at()),
+        credential: grant.proof.credential(),
         outcome: Outcome::Succeeded,
     }
 }
 
 /// The record of an issue that was refused at the last moment.
-fn refused(event: EventBody, failure: &Failure) -> EventBody {
-    let EventBody::Token { actor, source, grant, audience, .. } = event else { return event };
+pub(crate) fn refused(event: EventBody, failure: &Failure) -> EventBody {
+    let EventBody::Token { actor, source, grant, audience, credential, .. } = event else {
+        return event;
+    };
     let outcome = Outcome::Refused { code: failure.code(), message: failure.message.clone() };
-    EventBody::Token { actor, source, grant, audience, token: None, expires_at: None, outcome }
+    let (token, expires_at) = (None, None);
+    EventBody::Token { actor, source, grant, audience, token, expires_at, credential, outcome }
 }
 
 impl Issued {

@@ -16,6 +16,7 @@ mod documents;
     reason = "AADSTS numbers are searched for as they are printed"
 )]
 mod failure;
+mod federation;
 mod form;
 mod handle;
 mod issue;
@@ -31,6 +32,7 @@ mod sealed;
 mod secrets;
 mod service;
 mod sign_in;
+mod spend;
 mod tenant;
 mod token;
 mod userinfo;

@@ -72,7 +72,7 @@ async fn end(
     let tenant = tenant::named(segment, &snapshot)?;
     let presented = client::presented(form, headers)?;
     let address = Address { tenant, segment };
-    let (client, one_time) = client::authenticate(service, &presented, address, &snapshot)?;
+    let (client, one_time) = client::authenticate(service, &presented, address, &snapshot).await?;
     let held = held(service, form.required("token")?, client.id(), &snapshot)?;
     let event = EventBody::Token {
         actor: client::actor(client.id(), &snapshot),
@@ -84,6 +84,7 @@ async fn end(
             Some(Held::SignIn(_)) | None => None,
         },
         expires_at: None,
+        credential: client.proof().credential(),
         outcome: Outcome::Succeeded,
     };
     let written = service.state.control.system(Verb::SignIn, GRANT, move |writing| {

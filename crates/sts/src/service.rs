@@ -8,13 +8,15 @@ use control::{Control, Keyring};
 use keys::KeyError;
 use model::event::EventBody;
 use model::{Snapshot, Timestamp};
-use runtime::Clock;
+use runtime::{Clock, Tasks};
 use store::Store;
 
 use crate::failure::{Failure, THROTTLED, UNAVAILABLE};
+use crate::federation::Issuers;
 use crate::limits::{Exhausted, Limits, Spending};
 use crate::polls::Polls;
 use crate::sealed::Sealer;
+use crate::spend::Spender;
 
 /// What the token service is built from.
 #[derive(Clone, Debug)]
@@ -31,6 +33,10 @@ pub struct State {
     pub origin: String,
     /// How long tokens live.
     pub lifetimes: runtime::config::Token,
+    /// How other issuers of workloads' tokens are reached.
+    pub federation: runtime::config::Federation,
+    /// Where its tasks run.
+    pub tasks: Tasks,
 }
 
 pub(crate) struct Service {
@@ -38,12 +44,16 @@ pub(crate) struct Service {
     pub(crate) limits: Limits,
     pub(crate) polls: Polls,
     pub(crate) sealer: Sealer,
+    pub(crate) issuers: Issuers,
+    pub(crate) spender: Spender,
 }
 
 impl Service {
     pub(crate) fn new(state: State) -> Result<Arc<Self>, KeyError> {
         let (limits, polls) = (Limits::default(), Polls::default());
-        Ok(Arc::new(Self { state, limits, polls, sealer: Sealer::random()? }))
+        let issuers = Issuers::new(state.federation.clone());
+        let spender = Spender::start(state.control.clone(), &state.tasks);
+        Ok(Arc::new(Self { state, limits, polls, sealer: Sealer::random()?, issuers, spender }))
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -47,7 +47,11 @@ mod tests {
         let id = Uuid::from_u128(0x1234);
         let mut tenant = Document::new(
             "example",
-            Tenant { display_name: "Example".to_owned(), domains: vec!["example.com".to_owned()] },
+            Tenant {
+                display_name: "Example".to_owned(),
+                domains: vec!["example.com".to_owned()],
+                client_secrets: model::kind::tenant::ClientSecretPolicy::Allowed,
+            },
         );
         tenant.metadata.uid = Some(id);
         let snapshot = Snapshot::of(Revision(1), Timestamp::EPOCH, [tenant.into()]);

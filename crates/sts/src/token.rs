@@ -12,7 +12,6 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use control::Writing;
 use model::event::{Actor, EventBody, Outcome};
 use model::{Snapshot, TenantId};
 use serde_json::Value;
@@ -199,6 +198,7 @@ impl Attempt {
             audience: std::mem::take(&mut self.audience),
             token: None,
             expires_at: None,
+            credential: None,
             outcome: Outcome::Refused { code: failure.code(), message: failure.message.clone() },
         };
         match service.record(event).await {
@@ -240,10 +240,10 @@ impl Exchange<'_> {
     }
 
     /// The client, proven as it must be.
-    fn client(&self) -> Result<(Client, Option<OneTime>), Failure> {
+    async fn client(&self) -> Result<(Client, Option<OneTime>), Failure> {
         let presented = client::presented(self.form, self.headers)?;
         let address = client::Address { tenant: self.tenant, segment: self.segment };
-        client::authenticate(self.service, &presented, address, self.snapshot)
+        client::authenticate(self.service, &presented, address, self.snapshot).await
     }
 
     /// The refusal of a client that has proved itself.
@@ -255,10 +255,7 @@ impl Exchange<'_> {
     async fn issue(&self, order: Order, one_time: Option<OneTime>) -> Result<Issued, Refused> {
         match one_time {
             None => Ok(issue::issue(self.service, order, self.asker, self.snapshot).await?),
-            Some(one_time) => {
-                let claim = move |writing: &mut Writing<'_, '_>| one_time.spend(writing);
-                issue::issue_for(self.service, order, self.asker, claim).await
-            }
+            Some(one_time) => issue::issue_once(self.service, order, self.asker, one_time).await,
         }
     }
 }

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::federation;
 use super::mariadb::{self, LISTENER};
 use super::{Beside, Options, Privileges};
+use crate::issuer::Issuer;
 use crate::mariadb::MariaDb;
 use crate::postgres::Postgres;
 
@@ -37,7 +39,12 @@ impl Ports {
 }
 
 /// `portcullis.yaml`; its path.
-pub(super) fn write(folder: &Path, ports: Ports, options: &Options) -> Result<PathBuf> {
+pub(super) fn write(
+    folder: &Path,
+    ports: Ports,
+    options: &Options,
+    issuer: &Issuer,
+) -> Result<PathBuf> {
     let Ports { https, postgresql, oauth, mysql } = ports;
     let path = folder.join("portcullis.yaml");
     let Options { limits, configuration, gateway, .. } = options;
@@ -48,6 +55,7 @@ pub(super) fn write(folder: &Path, ports: Ports, options: &Options) -> Result<Pa
             "    - {{ name: {LISTENER}, protocol: mysql, listen: \"127.0.0.1:{mysql}\" }}\n"
         ),
     };
+    let federation = federation::configuration(issuer);
     let text = format!(
         "dataDirectory: data
 origin: {origin}
@@ -55,6 +63,7 @@ http: {{ listen: \"127.0.0.1:{https}\" }}
 seed: seed
 {configuration}
 {log}
+{federation}
 audit: {{ checkpointFile: checkpoint.json }}
 gateway:
   name: gateway-1

@@ -3,16 +3,17 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Beside, Created, Facts, Options, Privileges, Stack, Workload};
+use super::{Beside, Created, Facts, Options, Privileges, Stack, Workload, federation};
 use crate::mariadb::{self, MariaDb};
 use crate::postgres::{self, Postgres};
-use crate::process::{self, Identity};
+use crate::process::{self, Identity, Running};
 use crate::server::Fsync;
 use crate::{program, wait};
 
@@ -24,6 +25,7 @@ const FACTS: &str = "facts.json";
 const ENVIRONMENT: &str = "env";
 
 const STOP_WITHIN: Duration = Duration::from_secs(15);
+const START_WITHIN: Duration = Duration::from_secs(15);
 
 /// Starts the stack with everything that tests need, so that it can be left running. What half-started is ended; a folder
 /// that holds someone else's stack or files is left alone.
@@ -51,8 +53,28 @@ fn start(folder: &Path, options: &Options) -> Result<Stack> {
     // The stack's own process must be able to run after this checkout has built another.
     let kept = folder.join("portcullis");
     fs::copy(program::binary()?, &kept)?;
-    let started = Stack::start_in(folder, options, &mut created)?;
+    let mut started = Stack::start_in(folder, options, &mut created)?;
+    detach_issuer(&mut started, &mut created)?;
     finish(started, &kept)
+}
+
+/// The issuer goes on as a process of its own.
+fn detach_issuer(
+    stack: &mut Stack,
+    created: &mut dyn FnMut(&Created<'_>) -> Result<()>,
+) -> Result<()> {
+    let Some(issuer) = stack.issuer.take() else { return Ok(()) };
+    let (folder, port) = (stack.facts.federation.folder.clone(), issuer.port()?);
+    drop(issuer);
+    let kept = stack.facts.folder.join("issuer-of-the-stack");
+    fs::copy(std::env::current_exe()?, &kept)?;
+    let mut command = program::clean(&kept);
+    command.args(["issuer", "--port", &port.to_string(), "--dir"]).arg(&folder);
+    let running = Running::start(&mut command, &folder.join("log"))?;
+    created(&Created::Server(running.identity()))?;
+    let address = (Ipv4Addr::LOCALHOST, port);
+    wait::until(START_WITHIN, "the issuer", || TcpStream::connect(address).ok());
+    Ok(())
 }
 
 fn finish(mut stack: Stack, kept: &Path) -> Result<Stack> {
@@ -151,6 +173,7 @@ fn environment(stack: &Stack) -> Result<String> {
     for (prefix, workload) in [("API", Some(&facts.api)), ("OWNER", facts.owner.as_ref())] {
         pairs.extend(workload.iter().flat_map(|workload| credentials(prefix, workload)));
     }
+    pairs.extend(sdk(facts)?);
     let bundle = path(&bundle(facts)?);
     let ca = path(&facts.reach.ca);
     pairs.extend(
@@ -232,6 +255,27 @@ fn credentials(prefix: &str, workload: &Workload) -> Vec<(String, String)> {
         pairs.push(("CLIENT_CERTIFICATE_PATH", path(certificate)));
     }
     pairs.into_iter().map(|(name, value)| (format!("{prefix}_{name}"), value)).collect()
+}
+
+/// What Azure's libraries are tried with: an application with every kind of credential, and a managed identity with an
+/// issuer that vouches for it.
+fn sdk(facts: &Facts) -> Result<Vec<(String, String)>> {
+    let (api, federation) = (&facts.api, &facts.federation);
+    let certificate = api.certificate.as_deref().context("the application has no certificate")?;
+    let pairs = [
+        ("SDK_CLIENT_ID", api.client_id.clone()),
+        ("SDK_CLIENT_SECRET", api.secret.clone()),
+        ("SDK_CLIENT_CERT", path(certificate)),
+        ("SDK_DB_USER", api.application.clone()),
+        ("MI_CLIENT_ID", federation.client_id.clone()),
+        ("MI_DB_USER", federation::JOB.to_owned()),
+        ("FEDERATED_TOKEN_FILE", path(&federation.token_file())),
+        ("FED_ISSUER", federation.issuer.clone()),
+        ("FED_SUBJECT", federation::SUBJECT.to_owned()),
+        ("FED_KEY", path(&federation.key_file())),
+        ("FED_KID", federation.kid()?),
+    ];
+    Ok(pairs.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
 /// The machine's authorities and the installation's: the variables that name it replace the former.

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::keys;
 use crate::program::{self, Said};
 
 /// How an installation is reached.
@@ -199,4 +201,35 @@ pub enum Credential {
     Secret,
     /// An assertion signed with its certificate's key.
     Certificate,
+}
+
+/// An application of the example, with a secret of its own.
+pub(super) fn workload(
+    admin: &Person,
+    application: &str,
+    certificate: Option<PathBuf>,
+) -> Result<Workload> {
+    let added = ["application", "secret", "add", application, "-o", "json"];
+    let added = admin.run(&added)?.json()?;
+    let secret = added.get("secret").and_then(Value::as_str);
+    let secret = secret.with_context(|| format!("no secret among {:?}", keys(&added)))?.to_owned();
+    let client_id = client_id(admin, "applications", application)?;
+    let (application, reach) = (application.to_owned(), admin.reach.clone());
+    Ok(Workload { application, client_id, secret, certificate, reach })
+}
+
+/// The client id that was drawn for it.
+pub(super) fn client_id(admin: &Person, kind: &str, workload: &str) -> Result<String> {
+    let document = admin.run(&["get", kind, workload, "-o", "json"])?.json()?;
+    let client_id = document.pointer("/status/clientId").and_then(Value::as_str);
+    let client_id = client_id.with_context(|| format!("no client id in {document}"))?.to_owned();
+    ensure!(!client_id.is_empty(), "an empty client id");
+    Ok(client_id)
+}
+
+/// The tenant's id.
+pub(super) fn tenant(admin: &Person) -> Result<String> {
+    let tenants = admin.run(&["get", "tenants", "-o", "json"])?.json()?;
+    let id = tenants.pointer("/0/metadata/uid").and_then(Value::as_str);
+    Ok(id.with_context(|| format!("no tenant in {tenants}"))?.to_owned())
 }

@@ -4,11 +4,15 @@
 use std::time::Duration;
 
 use aws_lc_rs::{digest, signature};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::kind::application::SubjectNameIssuer;
 use model::{ApplicationId, Timestamp};
 use serde::Deserialize;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::chain;
 use super::jws::{self, Parts};
 
 /// @azure/identity for Node rounds `nbf` up to the next second; clocks of clients differ.
@@ -27,6 +31,8 @@ pub struct Assertion {
     pub id: String,
     /// Until when a second use must be refused.
     pub expires_at: Timestamp,
+    /// SHA-256 of the certificate whose key signed it, in base64url.
+    pub certificate: String,
 }
 
 /// Why an assertion does not count.
@@ -39,7 +45,9 @@ pub enum AssertionError {
     #[error("the assertion is signed with `{0}`; RS256, PS256 and ES256 are accepted")]
     Algorithm(String),
     /// No registered certificate has the thumbprint, or its key did not sign this.
-    #[error("no registered certificate's key signed the assertion")]
+    #[error(
+        "no certificate that the application registered, or whose issuer it names, signed the assertion"
+    )]
     Signature,
     /// The certificate's own time is over, or has not begun.
     #[error("the certificate that signed the assertion is not valid now")]
@@ -76,6 +84,8 @@ pub struct Client<'a> {
     pub id: ApplicationId,
     /// PEM certificates registered for it.
     pub certificates: &'a [String],
+    /// Authorities whose certificates count under a name.
+    pub subject_name_issuers: &'a [SubjectNameIssuer],
     /// Accepted values of `aud`.
     pub audiences: &'a [String],
 }
@@ -91,7 +101,7 @@ pub fn verify_assertion(
     }
     let parts =
         jws::split(jwt).map_err(|malformed| AssertionError::Malformed(malformed.to_string()))?;
-    verify_signature(&parts, client.certificates, now)?;
+    let certificate = verify_signature(&parts, client, now)?;
     let claims: Claims = serde_json::from_slice(&parts.payload)
         .map_err(|error| AssertionError::Malformed(error.to_string()))?;
     let id = client.id.to_string();
@@ -111,37 +121,33 @@ pub fn verify_assertion(
     if early || now.minus(SKEW) >= expires_at || expires_at > now.plus(LIFE_MAX) {
         return Err(AssertionError::Time);
     }
-    Ok(Assertion { id: claims.jti, expires_at: expires_at.plus(SKEW) })
+    Ok(Assertion { id: claims.jti, expires_at: expires_at.plus(SKEW), certificate })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "checked to lie within what an i64 holds")]
 fn instant(seconds: f64) -> Result<Timestamp, AssertionError> {
-    if !(0.0..=253_402_300_799.0).contains(&seconds) {
-        return Err(AssertionError::Time);
-    }
-    Ok(Timestamp::from_micros((seconds * 1e6) as i64))
+    jws::instant(seconds).ok_or(AssertionError::Time)
 }
 
 fn verify_signature(
     parts: &Parts<'_>,
-    certificates: &[String],
+    client: &Client<'_>,
     now: Timestamp,
-) -> Result<(), AssertionError> {
+) -> Result<String, AssertionError> {
     let algorithm: &dyn signature::VerificationAlgorithm = match parts.header.alg.as_str() {
         "RS256" => &signature::RSA_PKCS1_2048_8192_SHA256,
         "PS256" => &signature::RSA_PSS_2048_8192_SHA256,
         "ES256" => &signature::ECDSA_P256_SHA256_FIXED,
         other => return Err(AssertionError::Algorithm(super::printable(other))),
     };
-    for pem in certificates {
-        let Some(der) =
-            Pem::iter_from_buffer(pem.as_bytes()).flatten().next().map(|pem| pem.contents)
-        else {
-            continue;
-        };
-        if !named(parts, &der) {
-            continue;
-        }
+    let registered = client.certificates.iter().filter_map(|pem| {
+        Pem::iter_from_buffer(pem.as_bytes()).flatten().next().map(|pem| pem.contents)
+    });
+    let brought = parts
+        .header
+        .x5c
+        .iter()
+        .filter_map(|x5c| chain::leaf(x5c, client.subject_name_issuers, now));
+    for der in registered.chain(brought).filter(|der| named(parts, der)) {
         let Ok((_, certificate)) = X509Certificate::from_der(&der) else {
             continue;
         };
@@ -150,13 +156,14 @@ fn verify_signature(
             &certificate.public_key().subject_public_key.data,
         );
         if key.verify(parts.signed.as_bytes(), &parts.signature).is_ok() {
-            return valid_now(&certificate, now);
+            valid_now(&certificate, now)?;
+            return Ok(URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &der)));
         }
     }
     Err(AssertionError::Signature)
 }
 
-/// Whether the header's thumbprint is the certificate's; without one, every registered certificate is tried.
+/// Whether the header's thumbprint is the certificate's; without one, every certificate is tried.
 fn named(parts: &Parts<'_>, der: &[u8]) -> bool {
     let is = |given: &Option<String>, algorithm: &'static digest::Algorithm| {
         given.as_deref().is_none_or(|text| {

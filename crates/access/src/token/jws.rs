@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use model::Timestamp;
 use serde::Deserialize;
 
 /// Padding is accepted or left out: Azure's clients do both (azure-identity for Python pads `x5t`).
@@ -10,7 +11,8 @@ const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// A header's members that we look at. Key sources named by the sender (`jku`, `jwk`, `x5u`, `x5c`) are not among them.
+/// A header's members that we look at. Key sources named by the sender (`jku`, `jwk`, `x5u`) are not among them; a chain
+/// (`x5c`) counts where an authority that we know issued it.
 #[derive(Deserialize)]
 pub(super) struct Header {
     pub(super) alg: String,
@@ -20,6 +22,8 @@ pub(super) struct Header {
     pub(super) x5t: Option<String>,
     #[serde(default, rename = "x5t#S256")]
     pub(super) x5t_s256: Option<String>,
+    #[serde(default)]
+    pub(super) x5c: Option<Vec<String>>,
     #[serde(default)]
     crit: Option<serde_json::Value>,
 }
@@ -61,6 +65,13 @@ pub(super) fn split(jwt: &str) -> Result<Parts<'_>, Malformed> {
         return Err(Malformed::Critical);
     }
     Ok(Parts { header, payload: decode(payload)?, signed, signature: decode(signature)? })
+}
+
+/// A NumericDate (RFC 7519 §2), which may have fractions; nothing when no calendar has it.
+#[expect(clippy::cast_possible_truncation, reason = "checked to lie within what an i64 holds")]
+pub(super) fn instant(seconds: f64) -> Option<Timestamp> {
+    let years = 0.0..=253_402_300_799.0;
+    years.contains(&seconds).then(|| Timestamp::from_micros((seconds * 1e6) as i64))
 }
 
 /// A certificate thumbprint in either alphabet, padded or not.

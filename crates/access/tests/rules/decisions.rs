@@ -226,6 +226,9 @@ fn everything_that_touches_the_inputs_changes_the_answer() {
             if let Resource::Application(application) = resource {
                 application.spec.enabled = false;
             }
+            if let Resource::ManagedIdentity(identity) = resource {
+                identity.spec.enabled = false;
+            }
         }),
         (&code::FIREWALL_CHANGED, |resource| {
             if let Resource::FirewallRule(rule) = resource {
@@ -243,16 +246,18 @@ fn everything_that_touches_the_inputs_changes_the_answer() {
             }
         }),
     ];
-    let before = with(vec![]);
-    let session = open(request("orders-api", &before), "10:00:00", &["orders.reader"]);
-    allowed(decide(&session, &before, at("10:01:00")));
-    for (code, edit) in edits {
-        let mut changed = resources();
-        changed.iter_mut().for_each(edit);
-        assert_eq!(denied(decide(&session, &snapshot(changed), at("10:01:00"))).code, code);
+    for workload in ["orders-api", "orders-job"] {
+        let before = with(vec![]);
+        let session = open(request(workload, &before), "10:00:00", &["orders.reader"]);
+        allowed(decide(&session, &before, at("10:01:00")));
+        for (code, edit) in &edits {
+            let mut changed = resources();
+            changed.iter_mut().for_each(edit);
+            assert_eq!(denied(decide(&session, &snapshot(changed), at("10:01:00"))).code, *code);
+        }
+        let deleted = without(model::Kind::DatabaseServer, "orders", vec![]);
+        assert_eq!(denied(decide(&session, &deleted, at("10:01:00"))).code, &code::SERVER_DELETED);
     }
-    let deleted = without(model::Kind::DatabaseServer, "orders", vec![]);
-    assert_eq!(denied(decide(&session, &deleted, at("10:01:00"))).code, &code::SERVER_DELETED);
 }
 
 #[test]

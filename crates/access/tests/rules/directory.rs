@@ -12,6 +12,7 @@ use model::kind::database_role::{DatabaseRole, Privileges};
 use model::kind::eligibility::Eligibility;
 use model::kind::firewall::FirewallRule;
 use model::kind::group::Group;
+use model::kind::managed_identity::{Assignment, ManagedIdentity};
 use model::kind::role_assignment::{Assignee, RoleAssignment};
 use model::kind::server::{
     AuditSettings, DatabaseServer, Databases, Engine, PublicNetworkAccess, SessionSettings,
@@ -122,7 +123,7 @@ pub(crate) fn group_of(name: &str, members: &[&str], groups: &[&str]) -> Resourc
     stored(name, Group { description: None, members, groups }).into()
 }
 
-/// Ada is eligible for readers and writers and member of none; Grace decides; `orders-api` reads.
+/// Ada is eligible for readers and writers and member of none; Grace decides; `orders-api` and `orders-job` read.
 pub(crate) fn resources() -> Vec<Resource> {
     let rule = FirewallRule {
         server: ServerName::new("orders").unwrap(),
@@ -136,12 +137,23 @@ pub(crate) fn resources() -> Vec<Resource> {
         certificates: vec![],
         redirect_uris: vec![],
         public_client: false,
+        subject_name_issuers: vec![],
+        federated_credentials: vec![],
+    };
+    let identity = ManagedIdentity {
+        display_name: "orders-job".to_owned(),
+        enabled: true,
+        client_id: None,
+        assignment: Assignment::UserAssigned,
+        resource_id: None,
+        federated_credentials: vec![],
     };
     let group = |name: &str| group_of(name, &[], &[]);
     vec![
         person(ADA, ControlRole::Approver),
         person(GRACE, ControlRole::Approver),
         stored("orders-api", application).into(),
+        stored("orders-job", identity).into(),
         group("orders-readers"),
         group("orders-writers"),
         server().into(),
@@ -150,6 +162,7 @@ pub(crate) fn resources() -> Vec<Resource> {
         assigned("readers", Assignee::Group(group_name("orders-readers")), "orders.reader"),
         assigned("writers", Assignee::Group(group_name("orders-writers")), "orders.writer"),
         assigned("api", Assignee::Application("orders-api".parse().unwrap()), "orders.reader"),
+        assigned("job", Assignee::ManagedIdentity("orders-job".parse().unwrap()), "orders.reader"),
         eligible(ADA, "orders-readers"),
         eligible(ADA, "orders-writers"),
         rules("orders-readers"),
@@ -190,8 +203,7 @@ pub(crate) fn ip(text: &str) -> IpAddr {
 }
 
 pub(crate) fn id_of(name: &str, snapshot: &Snapshot) -> PrincipalId {
-    let user = snapshot.users.get(name).map(|user| user.uid());
-    PrincipalId(user.unwrap_or_else(|| snapshot.applications.get(name).unwrap().uid()))
+    snapshot.principal_named(name).unwrap().id
 }
 
 /// The named principal asks, from the office, with a token of 09:59 that is good until 11:00.

@@ -140,11 +140,11 @@ fn without_a_registered_certificate_no_assertion_counts() {
     let claims =
         json!({"iss": id, "sub": id, "aud": "A", "jti": "1", "exp": at("10:10:00").seconds()});
     let audiences = ["A".to_owned()];
-    let client = Client { id, certificates: &[], audiences: &audiences };
+    let client = Client { id, certificates: &[], subject_name_issuers: &[], audiences: &audiences };
     let jwt = sign(&key, &json!({"alg": "RS256"}), &claims);
     assert_eq!(
         token::verify_assertion(&jwt, &client, at("10:00:00")).unwrap_err().to_string(),
-        "no registered certificate's key signed the assertion"
+        "no certificate that the application registered, or whose issuer it names, signed the assertion"
     );
     let none = format!("{}.{}.", b64(json!({"alg": "none"}).to_string()), b64(claims.to_string()));
     assert_eq!(

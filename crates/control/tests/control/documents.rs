@@ -41,6 +41,15 @@ fn directory_and_servers() -> Vec<Row> {
         ("Application", "a", redirecting("https://app.example.com/#fragment"), &INVALID),
         ("Application", DEV, json!({ "displayName": "A" }), &INVALID), // a person has the name
         ("User", "orders-api", json!({ "displayName": "U" }), &INVALID), // a workload has it
+        ("ManagedIdentity", DEV, json!({ "displayName": "I" }), &INVALID), // a person has it
+        ("ManagedIdentity", "orders-api", json!({ "displayName": "I" }), &INVALID), // a workload has it
+        ("ManagedIdentity", "i", json!({ "displayName": "I", "resourceId": "i" }), &INVALID),
+        (
+            "ManagedIdentity",
+            "i",
+            json!({ "displayName": "I", "assignment": { "systemAssigned": { "host": "a b" } } }),
+            &INVALID,
+        ),
         ("DatabaseServer", "s", server_with(json!({ "port": 0 })), &INVALID),
         ("DatabaseServer", "s", server_with(json!({ "ca": "x" })), &INVALID),
         ("DatabaseServer", "s", server_with(json!({ "host": "" })), &INVALID),
@@ -236,6 +245,96 @@ async fn what_is_set_at_creation_never_changes() {
     let changed = put(&plane, "Application", "a", application(Some(other))).await;
     assert_eq!(refused(changed), &IMMUTABLE);
     assert_eq!(refused(put(&plane, "Application", "b", application(Some(id))).await), &INVALID);
+}
+
+#[tokio::test]
+async fn federated_credentials_are_bounded_sound_and_different() {
+    let plane = Plane::new().await;
+    let credential = |changes: Value| {
+        let mut credential =
+            json!({ "name": "k8s", "issuer": "https://cluster.example.com/a", "subject": "s" });
+        for (name, value) in changes.as_object().unwrap() {
+            credential[name] = value.clone();
+        }
+        credential
+    };
+    let workload =
+        |credentials: Value| json!({ "displayName": "W", "federatedCredentials": credentials });
+    for kind in ["Application", "ManagedIdentity"] {
+        let numbered = |count: usize| -> Vec<Value> {
+            let number = |number| {
+                credential(json!({ "name": format!("c{number}"), "subject": format!("s{number}") }))
+            };
+            (0..count).map(number).collect()
+        };
+        put(&plane, kind, &format!("w-{kind}"), workload(json!(numbered(20)))).await.unwrap();
+        let expression = "claims['sub'] matches 'repo:contoso/*'";
+        let flexible =
+            credential(json!({ "subject": null, "claimsMatchingExpression": expression }));
+        put(&plane, kind, &format!("x-{kind}"), workload(json!([flexible]))).await.unwrap();
+        for (credentials, why) in [
+            (json!(numbered(21)), "20 are allowed"),
+            (json!([credential(json!({})), credential(json!({}))]), "the name is there twice"),
+            (
+                json!([credential(json!({})), credential(json!({ "name": "other" }))]),
+                "`k8s` has the same issuer and subject",
+            ),
+            (json!([credential(json!({ "name": "a b" }))]), "a name has 1 to 120"),
+            (json!([credential(json!({ "name": "x".repeat(121) }))]), "a name has 1 to 120"),
+            (json!([credential(json!({ "issuer": "http://cluster" }))]), "is not an issuer"),
+            (json!([credential(json!({ "issuer": "https://" }))]), "is not an issuer"),
+            (json!([credential(json!({ "issuer": "https://a@cluster" }))]), "is not an issuer"),
+            (json!([credential(json!({ "issuer": "https://cluster?x" }))]), "is not an issuer"),
+            (json!([credential(json!({ "subject": "" }))]), "have 1 to 600 bytes"),
+            (json!([credential(json!({ "subject": "x".repeat(601) }))]), "have 1 to 600 bytes"),
+            (json!([credential(json!({ "audience": "" }))]), "have 1 to 600 bytes"),
+            (json!([credential(json!({ "subject": null }))]), "it has either `subject` or"),
+            (
+                json!([credential(json!({ "claimsMatchingExpression": expression }))]),
+                "it has either `subject` or",
+            ),
+            (
+                json!([credential(json!({ "subject": null, "claimsMatchingExpression": "true" }))]),
+                "`claimsMatchingExpression`: at byte 0",
+            ),
+        ] {
+            let refusal = put(&plane, kind, "w", workload(credentials)).await.unwrap_err();
+            assert_eq!(refusal.code, &INVALID, "{why}");
+            assert!(refusal.message.contains(why), "{why}: {}", refusal.message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_managed_identity_keeps_its_ids_and_its_host() {
+    let plane = Plane::new().await;
+    let host = json!({ "systemAssigned": { "host": "vm1" } });
+    let spec = json!({ "displayName": "I", "assignment": host });
+    let made = put(&plane, "ManagedIdentity", "i", spec.clone()).await.unwrap();
+    let Resource::ManagedIdentity(made) = made else { panic!() };
+    let tenant = plane.control.snapshots().load().tenant().unwrap().uid();
+    assert_eq!(
+        made.status.resource_id.unwrap(),
+        format!(
+            "/subscriptions/{tenant}/resourcegroups/portcullis/providers/Microsoft.Compute/virtualMachines/vm1"
+        )
+    );
+    let client = made.status.client_id.unwrap();
+    let kept = put(&plane, "ManagedIdentity", "i", spec.clone()).await.unwrap();
+    let Resource::ManagedIdentity(kept) = kept else { panic!() };
+    assert_eq!(kept.status.client_id, Some(client));
+    let moved = json!({ "displayName": "I" });
+    assert_eq!(refused(put(&plane, "ManagedIdentity", "i", moved).await), &IMMUTABLE);
+    assert_eq!(refused(put(&plane, "ManagedIdentity", "j", spec).await), &INVALID); // the host has one
+    let taken = json!({ "displayName": "A", "clientId": client });
+    assert_eq!(refused(put(&plane, "Application", "a", taken).await), &INVALID);
+    let id = "/subscriptions/s/resourcegroups/r/providers/Microsoft.ManagedIdentity/userAssignedIdentities/k";
+    let own = |id: &str| json!({ "displayName": "K", "resourceId": id });
+    put(&plane, "ManagedIdentity", "k", own(id)).await.unwrap();
+    let twin = put(&plane, "ManagedIdentity", "l", own(&id.to_uppercase())).await;
+    assert_eq!(refused(twin), &INVALID);
+    let changed = put(&plane, "ManagedIdentity", "k", own("/subscriptions/other")).await;
+    assert_eq!(refused(changed), &IMMUTABLE);
 }
 
 #[tokio::test]

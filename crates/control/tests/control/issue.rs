@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use control::credentials::{AccessPass, ClientSecrets, Hash, RefreshFamily};
 use control::{Revoke, Verb};
-use model::code::{FORBIDDEN, INVALID, NOT_FOUND, PRINCIPAL_DISABLED, TOO_LARGE};
+use model::code::{
+    FORBIDDEN, INVALID, NOT_FOUND, PRINCIPAL_DISABLED, SECRETS_FORBIDDEN, TOO_LARGE,
+};
 use model::event::EventBody;
 use model::kind::revocation::RevokedTokens;
 use model::{Lifetime, PrincipalId, TokenId};
@@ -55,6 +57,16 @@ async fn no_secret_is_ever_in_the_audit_log() {
     for secret in [pass, secret, hashes[0].as_str(), hashes[1].as_str()] {
         assert!(!log.contains(secret));
     }
+}
+
+#[tokio::test]
+async fn a_tenant_that_forbids_secrets_makes_none() {
+    let plane = Plane::new().await;
+    let forbidden = json!({ "displayName": "Example", "clientSecrets": "forbidden" });
+    plane.put(document("Tenant", "example.com", forbidden)).await.unwrap();
+    let application = "orders-api".parse().unwrap();
+    let made = plane.control.add_client_secret(&plane.caller(OWNER), application, DAY).await;
+    assert_eq!(refused(made), &SECRETS_FORBIDDEN);
 }
 
 #[tokio::test]

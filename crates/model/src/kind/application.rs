@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ApplicationId;
+use crate::{ApplicationId, FederatedCredential};
 
 /// An application with its service principal (Entra: app registration and enterprise application). `metadata.uid` is
 /// the service principal's object id. Secrets are never in here: they are hashed, in the store's credentials.
@@ -28,6 +28,23 @@ pub struct Application {
     /// A program on people's own machines: it can keep no secret, so it has none, and its codes need PKCE.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub public_client: bool,
+    /// Certificates that are known by their issuer and subject: an assertion that brings its chain (`x5c`) counts when one
+    /// of these authorities issued its certificate for the name beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subject_name_issuers: Vec<SubjectNameIssuer>,
+    /// Tokens of other issuers that stand for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub federated_credentials: Vec<FederatedCredential>,
+}
+
+/// An authority, and whom a certificate of its must name (Entra: subject name and issuer).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SubjectNameIssuer {
+    /// The certificate's common name, or one of its DNS names.
+    pub subject_name: String,
+    /// PEM of the authority: a root, or the only intermediate that counts.
+    pub authority: String,
 }
 
 /// What the directory knows of an application.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ApplicationName, DatabaseRoleName, GroupName};
+use crate::{ApplicationName, DatabaseRoleName, GroupName, ManagedIdentityName};
 
 /// Gives a database role to the members of a group, or to a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,8 @@ pub enum Assignee {
     Group(GroupName),
     /// One workload.
     Application(ApplicationName),
+    /// One workload without a credential.
+    ManagedIdentity(ManagedIdentityName),
 }
 
 impl crate::Spec for RoleAssignment {

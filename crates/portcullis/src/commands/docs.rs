@@ -247,7 +247,7 @@ mod tests {
         for line in [
             "| `justification` | `required` · `optional` |  | Whether a request must say why. |",
             "| `audit.mode` | `durable` · `gated` · `bounded` |  | When a statement counts as recorded. |",
-            "| `principal` | `group: …` · `application: …` | required | Who gets it. |",
+            "| `principal` | `group: …` · `application: …` · `managedIdentity: …` | required | Who gets it. |",
             "| `durationMax` | string | required | The longest activation. |",
         ] {
             assert!(page.contains(line), "{line}\n{page}");

@@ -23,6 +23,10 @@ masterKey: { file: keys/master.key }
 audit: { directory: /var/log/portcullis, checkpointFile: outside/checkpoint }
 seed: resources
 token: { databaseTokenLifetime: 30m }
+federation:
+  authorities: authorities.pem
+  issuers:
+    - { issuer: "https://cluster.local", networks: [10.0.0.0/8], ca: cluster.pem, keys: /run/cluster.json }
 log: { format: json }
 "#;
 
@@ -90,6 +94,15 @@ fn every_field_is_read_and_relative_paths_count_from_the_files_folder() {
         },
         seed: Some("/etc/portcullis/resources".into()),
         token: Token { database_token_lifetime: Lifetime::from_seconds(1800), ..Token::default() },
+        federation: Federation {
+            authorities: "/etc/portcullis/authorities.pem".into(),
+            issuers: vec![TrustedIssuer {
+                issuer: "https://cluster.local".into(),
+                networks: vec!["10.0.0.0/8".parse().unwrap()],
+                ca: Some("/etc/portcullis/cluster.pem".into()),
+                keys: Some("/run/cluster.json".into()),
+            }],
+        },
         log: Log { format: LogFormat::Json },
     };
     assert_eq!(config, expected);

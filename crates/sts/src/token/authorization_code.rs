@@ -11,7 +11,7 @@ use crate::refresh::{self, Holder, RefreshToken};
 use crate::scope::{self, Asking};
 
 pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
-    let (client, one_time) = exchange.client()?;
+    let (client, one_time) = exchange.client().await?;
     let form = exchange.form;
     let refused = |failure| exchange.refused(&client, failure);
     let redeemed = Redeemed::read(form, client.id(), exchange.asker).map_err(refused)?;

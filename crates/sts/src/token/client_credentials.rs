@@ -1,7 +1,5 @@
 //! Client credentials (RFC 6749 §4.4): a workload asks for itself.
 
-use model::PrincipalId;
-
 use super::{Exchange, Refused};
 use crate::claims::Subject;
 use crate::client::Client;
@@ -10,10 +8,10 @@ use crate::issue::{Extras, Issued, Order};
 use crate::scope::Asking;
 
 pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
-    let (client, one_time) = exchange.client()?;
+    let (client, one_time) = exchange.client().await?;
     let asked =
         exchange.asked(Asking::Workload).map_err(|failure| exchange.refused(&client, failure))?;
-    let Client::Confidential { application, id, proof } = client else {
+    let Client::Confidential { workload, id, proof } = client else {
         return Err(Failure::new(
             &CREDENTIAL_NEEDED,
             "A public client has no credentials of its own; the request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
@@ -24,7 +22,7 @@ pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
         tenant: exchange.tenant,
         client: id,
         proof,
-        subject: Subject::Workload { principal: PrincipalId(application.uid()) },
+        subject: Subject::workload(&workload),
         asked,
         grant: "client_credentials",
         refresh_token: None,

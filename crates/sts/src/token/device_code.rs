@@ -19,7 +19,7 @@ use crate::scope::{self, Asking};
 use crate::service::store_failed;
 
 pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
-    let (client, one_time) = exchange.client()?;
+    let (client, one_time) = exchange.client().await?;
     let form = exchange.form;
     // Python sends the code under both names, Node under one.
     let code = form.get("device_code").or(form.get("code"));

@@ -13,7 +13,7 @@ use crate::service::store_failed;
 use crate::{authorize, client, contexts};
 
 pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
-    let (client, one_time) = exchange.client()?;
+    let (client, one_time) = exchange.client().await?;
     let asked =
         exchange.asked(Asking::Person).map_err(|failure| exchange.refused(&client, failure))?;
     let (presented, next) = RefreshToken::parse(exchange.form.required("refresh_token")?)?;

@@ -8,6 +8,9 @@ use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKey
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use model::ApplicationId;
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer,
+};
 use serde_json::{Value, json};
 
 use crate::fixture::{Answer, DATABASE_SCOPE, ORIGIN, Sts, claims};
@@ -23,14 +26,23 @@ struct Identity {
 
 impl Identity {
     fn new() -> Self {
+        let (key, pair) = Self::key();
+        let certificate = parameters("orders-api").self_signed(&pair).unwrap();
+        Self { pem: certificate.pem(), der: certificate.der().to_vec(), key }
+    }
+
+    /// One that an authority issued, with these parameters.
+    fn issued(parameters: &CertificateParams, by: &Issuer<'_, rcgen::KeyPair>) -> Self {
+        let (key, pair) = Self::key();
+        let certificate = parameters.signed_by(&pair, by).unwrap();
+        Self { pem: certificate.pem(), der: certificate.der().to_vec(), key }
+    }
+
+    fn key() -> (RsaKeyPair, rcgen::KeyPair) {
         let key = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
         let pkcs8: Pkcs8V1Der<'_> = key.as_der().unwrap();
         let pair = rcgen::KeyPair::try_from(pkcs8.as_ref()).unwrap();
-        let mut parameters = rcgen::CertificateParams::new(vec![]).unwrap();
-        parameters.not_before = rcgen::date_time_ymd(2026, 1, 1);
-        parameters.not_after = rcgen::date_time_ymd(2027, 1, 1);
-        let certificate = parameters.self_signed(&pair).unwrap();
-        Self { pem: certificate.pem(), der: certificate.der().to_vec(), key }
+        (key, pair)
     }
 
     fn sign(&self, algorithm: &'static dyn RsaEncoding, header: &Value, claims: &Value) -> String {
@@ -47,6 +59,42 @@ impl Identity {
 
     fn sha256(&self) -> Vec<u8> {
         digest(&SHA256, &self.der).as_ref().to_vec()
+    }
+}
+
+/// A certificate of 2026 for this common name.
+fn parameters(name: &str) -> CertificateParams {
+    let mut parameters = CertificateParams::new(vec![]).unwrap();
+    parameters.distinguished_name = DistinguishedName::new();
+    parameters.distinguished_name.push(DnType::CommonName, name);
+    parameters.not_before = rcgen::date_time_ymd(2026, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(2027, 1, 1);
+    parameters
+}
+
+/// An authority: its certificate, and with what it issues others.
+struct Authority {
+    certificate: Certificate,
+    issuer: Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn root(name: &str) -> Self {
+        let (parameters, key) = Self::parts(name);
+        let certificate = parameters.self_signed(&key).unwrap();
+        Self { certificate, issuer: Issuer::new(parameters, key) }
+    }
+
+    fn below(&self, name: &str) -> Self {
+        let (parameters, key) = Self::parts(name);
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        Self { certificate, issuer: Issuer::new(parameters, key) }
+    }
+
+    fn parts(name: &str) -> (CertificateParams, rcgen::KeyPair) {
+        let mut parameters = parameters(name);
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        (parameters, rcgen::KeyPair::generate().unwrap())
     }
 }
 
@@ -210,6 +258,79 @@ async fn what_is_wrong_with_an_assertion_is_said_with_entras_number() {
     }
     for (claim, value) in [("exp", now - 299), ("nbf", now + 299)] {
         setting.present(&usual(claim, json!(value))).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_named_issuer_and_subject_needs_no_registration() {
+    let sts = Sts::new().await;
+    let (root, stranger) = (Authority::root("Root"), Authority::root("Root"));
+    let between = root.below("Issuing");
+    let spec = json!({
+        "displayName": "Orders API",
+        "subjectNameIssuers":
+            [{ "subjectName": "orders.example.com", "authority": root.certificate.pem() }],
+    });
+    sts.put("Application", "orders-api", spec).await;
+    let now = sts.clock.now().seconds();
+    let setting =
+        Setting { client: sts.client_id("orders-api"), sts, identity: Identity::new(), now };
+    let present = async |identity: &Identity, chain: &[&[u8]]| {
+        let x5c: Vec<String> = chain.iter().map(|der| STANDARD.encode(der)).collect();
+        let header = json!({
+            "alg": "RS256", "typ": "JWT", "x5t": URL_SAFE.encode(identity.sha1()), "x5c": x5c,
+        });
+        let assertion = identity.sign(&RSA_PKCS1_SHA256, &header, &setting.claims());
+        setting.present(&assertion).await
+    };
+    let ours = parameters("orders.example.com");
+    let by_name = {
+        let mut parameters = parameters("something else");
+        parameters.subject_alt_names =
+            CertificateParams::new(vec!["Orders.Example.com".to_owned()])
+                .unwrap()
+                .subject_alt_names;
+        parameters
+    };
+    let middle: &[u8] = between.certificate.der();
+    let top: &[u8] = root.certificate.der();
+    for parameters in [&ours, &by_name] {
+        // A renewed one is another one, of the same name.
+        for _ in 0..2 {
+            let leaf = Identity::issued(parameters, &between.issuer);
+            present(&leaf, &[&leaf.der, middle]).await.ok();
+            present(&leaf, &[&leaf.der, middle, top]).await.ok();
+        }
+    }
+    let direct = Identity::issued(&ours, &root.issuer);
+    present(&direct, &[&direct.der]).await.ok();
+
+    let mut over = parameters("orders.example.com");
+    over.not_after = rcgen::date_time_ymd(2026, 11, 1);
+    let mut server = parameters("orders.example.com");
+    server.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    let leaf = Identity::issued(&ours, &between.issuer);
+    let other = Identity::issued(&parameters("other.example.com"), &between.issuer);
+    let foreign = Identity::issued(&ours, &stranger.issuer);
+    let expired = Identity::issued(&over, &root.issuer);
+    let serving = Identity::issued(&server, &root.issuer);
+    let made_up = Identity::new();
+    let sub_authority = Identity::issued(&ours, &between.issuer);
+    let long: Vec<&[u8]> = std::iter::repeat_n(leaf.der.as_slice(), 7).collect();
+    for (identity, chain, case) in [
+        (&leaf, vec![leaf.der.as_slice()], "the issuing authority is left out"),
+        (&leaf, vec![], "an empty chain"),
+        (&leaf, long, "a chain that is too long"),
+        (&other, vec![&other.der, middle], "another name"),
+        (&foreign, vec![&foreign.der, stranger.certificate.der()], "an authority of that name"),
+        (&expired, vec![&expired.der], "a certificate that is over"),
+        (&serving, vec![&serving.der], "a certificate for servers"),
+        (&made_up, vec![&leaf.der, middle], "somebody else's chain"),
+        (&made_up, vec![&made_up.der, middle], "a certificate that nobody issued"),
+        (&sub_authority, vec![middle, top], "an authority as the leaf"),
+    ] {
+        let answer = present(identity, &chain).await;
+        assert_eq!(answer.refusal(), (401, "invalid_client".to_owned(), 700_027), "{case}");
     }
 }
 

@@ -17,7 +17,7 @@ use control::{Caller, Control, InitOptions, Keyring, LiveSessions, Parts};
 use keys::{AuditKey, MasterKey};
 use model::event::{Event, EventBody, Outcome};
 use model::{ApplicationId, Lifetime, Principal, Resource, TenantId, Timestamp};
-use runtime::{Clock, ManualClock};
+use runtime::{Clock, ManualClock, Shutdown, Tasks};
 use serde_json::{Value, json};
 use store::Store;
 use tower::ServiceExt;
@@ -75,6 +75,11 @@ impl Answer {
 
 impl Sts {
     pub(crate) async fn new() -> Self {
+        Self::federated(runtime::config::Federation::default()).await
+    }
+
+    /// One whose operator has configured other issuers.
+    pub(crate) async fn federated(federation: runtime::config::Federation) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual(at(START));
         let store = Store::open(&directory.path().join("store.db"), clock.clone()).unwrap();
@@ -109,6 +114,8 @@ impl Sts {
             clock: clock.clone(),
             origin: ORIGIN.to_owned(),
             lifetimes: runtime::config::Token::default(),
+            federation,
+            tasks: Tasks::new(Shutdown::new()),
         };
         let router = sts::router(state).unwrap();
         let sts = Self { control, hand, clock, router, owner_pass, directory };

@@ -13,6 +13,8 @@ mod devices;
 #[cfg(test)]
 mod discovery;
 #[cfg(test)]
+mod federation;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod limits;

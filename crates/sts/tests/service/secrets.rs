@@ -14,6 +14,33 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
+async fn a_tenant_that_forbids_secrets_accepts_none_and_says_so_only_to_those_who_know_one() {
+    let sts = Sts::new().await;
+    let (client, secret) = sts.with_secret("orders-api").await;
+    let client = client.to_string();
+    let ask = async |secret: &str| {
+        let fields = [
+            ("grant_type", "client_credentials"),
+            ("client_id", client.as_str()),
+            ("client_secret", secret),
+            ("scope", DATABASE_SCOPE),
+        ];
+        sts.token(&fields).await
+    };
+    ask(&secret).await.ok();
+    let tenant = json!({
+        "displayName": "Example", "domains": ["example.com"], "clientSecrets": "forbidden",
+    });
+    sts.put("Tenant", "example.com", tenant).await;
+    let refused = |number| (401, "invalid_client".to_owned(), number);
+    assert_eq!(ask(&secret).await.refusal(), refused(7_000_231));
+    assert_eq!(ask("wrong").await.refusal(), refused(7_000_215));
+    let recorded: Vec<_> = sts.token_events().into_iter().map(|event| event.2).collect();
+    let code = |text: &str| Some(text.to_owned());
+    assert_eq!(recorded, [None, code("AADSTS7000231"), code("AADSTS7000215")]);
+}
+
+#[tokio::test]
 async fn no_secret_is_written_in_clear() {
     let sts = Sts::new().await;
     let pass = sts.pass(DEV).await;

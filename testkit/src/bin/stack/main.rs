@@ -8,12 +8,12 @@
 mod demo;
 mod stage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use testkit::postgres::Fsync;
-use testkit::stack::{Options, Privileges, detached};
+use testkit::stack::{Options, Privileges, detached, federation};
 use testkit::wait;
 
 fn main() -> ExitCode {
@@ -34,6 +34,10 @@ fn run(words: &[&str]) -> Result<()> {
         ["demo", "--keep"] => demo::run(demo::Afterwards::Keep),
         ["up", rest @ ..] => up(&Arguments::read(rest)?),
         ["down", rest @ ..] => down(&Arguments::read(rest)?),
+        // What `up` leaves running beside the server.
+        ["issuer", "--port", port, "--dir", folder] => {
+            federation::serve(Path::new(folder), port.parse().context("no port")?)
+        }
         _ => bail!("usage: stack demo [--keep] | up --dir DIR [--fsync on|off] | down --dir DIR"),
     }
 }
