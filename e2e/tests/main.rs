@@ -14,6 +14,7 @@ mod bad_input;
 mod balancers;
 mod client;
 mod clock;
+mod conditional_access;
 mod connect;
 mod crashes;
 mod developer;

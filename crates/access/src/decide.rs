@@ -1,4 +1,5 @@
-//! The decision, top to bottom: network → principal → credential → database → membership → replication → age.
+//! The decision, top to bottom: network → principal → credential → conditional access → database → membership →
+//! replication → age.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::kind::server::{DatabaseServer, Databases, Engine};
+use model::verdict::Verdict;
 use model::{
     ActivationId, DatabaseRoleName, Document, Lifetime, Principal, PrincipalId, PrincipalKind,
     Refusal, ServerName, Snapshot, Timestamp, code,
@@ -13,7 +15,7 @@ use model::{
 
 use crate::membership::{self, ActiveRole, Lost};
 use crate::token::{self, Credential};
-use crate::{database_user, network};
+use crate::{conditional, database_user, network};
 
 /// A person's session whose membership has no end lives at most so long, unless the server says otherwise.
 const SESSION_AGE_MAX_DEFAULT: Duration = Duration::from_hours(12);
@@ -70,12 +72,16 @@ pub struct Grant {
     pub roles: BTreeSet<DatabaseRoleName>,
     /// The activations that they rest on.
     pub activations: Vec<ActivationId>,
-    /// The question must be asked again at this instant; absent: only when the snapshot changes.
+    /// It ends by itself at this instant, as things stand; absent: only when the snapshot changes.
     pub until: Option<Timestamp>,
+    /// The question must be asked again at this instant as well, whatever the answer will be.
+    pub again_at: Option<Timestamp>,
     /// The user's name on the server.
     pub database_user: String,
     /// Said to people when they log in.
     pub notice: Option<String>,
+    /// What conditional access said, policies that only report among it.
+    pub policies: Vec<Verdict>,
 }
 
 /// One check of `portcullis explain`.
@@ -162,6 +168,7 @@ const CHECKS: &[(&str, Check)] = &[
     (NETWORK, check_network),
     ("principal", check_principal),
     ("token", check_token),
+    ("conditional access", check_conditional_access),
     ("user name", check_user_name),
     ("database", check_database),
     ("membership", check_membership),
@@ -179,7 +186,10 @@ fn grant(facts: &Facts<'_>) -> Result<Grant, Refusal> {
     let until = deadline(facts, &principal, &active);
     let database_user = facts.database_user(&principal)?;
     let notice = notice(facts, &principal, &active, until);
+    let policies = conditional::evaluate(&facts.session(&principal), facts.snapshot, facts.now);
     Ok(Grant {
+        policies,
+        again_at: again_at(facts, &principal),
         roles: active.iter().map(|held| held.role.clone()).collect(),
         activations: active.iter().filter_map(|held| held.activation).collect(),
         principal,
@@ -234,6 +244,12 @@ impl Facts<'_> {
         }
     }
 
+    /// As conditional access sees it.
+    fn session<'a>(&'a self, principal: &'a Principal) -> conditional::Session<'a> {
+        let Request { server, source, credential, .. } = self.request;
+        conditional::Session::new(principal, server, (*source, credential))
+    }
+
     fn open(&self) -> bool {
         self.request.opened_with.is_some()
     }
@@ -281,6 +297,18 @@ fn check_token(facts: &Facts<'_>) -> Result<String, Refusal> {
         return Err(token::expired(credential.expires_at, now));
     }
     Ok("valid, not revoked".to_owned())
+}
+
+fn check_conditional_access(facts: &Facts<'_>) -> Result<String, Refusal> {
+    let principal = facts.principal()?;
+    let checked = conditional::check(&facts.session(&principal), facts.snapshot, facts.now);
+    checked.map_err(|mut refusal| {
+        if facts.open() {
+            let blocked = refusal.code == &code::CONDITIONAL_ACCESS;
+            refusal.code = if blocked { &code::POLICY_ENDED } else { &code::SIGN_IN_ENDED };
+        }
+        refusal
+    })
 }
 
 fn check_user_name(facts: &Facts<'_>) -> Result<String, Refusal> {
@@ -395,12 +423,19 @@ fn check_age(facts: &Facts<'_>) -> Result<String, Refusal> {
     }
 }
 
-/// The earliest instant at which the answer can change without a change of the snapshot.
+/// The earliest instant at which the answer becomes no without a change of the snapshot, as far as can be seen.
 fn deadline(facts: &Facts<'_>, principal: &Principal, active: &[ActiveRole]) -> Option<Timestamp> {
     let opened_at = facts.request.opened_with.as_ref().map_or(facts.now, |opened| opened.at);
     let membership = active.iter().filter_map(|held| held.until).min();
     let age = age_deadline(facts, principal, active, opened_at);
-    membership.into_iter().chain(age).min()
+    let refused = again_at(facts, principal)
+        .filter(|at| conditional::check(&facts.session(principal), facts.snapshot, *at).is_err());
+    membership.into_iter().chain(age).chain(refused).min()
+}
+
+/// When conditional access may say something else.
+fn again_at(facts: &Facts<'_>, principal: &Principal) -> Option<Timestamp> {
+    conditional::next_change(&facts.session(principal), facts.snapshot, facts.now)
 }
 
 /// Only people's sessions age, and only when no membership ends them.

@@ -7,6 +7,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod activation;
+pub mod conditional;
 pub mod database_user;
 mod decide;
 pub mod membership;

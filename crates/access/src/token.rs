@@ -14,7 +14,9 @@ use aws_lc_rs::signature;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::kind::revocation::RevokedTokens;
-use model::{PrincipalId, Refusal, ServerName, Snapshot, TenantId, Timestamp, TokenId, code};
+use model::{
+    ApplicationId, PrincipalId, Refusal, ServerName, Snapshot, TenantId, Timestamp, TokenId, code,
+};
 use serde::Deserialize;
 
 pub use assertion::{Assertion, AssertionError, Client, verify_assertion};
@@ -50,12 +52,16 @@ pub struct Credential {
     pub expires_at: Timestamp,
     /// The only server that it is for; absent: any.
     pub server: Option<ServerName>,
-    /// `amr`: how the person signed in.
+    /// `amr`: how the person signed in. A handle does not say.
     pub methods: Vec<String>,
+    /// `auth_time`: when the person signed in. A handle does not say.
+    pub signed_in_at: Option<Timestamp>,
+    /// `azp`: the program that got the token. A handle does not say.
+    pub client: Option<ApplicationId>,
 }
 
 impl Credential {
-    /// The fresh token that `explain` assumes.
+    /// The fresh token that `explain` assumes: of a sign-in just now, with two factors.
     pub(crate) fn assumed(principal: PrincipalId) -> Self {
         Self {
             token: TokenId(uuid::Uuid::nil()),
@@ -63,7 +69,9 @@ impl Credential {
             issued_at: Timestamp::MAX,
             expires_at: Timestamp::MAX,
             server: None,
-            methods: Vec::new(),
+            methods: ["swk", "otp", "mfa"].map(str::to_owned).into(),
+            signed_in_at: Some(Timestamp::MAX),
+            client: None,
         }
     }
 }
@@ -91,6 +99,10 @@ struct Claims {
     jti: TokenId,
     #[serde(default)]
     amr: Vec<String>,
+    #[serde(default)]
+    auth_time: Option<i64>,
+    #[serde(default)]
+    azp: Option<ApplicationId>,
 }
 
 /// Verifies a token of this installation. The signature comes first: nothing else in it is looked at before.
@@ -220,6 +232,8 @@ fn verify_claims(
         expires_at,
         server: None,
         methods: claims.amr,
+        signed_in_at: claims.auth_time.map(Timestamp::from_seconds),
+        client: claims.azp,
     })
 }
 

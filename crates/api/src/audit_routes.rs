@@ -27,7 +27,7 @@ use crate::lines::{Lines, Sink};
 use crate::problem::{self, Problem, invalid};
 
 /// Events in one answer at most; more are asked for in parts.
-const LIMIT_MAX: usize = 50_000;
+pub(crate) const LIMIT_MAX: usize = 50_000;
 const LIMIT_DEFAULT: usize = 1_000;
 /// How often a follower looks for more.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
@@ -82,6 +82,20 @@ pub(crate) async fn search(
         }
     }));
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines.into_body()).into_response())
+}
+
+/// The newest events that match, for who may read the log; the reading is recorded.
+pub(crate) async fn found(
+    api: &Api,
+    caller: &Authenticated,
+    query: Query,
+    limit: usize,
+) -> Result<Vec<Event>, Problem> {
+    authorise(caller.caller.role)?;
+    let last = record_reading(api, caller, &query).await?;
+    let searches = Arc::clone(&api.searches);
+    let found = searching(api, move || searches.newest(&query, (limit, last))).await?;
+    Ok(found.into_iter().map(|found| found.event).collect())
 }
 
 /// One statement, and everything that the log has about it.

@@ -12,6 +12,7 @@ mod audit_routes;
 mod audit_search;
 mod authenticate;
 mod body;
+mod conditional_access;
 mod credentials;
 mod health;
 mod lines;

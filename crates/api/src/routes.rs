@@ -4,8 +4,8 @@ use axum::Router;
 use axum::routing::{MethodFilter, on};
 
 use crate::{
-    Api, access_routes, activations, apply, arm, audit_routes, credentials, health, resources,
-    servers, sessions,
+    Api, access_routes, activations, apply, arm, audit_routes, conditional_access, credentials,
+    health, resources, servers, sessions,
 };
 
 /// One route, for the reference page and for tests.
@@ -54,6 +54,7 @@ routes! {
     GET "/v1/audit" => audit_routes::search, "Audit events as lines of JSON, the oldest first, statements with the tables that they `affected`: `since`, `until`, `actor`, `server`, `session`, `types`, `code`, `table` with `access` (`read`, `wrote`), `text`, `limit`, `follow`.";
     GET "/v1/audit/statements/{session}/{number}" => audit_routes::statement, "One statement with its outcome, the tables that it affected, its session and the steps of the activations that it ran under.";
     GET "/v1/audit/checkpoint" => audit_routes::checkpoint, "The latest signed checkpoint of the audit log, and its public key.";
+    POST "/v1/conditionalaccess/whatif" => conditional_access::what_if, "What a draft of a ConditionalAccessPolicy (`policy`, its spec) would have done to the sessions of the last `days`.";
     POST "/v1/users/{name}/pass" => credentials::issue_pass, "Issues a Temporary Access Pass, shown once.";
     POST "/v1/applications/{name}/secrets" => credentials::add_secret, "Makes a client secret with a `lifetime`, shown once.";
     DELETE "/v1/applications/{name}/secrets/{id}" => credentials::remove_secret, "Removes a client secret.";

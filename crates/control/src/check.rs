@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::kind::access_rules::{Approver, ApproverRelation};
+use model::kind::conditional_access_policy::{
+    ConditionalAccessPolicy, Locations, Principals, Servers,
+};
 use model::kind::role_assignment::Assignee;
 use model::{ControlRole, Kind, Refusal, Resource, Snapshot, code, suggest};
 
@@ -87,6 +90,7 @@ fn references(resource: &Resource) -> Vec<Reference<'_>> {
             });
             std::iter::once(group).chain(approvers).collect()
         }
+        Resource::ConditionalAccessPolicy(policy) => policy_references(&policy.spec),
         Resource::FirewallRule(rule) => {
             vec![to("server", Kind::DatabaseServer, rule.spec.server.as_str())]
         }
@@ -95,10 +99,33 @@ fn references(resource: &Resource) -> Vec<Reference<'_>> {
         | Resource::ManagedIdentity(_)
         | Resource::DatabaseServer(_)
         | Resource::Activation(_)
+        | Resource::NamedLocation(_)
+        | Resource::PrincipalRisk(_)
         | Resource::DatabaseUser(_)
         | Resource::SigningKey(_)
         | Resource::Revocation(_) => Vec::new(),
     }
+}
+
+fn policy_references(policy: &ConditionalAccessPolicy) -> Vec<Reference<'_>> {
+    let to = Reference::to;
+    let mut all = Vec::new();
+    for (field, principals) in
+        [("include", Some(&policy.include)), ("exclude", policy.exclude.as_ref())]
+    {
+        let Some(Principals { all: _, users, groups, workloads: _ }) = principals else { continue };
+        all.extend(users.iter().map(|user| to(field, Kind::User, user.as_str())));
+        all.extend(groups.iter().map(|group| to(field, Kind::Group, group.as_str())));
+    }
+    if let Servers::Only(names) = &policy.servers {
+        all.extend(names.iter().map(|name| to("servers", Kind::DatabaseServer, name.as_str())));
+    }
+    if let Some(Locations { include, exclude }) = &policy.conditions.locations {
+        let places = include.iter().chain(exclude);
+        let field = "conditions.locations";
+        all.extend(places.map(|place| to(field, Kind::NamedLocation, place.as_str())));
+    }
+    all
 }
 
 /// Everything that the document speaks of exists in this state.

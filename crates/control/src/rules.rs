@@ -1,5 +1,6 @@
 //! What a document must obey beyond its schema, kind by kind. Sizes first: every text that people send has a bound.
 
+mod conditional_access;
 mod people;
 mod servers;
 mod workloads;
@@ -44,6 +45,9 @@ pub(crate) fn check(
         Resource::AccessRules(rules) => people::access_rules(rules, state),
         Resource::Eligibility(eligibility) => people::eligibility(eligibility),
         Resource::FirewallRule(rule) => firewall_rule(rule),
+        Resource::NamedLocation(location) => conditional_access::location(location),
+        Resource::ConditionalAccessPolicy(policy) => conditional_access::policy(policy, state),
+        Resource::PrincipalRisk(risk) => conditional_access::risk(risk, state),
         Resource::RoleAssignment(assignment) => role_assignment(assignment, state),
         Resource::User(user) => {
             alone(user, before, state)?;

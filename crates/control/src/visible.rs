@@ -69,7 +69,11 @@ impl<'a> Viewer<'a> {
                     || has_a_say(activation, (name, self.role), self.state, self.now)
             }
             Resource::DatabaseUser(user) => user.spec.principal == self.principal.id,
-            Resource::FirewallRule(_) | Resource::Revocation(_) => false,
+            Resource::FirewallRule(_)
+            | Resource::NamedLocation(_)
+            | Resource::ConditionalAccessPolicy(_)
+            | Resource::PrincipalRisk(_)
+            | Resource::Revocation(_) => false,
         };
         visible.then_some(resource)
     }

@@ -85,5 +85,7 @@ fn verify_handle(
         expires_at: record.not_after,
         server: record.server,
         methods: Vec::new(),
+        signed_in_at: None,
+        client: None,
     })
 }

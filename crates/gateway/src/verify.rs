@@ -63,6 +63,8 @@ pub(crate) struct Watch {
     /// The revision of the last decision, and until when it holds.
     decided: Option<Revision>,
     until: Option<Timestamp>,
+    /// When the answer may be another one.
+    again_at: Option<Timestamp>,
     /// When the client is to be told of that end; absent once it has been, and for applications.
     warn_at: Option<Timestamp>,
     idle_max: Option<Lifetime>,
@@ -86,6 +88,7 @@ impl Watch {
             audit: gateway.log.failed(),
             decided: None,
             until: None,
+            again_at: None,
             warn_at: None,
             idle_max: None,
             statement_max: None,
@@ -160,7 +163,8 @@ impl Watch {
     /// Decides when something has changed since the last time.
     fn judge(&mut self, now: Timestamp) -> Option<Cause> {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-        let deadline = self.until.filter(|until| *until <= now);
+        let deadline =
+            [self.until, self.again_at].into_iter().flatten().min().filter(|due| *due <= now);
         if self.decided == Some(snapshot.revision) && deadline.is_none() {
             return None;
         }
@@ -174,7 +178,7 @@ impl Watch {
                     let warned = hears && grant.principal.kind == PrincipalKind::User;
                     self.warn_at = grant.until.filter(|_| warned).and_then(|end| warn_at(end, now));
                 }
-                self.until = grant.until;
+                (self.until, self.again_at) = (grant.until, grant.again_at);
                 if let Some(opened) = &mut self.request.opened_with {
                     opened.roles = grant.roles;
                 }
@@ -248,7 +252,7 @@ impl Watch {
             let from = if activity.is_waiting() { now } else { activity.running_since() };
             from.plus(max.duration())
         });
-        [self.until, self.warn_at, idle, overlong, drain_until]
+        [self.until, self.again_at, self.warn_at, idle, overlong, drain_until]
             .into_iter()
             .flatten()
             .fold(stale, Ord::min)

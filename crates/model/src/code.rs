@@ -101,6 +101,10 @@ codes! {
     ROLES_CHANGED, "PC1208", "57P01", 403, "a role that the session was opened with has ended", "connect again to go on with the roles that remain";
     STARTUP_OPTION_DENIED, "PC1209", "42501", 403, "a start-up option is not allowed through the gateway", "leave the option out";
     NO_SHARED_USER, "PC1210", "28000", 403, "no shared database user stands for your roles", "ask an owner to add one to the server's `upstreamIdentity`";
+    CONDITIONAL_ACCESS, "PC1211", "28000", 403, "a conditional access policy forbids it", "`portcullis explain` says which policy and why; an owner can change it";
+    SIGN_IN_AGAIN, "PC1212", "28000", 401, "a conditional access policy demands another sign-in", "sign in again with `portcullis login`, then connect with the new token";
+    POLICY_ENDED, "PC1213", "57P01", 403, "a conditional access policy forbids the session now", "`portcullis explain` says which policy and why; an owner can change it";
+    SIGN_IN_ENDED, "PC1214", "57P01", 401, "a conditional access policy demands another sign-in of the session now", "sign in again with `portcullis login`, then connect with the new token";
     // 13xx: the database
     UPSTREAM_UNREACHABLE, "PC1301", "08006", 502, "the database server cannot be reached", "an operator must look at the server";
     UPSTREAM_UNTRUSTED, "PC1302", "08006", 502, "the database server's certificate cannot be trusted", "an operator must compare the server's certificate with the resource's `ca`";

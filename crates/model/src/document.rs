@@ -9,8 +9,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::kind::{
-    access_rules, activation, application, database_role, database_user, eligibility, firewall,
-    group, managed_identity, revocation, role_assignment, server, signing_key, tenant, user,
+    access_rules, activation, application, conditional_access_policy, database_role, database_user,
+    eligibility, firewall, group, managed_identity, named_location, principal_risk, revocation,
+    role_assignment, server, signing_key, tenant, user,
 };
 use crate::{Revision, Timestamp};
 
@@ -280,6 +281,12 @@ kinds! {
     AccessRules, access_rules::AccessRules, "accessrules", People;
     /// Addresses from which a server may be reached.
     FirewallRule, firewall::FirewallRule, "firewallrules", People;
+    /// Where people and workloads are.
+    NamedLocation, named_location::NamedLocation, "namedlocations", People;
+    /// What must be true of a session besides membership.
+    ConditionalAccessPolicy, conditional_access_policy::ConditionalAccessPolicy, "conditionalaccesspolicies", People;
+    /// What is feared of a principal.
+    PrincipalRisk, principal_risk::PrincipalRisk, "principalrisks", People;
     /// A time-bound membership.
     Activation, activation::Activation, "activations", Portcullis;
     /// A login user that the gateway made.

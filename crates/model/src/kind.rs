@@ -3,12 +3,15 @@
 pub mod access_rules;
 pub mod activation;
 pub mod application;
+pub mod conditional_access_policy;
 pub mod database_role;
 pub mod database_user;
 pub mod eligibility;
 pub mod firewall;
 pub mod group;
 pub mod managed_identity;
+pub mod named_location;
+pub mod principal_risk;
 pub mod revocation;
 pub mod role_assignment;
 pub mod server;

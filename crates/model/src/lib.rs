@@ -17,6 +17,7 @@ pub mod role;
 pub mod snapshot;
 pub mod suggest;
 pub mod time;
+pub mod verdict;
 pub mod workload;
 
 pub use code::{Code, Refusal};
@@ -26,7 +27,7 @@ pub use id::{ActivationId, ApplicationId, PrincipalId, Revision, SessionId, Tena
 pub use kind::Kind;
 pub use name::{
     ApplicationName, DatabaseRoleName, FirewallRuleName, GroupName, InvalidName,
-    ManagedIdentityName, NAME_BYTES_MAX, ServerName, UserName,
+    ManagedIdentityName, NAME_BYTES_MAX, NamedLocationName, ServerName, UserName,
 };
 pub use role::ControlRole;
 pub use snapshot::{Principal, PrincipalKind, Snapshot, Table};

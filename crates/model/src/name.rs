@@ -117,4 +117,6 @@ names! {
     DatabaseRoleName;
     /// A firewall rule of a server.
     FirewallRuleName;
+    /// A place that conditional access speaks of.
+    NamedLocationName;
 }

@@ -7,10 +7,11 @@ use uuid::Uuid;
 
 use crate::kind::{
     access_rules::AccessRules, activation::Activation, application::Application,
-    database_role::DatabaseRole, database_user::DatabaseUser, eligibility::Eligibility,
-    firewall::FirewallRule, group::Group, managed_identity::ManagedIdentity,
-    revocation::Revocation, role_assignment::RoleAssignment, server::DatabaseServer,
-    signing_key::SigningKey, tenant::Tenant, user::User,
+    conditional_access_policy::ConditionalAccessPolicy, database_role::DatabaseRole,
+    database_user::DatabaseUser, eligibility::Eligibility, firewall::FirewallRule, group::Group,
+    managed_identity::ManagedIdentity, named_location::NamedLocation,
+    principal_risk::PrincipalRisk, revocation::Revocation, role_assignment::RoleAssignment,
+    server::DatabaseServer, signing_key::SigningKey, tenant::Tenant, user::User,
 };
 use crate::{Document, Kind, PrincipalId, Resource, Revision, Spec, Timestamp};
 
@@ -110,6 +111,12 @@ pub struct Snapshot {
     pub eligibilities: Table<Eligibility>,
     /// What asking needs.
     pub access_rules: Table<AccessRules>,
+    /// Places by name.
+    pub named_locations: Table<NamedLocation>,
+    /// Conditional access.
+    pub conditional_access_policies: Table<ConditionalAccessPolicy>,
+    /// What is feared of whom.
+    pub principal_risks: Table<PrincipalRisk>,
     /// Address ranges.
     pub firewall_rules: Table<FirewallRule>,
     /// Time-bound memberships.
@@ -155,6 +162,11 @@ impl Snapshot {
             Resource::RoleAssignment(document) => self.role_assignments.insert(document),
             Resource::Eligibility(document) => self.eligibilities.insert(document),
             Resource::AccessRules(document) => self.access_rules.insert(document),
+            Resource::NamedLocation(document) => self.named_locations.insert(document),
+            Resource::ConditionalAccessPolicy(document) => {
+                self.conditional_access_policies.insert(document);
+            }
+            Resource::PrincipalRisk(document) => self.principal_risks.insert(document),
             Resource::FirewallRule(document) => self.firewall_rules.insert(document),
             Resource::Activation(document) => self.activations.insert(document),
             Resource::DatabaseUser(document) => self.database_users.insert(document),
@@ -176,6 +188,9 @@ impl Snapshot {
             Kind::RoleAssignment => self.role_assignments.remove(name),
             Kind::Eligibility => self.eligibilities.remove(name),
             Kind::AccessRules => self.access_rules.remove(name),
+            Kind::NamedLocation => self.named_locations.remove(name),
+            Kind::ConditionalAccessPolicy => self.conditional_access_policies.remove(name),
+            Kind::PrincipalRisk => self.principal_risks.remove(name),
             Kind::FirewallRule => self.firewall_rules.remove(name),
             Kind::Activation => self.activations.remove(name),
             Kind::DatabaseUser => self.database_users.remove(name),
@@ -203,6 +218,9 @@ impl Snapshot {
             Kind::RoleAssignment => of(&self.role_assignments, name),
             Kind::Eligibility => of(&self.eligibilities, name),
             Kind::AccessRules => of(&self.access_rules, name),
+            Kind::NamedLocation => of(&self.named_locations, name),
+            Kind::ConditionalAccessPolicy => of(&self.conditional_access_policies, name),
+            Kind::PrincipalRisk => of(&self.principal_risks, name),
             Kind::FirewallRule => of(&self.firewall_rules, name),
             Kind::Activation => of(&self.activations, name),
             Kind::DatabaseUser => of(&self.database_users, name),
@@ -230,6 +248,9 @@ impl Snapshot {
             Kind::RoleAssignment => of(&self.role_assignments),
             Kind::Eligibility => of(&self.eligibilities),
             Kind::AccessRules => of(&self.access_rules),
+            Kind::NamedLocation => of(&self.named_locations),
+            Kind::ConditionalAccessPolicy => of(&self.conditional_access_policies),
+            Kind::PrincipalRisk => of(&self.principal_risks),
             Kind::FirewallRule => of(&self.firewall_rules),
             Kind::Activation => of(&self.activations),
             Kind::DatabaseUser => of(&self.database_users),

@@ -107,6 +107,9 @@ pub(crate) enum Command {
     Deactivate(Decide),
     /// End someone's membership now; their sessions are cut
     Revoke(Decide),
+    /// Policies of conditional access
+    #[command(subcommand)]
+    ConditionalAccess(ConditionalAccessCommand),
     /// People's sign-in
     #[command(subcommand)]
     User(UserCommand),
@@ -359,6 +362,24 @@ pub(crate) struct Explain {
     /// The address that they would come from
     #[arg(long, value_name = "ADDRESS")]
     pub source: Option<IpAddr>,
+}
+
+/// `portcullis conditional-access`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConditionalAccessCommand {
+    /// Say whose sessions of the last days a policy would have refused, before it stands
+    WhatIf(WhatIf),
+}
+
+/// `portcullis conditional-access what-if`.
+#[derive(Debug, Args)]
+pub(crate) struct WhatIf {
+    /// The file with the ConditionalAccessPolicy; `-` is standard input
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub file: PathBuf,
+    /// How many days to look back
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=90))]
+    pub days: u16,
 }
 
 /// `portcullis request`.

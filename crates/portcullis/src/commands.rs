@@ -6,6 +6,7 @@ mod apply;
 mod audit;
 mod authority;
 mod completions;
+mod conditional_access;
 mod connect;
 mod docs;
 mod doctor;
@@ -28,8 +29,8 @@ mod user;
 
 use self::activation::Step;
 use crate::cli::{
-    AuthorityCommand, Cli, Command, Common, MasterKeyCommand, Server, ServerCommand,
-    SigningKeyCommand,
+    AuthorityCommand, Cli, Command, Common, ConditionalAccessCommand, MasterKeyCommand, Server,
+    ServerCommand, SigningKeyCommand,
 };
 use crate::failure::Failure;
 use crate::server;
@@ -57,6 +58,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Delete(named) => get::delete(common, &named),
         Command::Schema { kind } => schema::run(kind),
         Command::Explain(options) => explain::run(common, &options),
+        Command::ConditionalAccess(ConditionalAccessCommand::WhatIf(asked)) => {
+            conditional_access::what_if(common, &asked)
+        }
         Command::Request(options) => activation::request(common, &options),
         Command::Approve(decide) => activation::step(common, Step::Approve, &decide),
         Command::Deny(decide) => activation::step(common, Step::Deny, &decide),

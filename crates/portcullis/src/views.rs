@@ -1,6 +1,9 @@
 //! What a table shows of each kind.
 
 use model::kind::activation::ActivationState;
+use model::kind::conditional_access_policy::{
+    ConditionalAccessPolicy, GrantControls, PolicyState, Servers,
+};
 use model::kind::database_role::Privileges;
 use model::kind::database_user::DatabaseUserState;
 use model::kind::managed_identity::{Assignment, ManagedIdentity};
@@ -23,6 +26,9 @@ pub(crate) fn columns(kind: Kind) -> &'static [&'static str] {
         Kind::Eligibility => &["NAME", "USER", "GROUP", "FROM", "UNTIL"],
         Kind::AccessRules => &["NAME", "GROUP", "LONGEST", "JUSTIFICATION", "APPROVERS"],
         Kind::FirewallRule => &["NAME", "SERVER", "FROM", "TO"],
+        Kind::NamedLocation => &["NAME", "RANGES", "DESCRIPTION"],
+        Kind::ConditionalAccessPolicy => &["NAME", "STATE", "SERVERS", "DEMANDS", "DESCRIPTION"],
+        Kind::PrincipalRisk => &["NAME", "PRINCIPAL", "LEVEL", "UNTIL", "REASON"],
         Kind::Activation => {
             &["ID", "USER", "GROUP", "STATE", "FOR", "UNTIL", "DECIDED BY", "BECAUSE"]
         }
@@ -110,6 +116,17 @@ fn more_cells(name: String, resource: &Resource) -> Vec<String> {
                 spec.approval().iter().map(|stage| joined(&stage.approvers)).collect();
             vec![name, spec.group.to_string(), longest, justification, approvers.join(", then ")]
         }
+        Resource::NamedLocation(document) => {
+            let spec = &document.spec;
+            vec![name, joined(&spec.ranges), spec.description.clone().unwrap_or_default()]
+        }
+        Resource::ConditionalAccessPolicy(document) => conditional_access(name, &document.spec),
+        Resource::PrincipalRisk(document) => {
+            let spec = &document.spec;
+            let level = format!("{:?}", spec.level).to_lowercase();
+            let until = optional(spec.ends_at.map(seconds));
+            vec![name, spec.principal.to_string(), level, until, spec.reason.clone()]
+        }
         Resource::FirewallRule(document) => {
             let spec = &document.spec;
             let (from, to) = (spec.start_ip_address, spec.end_ip_address);
@@ -128,6 +145,13 @@ fn more_cells(name: String, resource: &Resource) -> Vec<String> {
                 spec.justification.clone().unwrap_or_default(),
             ]
         }
+        other => cells_of_portcullis(name, other),
+    }
+}
+
+/// What Portcullis itself writes.
+fn cells_of_portcullis(name: String, resource: &Resource) -> Vec<String> {
+    match resource {
         Resource::DatabaseUser(document) => {
             let (spec, status) = (&document.spec, &document.status);
             let state = match status.state {
@@ -213,6 +237,30 @@ fn optional<T: ToString>(value: Option<T>) -> String {
 
 fn count<T>(items: &[T]) -> String {
     if items.is_empty() { String::new() } else { items.len().to_string() }
+}
+
+fn conditional_access(name: String, policy: &ConditionalAccessPolicy) -> Vec<String> {
+    let state = match policy.state {
+        PolicyState::Enabled => "enabled",
+        PolicyState::ReportOnly => "report only",
+        PolicyState::Disabled => "disabled",
+    };
+    let servers = match &policy.servers {
+        Servers::Any => "any".to_owned(),
+        Servers::Only(names) => joined(names),
+    };
+    let demands = match &policy.grant {
+        GrantControls::Block => "block".to_owned(),
+        GrantControls::All(controls) => joined(controls),
+        GrantControls::Any(controls) => {
+            controls.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+        }
+    };
+    let fresh = policy.sign_in_frequency.map(|within| format!("a sign-in within {within}"));
+    let demands: Vec<String> =
+        [demands].into_iter().filter(|it| !it.is_empty()).chain(fresh).collect();
+    let description = policy.description.clone().unwrap_or_default();
+    vec![name, state.to_owned(), servers, demands.join("; "), description]
 }
 
 fn joined<T: ToString>(items: impl IntoIterator<Item = T>) -> String {

@@ -218,6 +218,8 @@ pub(crate) fn request(name: &str, snapshot: &Snapshot) -> Request {
             expires_at: at("11:00:00"),
             server: None,
             methods: vec![],
+            signed_in_at: None,
+            client: None,
         },
         server: ServerName::new("orders").unwrap(),
         database: "orders".to_owned(),

@@ -1,7 +1,10 @@
 //! The rules, as sentences.
 #[cfg(test)]
 mod activations;
+#[cfg(test)]
 mod approvals;
+#[cfg(test)]
+mod conditional;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]

@@ -167,6 +167,10 @@ pub(crate) fn opened(session: SessionId) -> EventBody {
         application_name: None,
         backend_pid: 4711,
         tls: "TLSv1_3".to_owned(),
+        methods: vec![],
+        signed_in_at: None,
+        client: None,
+        policies: vec![],
     }))
 }
 

@@ -8,6 +8,7 @@ use audit::AuditError;
 use control::{LiveSession, SessionInfo, SessionState};
 use model::event::{Actor, EventBody, SessionOpened};
 use model::kind::server::{AuditMode, DatabaseServer};
+use model::verdict::{Outcome, Verdict};
 use model::{Document, PrincipalKind, Timestamp, code};
 
 use super::proof::{self, Identity};
@@ -98,6 +99,8 @@ async fn log_in(authorised: &mut Authorised) -> Result<(Box<Stream>, Login), Den
 async fn record(authorised: &Authorised, login: &Login) -> Result<(), Denied> {
     let Authorised { started, server, request, grant, seat: _ } = authorised;
     let connection = &started.connection;
+    let not_applied = |verdict: &&Verdict| !matches!(verdict.outcome, Outcome::NotApplied(_));
+    let applied = grant.policies.iter().filter(not_applied);
     let opened = SessionOpened {
         session: connection.id,
         actor: Actor::from(&grant.principal),
@@ -112,6 +115,10 @@ async fn record(authorised: &Authorised, login: &Login) -> Result<(), Denied> {
         application_name: started.startup.application_name.clone().map(String::from),
         backend_pid: login.key().pid,
         tls: tls::describe(&started.client),
+        methods: request.credential.methods.clone(),
+        signed_in_at: request.credential.signed_in_at,
+        client: request.credential.client,
+        policies: applied.cloned().collect(),
     };
     let log = &connection.gateway.log;
     let failed = |error: AuditError| {

@@ -200,6 +200,8 @@ impl Bench {
             principal,
             activations: Vec::new(),
             until: None,
+            again_at: None,
+            policies: vec![],
             notice: None,
         }
     }

@@ -210,6 +210,8 @@ async fn enrolling_anew_replaces_the_key_and_ends_every_token_of_the_former_one(
             expires_at: model::Timestamp::MAX,
             server: None,
             methods: Vec::new(),
+            signed_in_at: None,
+            client: None,
         };
         access::token::revoked(&credential, &snapshot)
     };
