@@ -3,7 +3,7 @@
 //!
 //! What stands in `/*! … */` or `/*M! … */` is code: the opening, with its version, and the closing are tokens of kind
 //! [`Kind::Comment`] by themselves, and between them are the tokens of the code. Text in double quotes is a literal, as it
-//! is unless `sql_mode` has ANSI_QUOTES.
+//! is unless `sql_mode` has ANSI_QUOTES, which nobody tells ([`may_end_before`]).
 
 use super::sql::Conditional;
 use crate::sql::{Kind, Strings};
@@ -260,6 +260,15 @@ fn quoted(text: &[u8], before: usize, backslash: Backslash) -> usize {
         };
     }
     text.len()
+}
+
+/// Whether this is something in double quotes that ends earlier where it is a name (ANSI_QUOTES), in which a backslash means
+/// nothing.
+pub(crate) fn may_end_before(token: &[u8]) -> bool {
+    let signs = until(token, |byte| byte != b'@');
+    let quoted_text = token.get(signs..).unwrap_or_default();
+    quoted_text.first() == Some(&b'"')
+        && quoted(quoted_text, 0, Backslash::Plain) < quoted_text.len()
 }
 
 /// Where the comment ends that is open at this place.

@@ -51,8 +51,9 @@ pub fn always_runs(token: &Token<'_>) -> bool {
 }
 
 /// The text with `?` for every literal, also for those in comments that are run; names, other comments and parameters
-/// stay. What `ANSI_QUOTES` makes a name of goes, too, and so does everything behind a comment that only some servers run
-/// and that ends elsewhere for those that do not.
+/// stay. What `ANSI_QUOTES` makes a name of goes, too. The session's protocol does not tell of that mode: a backslash before
+/// a quote in double quotes means nothing in a name, so that what stands behind may be read in two ways, and goes as a
+/// whole. So does everything behind a comment that only some servers run and that ends elsewhere for those that do not.
 pub fn redact(text: &str, strings: Strings) -> String {
     let mut redacted = String::with_capacity(text.len());
     // Of such a comment: where its content begins in what is redacted, and where it ends as a comment.
@@ -63,6 +64,10 @@ pub fn redact(text: &str, strings: Strings) -> String {
             let length = text.get(at..).map_or(0, |rest| lexer::skipped(rest.as_bytes()));
             let begin = redacted.len().saturating_add(token.text.len());
             open = Some((begin, at.saturating_add(length)));
+        }
+        if strings == Strings::Backslash && lexer::may_end_before(token.text.as_bytes()) {
+            let from = open.map_or(redacted.len(), |(begin, _)| begin);
+            return cut(redacted, from);
         }
         at = at.saturating_add(token.text.len());
         if token.kind == Kind::Comment && token.text == "*/" {
@@ -99,6 +104,6 @@ pub fn redact(text: &str, strings: Strings) -> String {
 /// What opens the comment stays: whoever reads the rest sees that it is doubtful.
 fn cut(mut redacted: String, at: usize) -> String {
     redacted.truncate(at);
-    redacted.push_str(" ?");
+    redacted.push_str(if redacted.ends_with(' ') { "?" } else { " ?" });
     redacted
 }

@@ -115,6 +115,12 @@ fn no_literal_is_left_wherever_it_stands() {
             "grant select on t to u@? identified by ?",
         ),
         ("", ""),
+        // A name, if the session has ANSI_QUOTES: it may end before the secret begins.
+        (r#"select "a\", 'secret "x', b"#, "select ?"),
+        (r#"select "say \"x\"", b"#, "select ?"),
+        (r#"select @"a\" , 'secret"'"#, "select ?"),
+        (r#"select "a\\", "b\n""", `c"\"`"#, r#"select ?, ?, `c"\"`"#),
+        (r#"select 1 /*!99999 , "a\" */ 'secret "x'"#, "select ? /*!99999 ?"),
         // Only some servers run these, and all agree where they end.
         ("select 1 /*!99999 , 'secret' */, 2", "select ? /*!99999 , ? */, ?"),
         ("select 1 /*M! , 'secret'", "select ? /*M! , ?"),
@@ -126,6 +132,7 @@ fn no_literal_is_left_wherever_it_stands() {
         assert_eq!(redact(text, Strings::Backslash), redacted, "{text}");
     }
     assert_eq!(redact(r"select 'a\', 'secret'", Strings::Standard), "select ?, ?");
+    assert_eq!(redact(r#"select "a\", 'secret "x'"#, Strings::Standard), "select ?, ?");
 }
 
 proptest! {
