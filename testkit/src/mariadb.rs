@@ -37,7 +37,7 @@ const CLIENT: &str = "/usr/bin/mariadb";
 
 const STARTS_WITHIN: Duration = Duration::from_mins(1);
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
-const DIES_WITHIN: Duration = Duration::from_secs(15);
+pub(crate) const DIES_WITHIN: Duration = Duration::from_secs(15);
 
 /// A running throw-away server. Dropping it stops the server and removes its directory.
 #[derive(Debug)]
@@ -110,27 +110,6 @@ impl MariaDb {
     pub fn sql_regardless(&self, database: &str, sql: &str) -> Result<String> {
         let mut command = self.client();
         Ok(program::feed(command.arg("--force"), &format!("use {database};\n{sql}"))?.stdout)
-    }
-
-    /// Runs SQL over TCP and TLS, around the gateway, with a client certificate (paths of PEM files).
-    pub fn sql_directly(&self, login: &DirectLogin<'_>, sql: &str) -> Result<String> {
-        program::feed(&mut self.directly(login), sql)?.expect_success()
-    }
-
-    /// The command that [`MariaDb::sql_directly`] runs, reading SQL from its standard input.
-    pub fn directly(&self, login: &DirectLogin<'_>) -> Command {
-        let mut command = program::clean(CLIENT);
-        command
-            .args(["--no-defaults", "-N", "-B", "--protocol=tcp", "-h", "127.0.0.1"])
-            .args(["-P", &self.port.to_string(), "-u", login.user])
-            .args(["--ssl-verify-server-cert", "--ssl-ca"])
-            .arg(self.server_ca_file())
-            .arg("--ssl-cert")
-            .arg(login.certificate)
-            .arg("--ssl-key")
-            .arg(login.key)
-            .args(["-D", login.database]);
-        command
     }
 
     /// As an operator's `systemctl restart`, on the same port.
@@ -257,11 +236,11 @@ impl Drop for MariaDb {
     }
 }
 
-fn pid_file(directory: &Path) -> PathBuf {
+pub(crate) fn pid_file(directory: &Path) -> PathBuf {
     directory.join("data/server.pid")
 }
 
-fn end(process: &Identity) -> Result<()> {
+pub(crate) fn end(process: &Identity) -> Result<()> {
     process.stop(STOPS_WITHIN);
     ensure!(!process.runs(), "the server does not stop");
     Ok(())

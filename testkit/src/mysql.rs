@@ -10,16 +10,27 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::mariadb::stop;
-use crate::server::{START_TRIES_MAX, complain, free_port, leftovers};
+use crate::mariadb::{DIES_WITHIN, end, pid_file, stop};
+use crate::process::Identity;
+use crate::server::{START_TRIES_MAX, complain, free_port, leftovers, template};
 use crate::{program, wait};
 
-pub use crate::server::{Account, Place};
+pub use crate::server::{Account, DirectLogin, Place};
 
 const PREFIX: &str = "portcullis-mysql-";
 /// What the packages of MySQL and of MariaDB call the server's user.
 const OS_USER: &str = "mysql";
 const STARTS_WITHIN: Duration = Duration::from_mins(1);
+
+/// Where the programs are that tests start.
+const PROGRAMS: &str = "PORTCULLIS_MYSQL";
+
+/// The programs that `cargo xtask conformance --newest-mysql` has fetched.
+pub fn programs() -> Result<PathBuf> {
+    let folder = program::setting(PROGRAMS);
+    let missing = "names no folder: run `cargo xtask conformance --newest-mysql`";
+    folder.map(PathBuf::from).with_context(|| format!("{PROGRAMS} {missing}"))
+}
 
 /// A running throw-away server. Dropping it stops the server and removes its directory.
 #[derive(Debug)]
@@ -49,7 +60,38 @@ impl MySql {
         let mut server = Self { place: Place::create(PREFIX, Account::of_package(OS_USER)?)? };
         server.lay_out(programs, settings)?;
         server.launch()?;
+        server.sql("mysql", &owner(&server.account.name))?;
         Ok(server)
+    }
+
+    /// The folder that its configuration includes, as `/etc/mysql/mysql.conf.d` is.
+    pub fn configuration_directory(&self) -> PathBuf {
+        self.directory.join("conf.d")
+    }
+
+    /// As an operator's `systemctl restart`, on the same port.
+    pub fn restart(&self) -> Result<()> {
+        if let Ok(process) = self.process() {
+            end(&process)?;
+        }
+        self.start_again()
+    }
+
+    /// `kill -9`; its files stay.
+    pub fn kill(&self) -> Result<()> {
+        let process = self.process()?;
+        process.kill();
+        wait::try_until(DIES_WITHIN, || (!process.runs()).then_some(())).context("it does not die")
+    }
+
+    /// Starts it after [`MySql::kill`], on the same port.
+    pub fn start_again(&self) -> Result<()> {
+        self.spawn()?;
+        self.wait_until_ready()
+    }
+
+    fn process(&self) -> Result<Identity> {
+        leftovers::named_in(&pid_file(&self.directory)).context("the database server does not run")
     }
 
     /// Runs SQL with all rights over the unix socket. The answer has one line a row, tabs between columns, no headings.
@@ -62,7 +104,8 @@ impl MySql {
         self.directory.join("programs/bin").join(name)
     }
 
-    fn socket(&self) -> PathBuf {
+    /// The unix socket.
+    pub fn socket(&self) -> PathBuf {
         self.directory.join("socket")
     }
 
@@ -73,9 +116,17 @@ impl MySql {
         program::run(copy.arg(programs).arg(directory.join("programs")))?.expect_success()?;
         self.make_temporary_directory()?;
         self.certify(&directory)?;
+        fs::create_dir(self.configuration_directory())?;
         fs::write(directory.join("my.cnf"), self.configuration(settings))?;
-        fs::write(directory.join("port.cnf"), "")?;
-        self.account.own(&directory)?;
+        // Another version's would have to be upgraded.
+        let length = fs::metadata(programs.join("program/mysqld"))?.len();
+        let name = format!("mysqld-{length}");
+        template::copy_to(&self.data_directory(), &name, || self.install())?;
+        self.account.own(&directory)
+    }
+
+    fn install(&self) -> Result<()> {
+        self.account.own(&self.directory)?;
         let mut install = self.account.command(&self.program("mysqld"));
         install.arg(self.defaults()).arg("--initialize-insecure");
         let said = program::run(&mut install)?;
@@ -108,7 +159,8 @@ impl MySql {
             ("require_secure_transport", "ON"),
             ("default_time_zone", "+00:00"),
             ("innodb_buffer_pool_size", "64M"),
-            ("innodb_flush_log_at_trx_commit", "0"),
+            // Accounts are rows: what was committed outlives the process, as on a server in use.
+            ("innodb_flush_log_at_trx_commit", "2"),
             ("innodb_doublewrite", "OFF"),
             ("skip_log_bin", "1"),
             ("secure_file_priv", "NULL"),
@@ -116,17 +168,16 @@ impl MySql {
         let paths = paths.map(|(name, file)| format!("{name} = {}\n", path(file)));
         let fixed = fixed.iter().chain(settings).map(|(name, value)| format!("{name} = {value}\n"));
         let lines: String = paths.into_iter().chain(fixed).collect();
-        format!("[mysqld]\n{lines}!include {}\n", path("port.cnf"))
+        format!("[mysqld]\n{lines}!includedir {}\n", path("conf.d"))
     }
 
     fn launch(&mut self) -> Result<()> {
         for _ in 0..START_TRIES_MAX {
             self.port = free_port()?;
-            let port = self.directory.join("port.cnf");
-            fs::write(&port, format!("[mysqld]\nport = {}\n", self.port))?;
-            self.account.own(&port)?;
-            self.spawn()?;
-            match self.wait_until_ready() {
+            let port = format!("[mysqld]\nport = {}\n", self.port);
+            fs::write(self.configuration_directory().join("port.cnf"), port)?;
+            self.account.own(&self.configuration_directory())?;
+            match self.start_again() {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     let said = fs::read_to_string(self.log()).unwrap_or_default();
@@ -143,7 +194,7 @@ impl MySql {
     }
 
     fn wait_until_ready(&self) -> Result<()> {
-        let pid = self.data_directory().join("server.pid");
+        let pid = pid_file(&self.directory);
         wait::try_until(STARTS_WITHIN, || {
             let failed =
                 fs::read_to_string(self.log()).is_ok_and(|log| log.contains("[ERROR] [MY-010119]"));
@@ -165,6 +216,16 @@ impl MySql {
         command.args(["--no-defaults", "-N", "-B", "-u", "root", "-S"]).arg(self.socket());
         command
     }
+}
+
+/// Whoever the server runs as may do everything, as after an installation by the distribution.
+fn owner(user: &str) -> String {
+    format!(
+        "install plugin auth_socket soname 'auth_socket.so';\n\
+         create user '{user}'@'localhost' identified with auth_socket;\n\
+         grant all on *.* to '{user}'@'localhost' with grant option;\n\
+         grant system_user on *.* to '{user}'@'localhost';"
+    )
 }
 
 impl Drop for MySql {

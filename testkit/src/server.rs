@@ -1,6 +1,7 @@
 //! What throw-away database servers share, whatever they speak.
 
 mod account;
+mod directly;
 pub(crate) mod leftovers;
 mod place;
 pub(crate) mod template;

@@ -37,7 +37,7 @@ cargo xtask COMMAND
                                        docs/conformance/clients-mysql.md
   conformance --suites [SUITE…]        drivers' own suites, likewise (10 minutes); writes docs/conformance/drivers.md
   conformance --newest                 protocol 3.2 in front of PostgreSQL 18, by hand and with libpq 18 (2 minutes)
-  conformance --newest-mysql           MySQL's own server and clients of Debian's unstable suite (2 minutes)
+  conformance --newest-mysql           MySQL's own server and clients of Debian's unstable suite (8 minutes)
   conformance --azure-cli              azure-cli from PyPI: registers the cloud, signs in in each way, and its token opens
                                        the database (5 minutes, most of them for the installation)
   test --pg-regress                    PostgreSQL's own suites, directly and through the gateway, and the server's own

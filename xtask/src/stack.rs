@@ -85,10 +85,15 @@ fn newest() -> Result<()> {
 fn newest_mysql() -> Result<()> {
     packages::ensure(For::Conformance)?;
     let prepared = newest_mysql::prepare()?;
+    // The stories that are told on PostgreSQL and MariaDB, on MySQL.
+    let package = ["test", "--locked", "--package", "gateway", "--features", "newest-mysql"];
+    let mut tests = shell::cargo(package);
+    tests.args(["--test", "database", "--", "mysql"]).env("PORTCULLIS_MYSQL", &prepared);
+    shell::run(&mut tests)?;
     let programs = build::programs(Profile::Dev, &[build::PORTCULLIS, build::CONFORMANCE])?;
     let [portcullis, conformance] = programs.as_slice() else { bail!("nothing was built") };
     let mut command = Command::new(conformance);
-    command.args(["newest-mysql", "--programs"]).arg(prepared);
+    command.args(["newest-mysql", "--programs"]).arg(&prepared);
     command.arg("--cache").arg(shell::target().join("conformance"));
     shell::run(command.env("PORTCULLIS_BIN", portcullis))
 }

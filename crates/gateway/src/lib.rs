@@ -21,6 +21,7 @@ mod claimed;
 mod dialect;
 mod end;
 pub mod enroll;
+mod enrolment;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod identify;

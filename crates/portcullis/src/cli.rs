@@ -222,7 +222,7 @@ pub(crate) struct Enroll {
     /// PostgreSQL: where its Unix socket is
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "data_directory")]
     pub socket_directory: Option<PathBuf>,
-    /// MariaDB: its Unix socket
+    /// MariaDB, MySQL: its Unix socket
     #[arg(
         long,
         value_name = "FILE",
@@ -231,9 +231,12 @@ pub(crate) struct Enroll {
         requires = "configuration_directory"
     )]
     pub socket: Option<PathBuf>,
-    /// MariaDB: a folder that its option files include, such as /etc/mysql/mariadb.conf.d
+    /// MariaDB, MySQL: a folder that its option files include, such as /etc/mysql/mariadb.conf.d
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "socket")]
     pub configuration_directory: Option<PathBuf>,
+    /// MariaDB, MySQL: its own client, when `mariadb` or `mysql` is not found by that name
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "socket")]
+    pub client: Option<PathBuf>,
     /// The operating system account that it runs as; `postgres` or `mysql` when absent
     #[arg(long, value_name = "NAME")]
     pub os_user: Option<String>,

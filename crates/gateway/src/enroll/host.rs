@@ -33,12 +33,14 @@ pub enum Local {
         /// Where its unix socket is.
         socket_directory: PathBuf,
     },
-    /// A MariaDB server.
+    /// A MariaDB or MySQL server.
     MySql {
         /// Its unix socket.
         socket: PathBuf,
         /// A folder that its option files include.
         configuration_directory: PathBuf,
+        /// Its own client, when it is not found by its name.
+        client: Option<PathBuf>,
     },
 }
 
@@ -54,7 +56,7 @@ pub enum HostError {
         source: io::Error,
     },
     /// There is no server's data.
-    #[error("{0} is no data directory of PostgreSQL or MariaDB")]
+    #[error("{0} is no data directory of PostgreSQL, MariaDB or MySQL")]
     NoData(PathBuf),
     /// The data are another engine's.
     #[error(
@@ -110,10 +112,10 @@ pub enum HostError {
         /// What the server said.
         said: String,
     },
-    /// The account cannot come in over MariaDB's socket.
+    /// The account cannot come in over MariaDB's or MySQL's socket.
     #[error(
         "the server's own account cannot come in over the unix socket as `{superuser}`@`localhost`; that account must be \
-         identified by `unix_socket` (`--os-user` and `--superuser` name others): {said}"
+         identified by `unix_socket`, on MySQL `auth_socket` (`--os-user` and `--superuser` name others): {said}"
     )]
     NoSocketLogin {
         /// The superuser that was asked for.
@@ -254,7 +256,7 @@ pub fn observe(host: &Host, server: &Document<DatabaseServer>) -> Result<Observe
 const fn name(engine: Engine) -> &'static str {
     match engine {
         Engine::PostgreSql => "PostgreSQL",
-        Engine::MySql => "MariaDB",
+        Engine::MySql => "MariaDB or MySQL",
     }
 }
 
@@ -289,8 +291,10 @@ impl Host {
             Local::PostgreSql { socket_directory } => {
                 Server::PostgreSql(pg::host::Server { host: self, socket_directory })
             }
-            Local::MySql { socket, configuration_directory } => {
-                Server::MySql(mysql::host::Server { host: self, socket, configuration_directory })
+            Local::MySql { socket, configuration_directory, client } => {
+                let client = client.as_deref();
+                let host = self;
+                Server::MySql(mysql::host::Server { host, socket, configuration_directory, client })
             }
         }
     }

@@ -2,7 +2,6 @@
 
 mod hba;
 pub(super) mod host;
-mod observed;
 
 use model::Refusal;
 use model::kind::database_role::Privileges;
@@ -11,7 +10,9 @@ use super::{Change, EnrollInput, Plan, Step, Whose, client_authority, notes, too
 use crate::enroll::CLIENT_AUTHORITY_FILE;
 use crate::provision::pg::enrolment;
 
-pub use observed::{Membership, Observed, ObservedDatabase, ObservedRole, ObservedSchema};
+pub use crate::enrolment::pg::{
+    Membership, Observed, ObservedDatabase, ObservedRole, ObservedSchema,
+};
 
 /// What is left to do.
 pub(super) fn plan(input: &EnrollInput, observed: &Observed) -> Result<Plan, Refusal> {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use control::{Verb, Writing};
 use model::event::EventBody;
 use model::kind::database_user::{DatabaseUser, DatabaseUserState};
-use model::kind::server::DatabaseServer;
+use model::kind::server::{DatabaseServer, DatabaseServerStatus, Product};
 use model::{Document, Refusal, Snapshot};
 
-use super::connection::Trouble;
+use super::connection::{Connection, Trouble};
 use super::names;
 use super::plan;
 use super::server::Server;
@@ -20,16 +20,33 @@ pub(crate) mod found;
 const SHARED: &str = "the server's database users are shared (`upstreamIdentity`): their rights, passwords and leftovers \
                       are an administrator's, and the server's own logs show the user, not the person";
 
+/// What the server is, as its status says it.
+struct Seen {
+    version: Option<u32>,
+    product: Option<Product>,
+    connections_max: Option<u32>,
+}
+
+impl Seen {
+    fn before(status: &DatabaseServerStatus) -> Self {
+        Self {
+            version: status.version_number,
+            product: status.product,
+            connections_max: status.connections_max,
+        }
+    }
+}
+
 impl Server {
     /// Roles, drift and what is pending: looked at, repaired where that is ours to do, reported.
     pub(crate) async fn look(&self, snapshot: &Snapshot) -> Result<(), Trouble> {
         let server = self.document(snapshot)?;
         let mut findings = Vec::new();
-        let mut seen = (server.status.version_number, server.status.connections_max);
+        let mut seen = Seen::before(&server.status);
         match self.look_inside(&server, snapshot).await {
-            Ok((found, version, connections_max)) => {
+            Ok((found, now)) => {
                 findings.extend(found);
-                seen = (Some(version), Some(connections_max));
+                seen = now;
             }
             Err(Trouble::Shared) => findings.push(SHARED.to_owned()),
             Err(trouble) => {
@@ -49,7 +66,7 @@ impl Server {
         &self,
         server: &Document<DatabaseServer>,
         snapshot: &Snapshot,
-    ) -> Result<(Vec<String>, u32, u32), Trouble> {
+    ) -> Result<(Vec<String>, Seen), Trouble> {
         let mut findings = self.reconcile_roles(server, snapshot).await?;
         let users: Vec<String> =
             plan::users_of(&self.name, snapshot).map(|user| user.spec.user.clone()).collect();
@@ -67,7 +84,8 @@ impl Server {
                     if seen.login && !seen.stale {
                         self.note_signing(&seen.name, &connection);
                     }
-                    seen.entered || seen.stale || !self.suspicions(user, seen, &after).is_empty()
+                    let known = self.known(user, (&connection, &after));
+                    seen.entered || seen.stale || !suspicions(user, seen, &known).is_empty()
                 }
                 None => is_enabled(user),
             };
@@ -83,32 +101,25 @@ impl Server {
                 findings.extend(inside.drift_in(database, &users).await?.findings(database));
             }
         }
-        let connections_max = connection.facts().await?.connections_max;
-        Ok((findings, connection.version(), connections_max))
+        let seen = Seen {
+            version: Some(connection.version()),
+            product: Some(connection.product()),
+            connections_max: Some(connection.facts().await?.connections_max),
+        };
+        Ok((findings, seen))
     }
 
-    /// What differs between a user and its record. While someone is working on the user, nothing can be said.
-    fn suspicions(
+    fn known(
         &self,
         user: &Document<DatabaseUser>,
-        seen: &found::User,
-        snapshot: &Snapshot,
-    ) -> Vec<String> {
-        match user.status.state {
-            DatabaseUserState::Enabled | DatabaseUserState::Disabled => {
-                found::of_user(seen, &self.known(user, snapshot))
-            }
-            DatabaseUserState::Planned | DatabaseUserState::Revoking => Vec::new(),
-        }
-    }
-
-    fn known(&self, user: &Document<DatabaseUser>, snapshot: &Snapshot) -> Known {
+        (connection, snapshot): (&Connection, &Snapshot),
+    ) -> Known {
         let attributes = plan::attributes(&user.status.roles, &self.name, snapshot);
         Known {
             oid: user.status.oid,
             mark: names::mark(user.uid()),
             enabled: is_enabled(user),
-            roles: user.status.roles.iter().map(names::role).collect(),
+            roles: user.status.roles.iter().map(|role| connection.role_name(role)).collect(),
             superuser: attributes.superuser || attributes.replication,
         }
     }
@@ -128,6 +139,7 @@ impl Server {
         let snapshot = self.control.snapshots().load();
         let Some(known) = snapshot.database_users.get(name) else { return Ok(Vec::new()) };
         let connection = self.standing(server).await?;
+        let record = self.known(known, (&connection, &snapshot));
         let observed = connection.observe_drift(std::slice::from_ref(&known.spec.user)).await?;
         let user = known.spec.user.as_str();
         let Some(seen) = observed.users.iter().find(|seen| seen.name == user) else {
@@ -137,10 +149,10 @@ impl Server {
             self.record_lost(known).await?;
             return Ok(vec![format!("database user `{user}` was dropped by hand")]);
         };
-        let mut findings = self.suspicions(known, seen, &snapshot);
+        let mut findings = suspicions(known, seen, &record);
         let repaired = match findings.as_slice() {
             [] if !seen.stale => Ok(()),
-            [..] if is_enabled(known) && found::is_another(seen, &self.known(known, &snapshot)) => {
+            [..] if is_enabled(known) && found::is_another(seen, &record) => {
                 self.record_lost(known).await
             }
             [..] => self.restore(server, known).await,
@@ -156,11 +168,7 @@ impl Server {
     }
 
     /// Once a finding: what was reported and still stands is not told to the audit log again.
-    async fn report(
-        &self,
-        findings: Vec<String>,
-        (version, connections_max): (Option<u32>, Option<u32>),
-    ) -> Result<(), Trouble> {
+    async fn report(&self, findings: Vec<String>, seen: Seen) -> Result<(), Trouble> {
         let name = self.name.clone();
         let write = move |writing: &mut Writing<'_, '_>| {
             let Some(known) = writing.state().servers.get(&name) else { return Ok(()) };
@@ -171,8 +179,9 @@ impl Server {
                 .cloned()
                 .collect();
             document.status.findings = findings;
-            document.status.version_number = version;
-            document.status.connections_max = connections_max;
+            document.status.version_number = seen.version;
+            document.status.product = seen.product;
+            document.status.connections_max = seen.connections_max;
             if document.status == known.status {
                 return Ok(());
             }
@@ -186,6 +195,14 @@ impl Server {
         let subject = format!("DatabaseServer/{}", self.name);
         self.control.system(Verb::Observe, subject, write).await?;
         Ok(())
+    }
+}
+
+/// What differs between a user and its record. While someone is working on the user, nothing can be said.
+fn suspicions(user: &Document<DatabaseUser>, seen: &found::User, known: &Known) -> Vec<String> {
+    match user.status.state {
+        DatabaseUserState::Enabled | DatabaseUserState::Disabled => found::of_user(seen, known),
+        DatabaseUserState::Planned | DatabaseUserState::Revoking => Vec::new(),
     }
 }
 

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use model::event;
+use access::database_user::NameLimit;
 use model::finding::Check;
+use model::kind::server::Product;
+use model::{DatabaseRoleName, event};
 
 use super::connection::{Connection, Trouble};
 use super::drift::found::{InDatabase, Observed};
@@ -14,7 +16,7 @@ use super::seen::{
     Backends, Facts, ObservedMembership, ObservedUser, Places, Prepared, Rights, Role, Roles,
     WantedUser,
 };
-use super::{mysql, pg};
+use super::{mysql, names, pg};
 
 /// A login user: its name, and what tells it from a later one of the same name.
 pub(crate) type LoginUser<'a> = (&'a str, u32);
@@ -48,6 +50,19 @@ impl Connection {
             Self::PostgreSql(pg) => pg.version,
             Self::MySql(mysql) => mysql.version,
         }
+    }
+
+    /// Which server it is.
+    pub(crate) fn product(&self) -> Product {
+        match self {
+            Self::PostgreSql(_) => Product::PostgreSql,
+            Self::MySql(mysql) => mysql.catalog.product(),
+        }
+    }
+
+    /// The server's role that stands for a database role.
+    pub(crate) fn role_name(&self, role: &DatabaseRoleName) -> String {
+        names::role(role, NameLimit::of(self.product()))
     }
 
     /// The authority that accounts are made to name; none where they name none.

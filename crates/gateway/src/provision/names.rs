@@ -1,25 +1,21 @@
 //! Names on the server that are ours, and the marks by which we know them again.
 
-use access::database_user::USER_BYTES_MAX;
+use access::database_user::NameLimit;
 use model::{DatabaseRoleName, ServerName};
 use uuid::Uuid;
 
 const HASH_CHARACTERS: usize = 8;
 
 /// The server's role that stands for a database role; nobody logs in as it.
-pub(crate) fn role(name: &DatabaseRoleName) -> String {
+pub(crate) fn role(name: &DatabaseRoleName, limit: NameLimit) -> String {
     let whole = format!("portcullis_{name}");
-    if whole.len() <= USER_BYTES_MAX {
+    if limit.takes(&whole) {
         return whole;
-    }
-    let mut end = USER_BYTES_MAX - HASH_CHARACTERS - 1;
-    while !whole.is_char_boundary(end) {
-        end -= 1;
     }
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, whole.as_bytes());
     let [a, b, c, d, ..] = *hash.as_ref() else { return whole };
     let hex = u32::from_be_bytes([a, b, c, d]);
-    format!("{}~{hex:08x}", whole.get(..end).unwrap_or_default())
+    format!("{}~{hex:08x}", limit.beginning(&whole, HASH_CHARACTERS + 1))
 }
 
 /// The name of the document that records a database user.
@@ -46,27 +42,34 @@ pub(crate) const ROLE_MARK: &str = "portcullis-role:";
 
 #[cfg(test)]
 mod tests {
+    use model::kind::server::Product;
     use proptest::prelude::*;
 
     use super::*;
 
+    const ANY: NameLimit = NameLimit::of(Product::PostgreSql);
+    const SHORT: NameLimit = NameLimit::of(Product::MySql);
+
     #[test]
     fn long_role_names_with_the_same_beginning_differ() {
         let long = "r".repeat(80);
-        let first = role(&DatabaseRoleName::new(format!("{long}1")).unwrap());
-        let second = role(&DatabaseRoleName::new(format!("{long}2")).unwrap());
-        assert_eq!((first.len(), second.len()), (63, 63));
-        assert_ne!(first, second);
-        assert_eq!(
-            role(&DatabaseRoleName::new("orders.reader").unwrap()),
-            "portcullis_orders.reader"
-        );
+        for (limit, length) in [(ANY, 63), (SHORT, 32)] {
+            let first = role(&DatabaseRoleName::new(format!("{long}1")).unwrap(), limit);
+            let second = role(&DatabaseRoleName::new(format!("{long}2")).unwrap(), limit);
+            assert_eq!((first.len(), second.len()), (length, length));
+            assert_ne!(first, second);
+            let short = role(&DatabaseRoleName::new("orders.reader").unwrap(), limit);
+            assert_eq!(short, "portcullis_orders.reader");
+        }
     }
 
     proptest! {
         #[test]
         fn every_role_name_fits(name in "[a-zäß日.]{1,80}") {
-            prop_assert!(role(&DatabaseRoleName::new(name).unwrap()).len() <= USER_BYTES_MAX);
+            let name = DatabaseRoleName::new(name).unwrap();
+            for limit in [ANY, SHORT] {
+                prop_assert!(limit.takes(&role(&name, limit)));
+            }
         }
     }
 }

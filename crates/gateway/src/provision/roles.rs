@@ -83,13 +83,13 @@ impl Server {
         snapshot: &Snapshot,
     ) -> Result<Looked, Trouble> {
         let mut looked = Looked::default();
+        let connection = self.standing(server).await?;
         let mut roles: Vec<Role<'_>> = plan::roles_of(&self.name, snapshot)
             .filter_map(|document| {
-                let name = names::role(&DatabaseRoleName::new(document.name()).ok()?);
+                let name = connection.role_name(&DatabaseRoleName::new(document.name()).ok()?);
                 Some(Role { name, document })
             })
             .collect();
-        let connection = self.standing(server).await?;
         let asked: Vec<(String, String)> = roles.iter().map(Role::marked).collect();
         let mut observed = connection.observe_roles(&asked).await?;
         let created = missing(&mut roles, &observed, &mut looked);

@@ -107,7 +107,7 @@ impl Server {
         let wanted = WantedUser {
             user: &grant.database_user,
             mark: &mark,
-            roles: grant.roles.iter().map(names::role).collect(),
+            roles: grant.roles.iter().map(|role| connection.role_name(role)).collect(),
             attributes: plan::attributes(&grant.roles, &self.name, &snapshot),
             connections_max: server.spec.sessions.per_principal_max,
         };
@@ -286,7 +286,7 @@ impl Server {
         let Some(observed) = observed.filter(|observed| is_ours(Some(known), observed)) else {
             return Err(Trouble::Refused(taken(name)));
         };
-        let wanted: BTreeSet<String> = change.roles.iter().map(names::role).collect();
+        let wanted = change.roles.iter().map(|role| connection.role_name(role)).collect();
         let snapshot = self.control.snapshots().load();
         let attributes = plan::attributes(&change.roles, &self.name, &snapshot);
         connection.change((name, &observed), &wanted, attributes).await?;
@@ -427,7 +427,8 @@ fn fit_for_use(
         let message = format!("the database user `{name}` was given attributes by hand");
         return Err(Refusal::new(&code::PROVISIONING_FAILED, message));
     }
-    let roles: BTreeSet<String> = grant.roles.iter().map(names::role).collect();
+    let roles: BTreeSet<String> =
+        grant.roles.iter().map(|role| connection.role_name(role)).collect();
     if let Some(held) = connection.beyond_reach(observed).find(|held| !roles.contains(&held.role)) {
         let message =
             format!("the database user `{name}` was made a member of `{}` by hand", held.role);

@@ -15,7 +15,7 @@ use gateway::provision::Provisioner;
 use keys::{ClientLeaf, MasterKey};
 use model::event::{Event, EventBody};
 use model::kind::database_user::{DatabaseUser, DatabaseUserState};
-use model::kind::server::{DatabaseServer, Engine};
+use model::kind::server::{DatabaseServer, Product};
 use model::{Document, Kind, Refusal, Resource, ServerName, SessionId, Snapshot};
 use runtime::tls::Identity;
 use runtime::{Clock, Shutdown, Tasks};
@@ -56,13 +56,13 @@ pub(crate) fn resource(kind: Kind, name: &str, spec: &Value) -> Resource {
 }
 
 impl Bench {
-    pub(crate) async fn start(engine: Engine, stack: Stack) -> Self {
-        Self::start_at(engine, stack, &[HERE]).await
+    pub(crate) async fn start(product: Product, stack: Stack) -> Self {
+        Self::start_at(product, stack, &[HERE]).await
     }
 
     /// One whose gateway dials from these addresses.
-    pub(crate) async fn start_at(engine: Engine, stack: Stack, addresses: &[IpAddr]) -> Self {
-        let database = Database::start(engine);
+    pub(crate) async fn start_at(product: Product, stack: Stack, addresses: &[IpAddr]) -> Self {
+        let database = Database::start(product);
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::system();
         let store = Store::open(&folder.path().join("store.db"), clock.clone()).unwrap();
@@ -221,13 +221,42 @@ impl Bench {
         let authority = self.keyring.client_authority(&server_name()).await.unwrap();
         let leaf = ClientLeaf { user, session: SessionId::random() };
         let identity = authority.issue_client(&leaf, self.clock.now()).unwrap();
-        let mariadb = match &self.database {
-            Database::PostgreSql(_) => return self.direct_to_postgres(user, identity).await,
-            Database::MariaDb(mariadb) => mariadb,
+        let Some(place) = self.database.of_mysqls_family() else {
+            return self.direct_to_postgres(user, identity).await;
         };
-        let open = || Client::open(mariadb, (user, &identity), self.folder.path());
+        let open = || Client::open(place, (user, &identity), self.folder.path());
         let opened = tokio::task::block_in_place(open)?;
-        Ok(Session::MariaDb(Arc::new(Mutex::new(opened))))
+        Ok(Session::MySql(Arc::new(Mutex::new(opened))))
+    }
+
+    /// Every way to come in as a user but with its certificate, and what the server says to each.
+    #[cfg(feature = "newest-mysql")]
+    pub(crate) async fn without_the_certificate_of(&self, user: &str) -> Vec<(&'static str, Said)> {
+        let ours = self.keyring.client_authority(&server_name()).await.unwrap();
+        let other = ServerName::new("other").unwrap();
+        let another = self.keyring.client_authority(&other).await.unwrap();
+        let place = self.database.of_mysqls_family().unwrap();
+        let shows = |authority: &keys::Authority, name: &str| {
+            let leaf = ClientLeaf { user: name, session: SessionId::random() };
+            let identity = authority.issue_client(&leaf, self.clock.now()).unwrap();
+            Client::open(place, (user, &identity), self.folder.path()).err().unwrap()
+        };
+        tokio::task::block_in_place(|| {
+            vec![
+                ("another's certificate", shows(&ours, "eve@example.com")),
+                ("another server's authority", shows(&another, user)),
+                ("no certificate", crate::session::refused(place, user, &["--ssl"])),
+                ("a password", crate::session::refused(place, user, &["--ssl", "-psecret"])),
+                ("no TLS", crate::session::refused(place, user, &["--skip-ssl"])),
+            ]
+        })
+    }
+
+    /// Nothing is found but superusers of the server's own that open with nothing, as a throw-away one's do.
+    #[cfg(feature = "newest-mysql")]
+    pub(crate) fn quiet_but_for_its_superusers(&self) -> bool {
+        let findings = &self.server().status.findings;
+        findings.iter().all(|finding| finding.starts_with("login user `root@localhost`"))
     }
 
     async fn direct_to_postgres(&self, user: &str, identity: Identity) -> Result<Session, Said> {
@@ -250,8 +279,13 @@ impl Bench {
                 let version = self.sql("postgres", "SHOW server_version_num");
                 version.parse::<u32>().unwrap() < 160_000
             }
-            Database::MariaDb(_) => false,
+            Database::MariaDb(_) | Database::MySql(_) => false,
         }
+    }
+
+    /// Whether a session may take one of its roles on, and leave the others off.
+    pub(crate) fn may_set_role(&self) -> bool {
+        self.is_postgres_before_16() || matches!(self.database, Database::MySql(_))
     }
 
     pub(crate) fn user(&self, user: &str) -> Option<Arc<Document<DatabaseUser>>> {

@@ -37,6 +37,7 @@ pub(crate) fn host(server: &MariaDb) -> Host {
         local: Local::MySql {
             socket: server.socket(),
             configuration_directory: server.configuration_directory(),
+            client: None,
         },
     }
 }
@@ -220,7 +221,7 @@ fn refusal(host: &Host, server: &MariaDb) -> HostError {
 }
 
 fn way(socket: PathBuf, configuration_directory: PathBuf) -> Local {
-    Local::MySql { socket, configuration_directory }
+    Local::MySql { socket, configuration_directory, client: None }
 }
 
 /// The same with a change to where the server is said to be.

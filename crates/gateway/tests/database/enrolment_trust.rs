@@ -244,7 +244,7 @@ fn what_the_servers_account_may_not_do_is_not_done_for_it_by_root() {
 }
 
 fn with_folder(server: &MariaDb, configuration_directory: PathBuf) -> Host {
-    let local = Local::MySql { socket: server.socket(), configuration_directory };
+    let local = Local::MySql { socket: server.socket(), configuration_directory, client: None };
     Host { local, ..mariadb::host(server) }
 }
 

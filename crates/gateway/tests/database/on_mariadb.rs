@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use model::Kind;
 use model::kind::database_user::DatabaseUserState::Enabled;
-use model::kind::server::Engine::MySql;
+use model::kind::server::Product::MariaDb;
 use serde_json::json;
 
 use crate::bench::{Bench, HERE, resource};
@@ -38,7 +38,7 @@ async fn with_owner(bench: &Bench) -> &'static str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_knows_what_it_held_when_it_entered_its_database() {
-    let bench = with_ada(MySql, "reader").await;
+    let bench = with_ada(MariaDb, "reader").await;
     let ada = bench.login(ADA).await;
     let insert = "INSERT INTO orders (total) VALUES (1)";
     let by_hand = |sql: &str| bench.sql("mysql", sql);
@@ -57,7 +57,7 @@ async fn a_session_knows_what_it_held_when_it_entered_its_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_was_dropped_by_hand_is_made_again_with_its_members() {
-    let bench = with_ada(MySql, "reader").await;
+    let bench = with_ada(MariaDb, "reader").await;
     drop(bench.login(ADA).await);
     bench.sql("mysql", "DROP ROLE `portcullis_orders.reader`");
     bench.look_again().await;
@@ -73,7 +73,7 @@ async fn a_role_that_was_dropped_by_hand_is_made_again_with_its_members() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_default_role_is_the_users_own_to_choose_and_changes_nothing_about_whose_it_is() {
-    let bench = with_ada(MySql, "reader").await;
+    let bench = with_ada(MariaDb, "reader").await;
     let ada = bench.login(ADA).await;
     // A look that is under way may mend it before anybody can notice.
     let mut shut_out = false;
@@ -101,7 +101,7 @@ async fn the_default_role_is_the_users_own_to_choose_and_changes_nothing_about_w
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_no_longer_asks_for_its_certificate_is_told_of_and_mended() {
-    let bench = with_ada(MySql, "reader").await;
+    let bench = with_ada(MariaDb, "reader").await;
     bench.prepare(ADA).await.unwrap();
     let wanted = bench.sql("mysql", ACCOUNTS);
     assert_eq!(wanted, "127.0.0.1\t0\t3\t/CN=ada@example.com");
@@ -119,7 +119,7 @@ async fn an_account_that_no_longer_asks_for_its_certificate_is_told_of_and_mende
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_as_a_second_way_into_an_account_is_told_of() {
-    let bench = with_ada(MySql, "reader").await;
+    let bench = with_ada(MariaDb, "reader").await;
     bench.prepare(ADA).await.unwrap();
     let second = "ALTER USER 'ada@example.com'@'127.0.0.1' IDENTIFIED VIA mysql_native_password USING 'invalid' \
                   OR mysql_native_password USING PASSWORD('keeps the door open')";
@@ -131,7 +131,7 @@ async fn a_password_as_a_second_way_into_an_account_is_told_of() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_defined_runs_with_nobodys_rights_when_theirs_have_ended() {
-    let bench = with_ada(MySql, "admin").await;
+    let bench = with_ada(MariaDb, "admin").await;
     let ada = bench.login(ADA).await;
     let own = ada.run("SELECT CURRENT_ROLE()").await.unwrap().remove(0);
     for sql in [
@@ -174,7 +174,7 @@ async fn what_a_person_defined_runs_with_nobodys_rights_when_theirs_have_ended()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_address_of_the_gateways_has_an_account_and_all_of_them_end() {
-    let bench = Bench::start_at(MySql, Stack::Production, &[HERE, THERE]).await;
+    let bench = Bench::start_at(MariaDb, Stack::Production, &[HERE, THERE]).await;
     bench.person(ADA).await;
     bench.members("reader", &[ADA]).await;
     bench.login(ADA).await;
@@ -192,7 +192,7 @@ async fn every_address_of_the_gateways_has_an_account_and_all_of_them_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_from_an_address_of_before_are_known_to_be_ours_and_go() {
-    let mut bench = Bench::start_at(MySql, Stack::Production, &[HERE, THERE]).await;
+    let mut bench = Bench::start_at(MariaDb, Stack::Production, &[HERE, THERE]).await;
     for person in [ADA, BOB] {
         bench.person(person).await;
     }
@@ -219,7 +219,7 @@ async fn accounts_from_an_address_of_before_are_known_to_be_ours_and_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_authority_rotates_and_no_login_fails_on_the_way() {
-    let bench = with_ada(MySql, "reader").await;
+    let bench = with_ada(MariaDb, "reader").await;
     let owner = with_owner(&bench).await;
     let login = async || bench.login(ADA).await.run("SELECT * FROM orders").await.unwrap();
     login().await;
@@ -240,7 +240,7 @@ async fn the_client_authority_rotates_and_no_login_fails_on_the_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_somebody_else_gave_goes_with_the_accounts_when_access_ends() {
-    let bench = with_ada(MySql, "reader").await;
+    let bench = with_ada(MariaDb, "reader").await;
     bench.members("writer", &[ADA]).await;
     let ada = bench.login(ADA).await;
     let role = bench.database.give_role(ADA);
@@ -261,7 +261,7 @@ async fn a_role_that_somebody_else_gave_goes_with_the_accounts_when_access_ends(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_else_gave_a_role_of_ours_is_told_and_ends_its_sessions_once_not_at_each_look()
  {
-    let bench = with_ada(MySql, "reader").await;
+    let bench = with_ada(MariaDb, "reader").await;
     drop(bench.login(ADA).await);
     // Whoever made it is the only one who may take it away.
     bench.sql("mysql", "CREATE ROLE a_strangers; GRANT a_strangers TO `portcullis_orders.reader`");

@@ -2,7 +2,7 @@
 
 use model::Kind;
 use model::kind::database_user::DatabaseUserState::Enabled;
-use model::kind::server::Engine::PostgreSql;
+use model::kind::server::Product::PostgreSql;
 use serde_json::json;
 
 use crate::bench::resource;

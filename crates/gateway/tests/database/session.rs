@@ -13,7 +13,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use runtime::tls::Identity;
-use testkit::mariadb::{DirectLogin, MariaDb};
+use testkit::mariadb::{DirectLogin, Place};
 use tokio_postgres::SimpleQueryMessage;
 
 /// No statement of a test takes longer, one that waits to be cut excepted.
@@ -38,7 +38,7 @@ impl Said {
 
     /// Nobody logs in under that name.
     pub(crate) fn is_shut_out(&self) -> bool {
-        ["28000", "1045", "4151"].contains(&self.code.as_str())
+        ["28000", "1045", "3118", "4151"].contains(&self.code.as_str())
     }
 
     /// The session was ended from outside.
@@ -49,7 +49,7 @@ impl Said {
 
 pub(crate) enum Session {
     PostgreSql(tokio_postgres::Client),
-    MariaDb(Arc<Mutex<Client>>),
+    MySql(Arc<Mutex<Client>>),
 }
 
 impl Session {
@@ -68,7 +68,7 @@ impl Session {
                 };
                 Ok(rows.map(columns).collect())
             }
-            Self::MariaDb(client) => {
+            Self::MySql(client) => {
                 let (client, sql) = (Arc::clone(client), sql.to_owned());
                 let asked = tokio::task::spawn_blocking(move || client.lock().unwrap().run(&sql));
                 asked.await.unwrap()
@@ -93,7 +93,7 @@ pub(crate) struct Client {
 impl Client {
     /// Logs in; what the server says to that is the first answer.
     pub(crate) fn open(
-        mariadb: &MariaDb,
+        server: &Place,
         (user, identity): (&str, &Identity),
         folder: &Path,
     ) -> Result<Self, Said> {
@@ -101,7 +101,7 @@ impl Client {
         fs::write(&certificate, pem("CERTIFICATE", &identity.chain[0])).unwrap();
         fs::write(&key, pem("PRIVATE KEY", identity.key.secret_der())).unwrap();
         let login = DirectLogin { user, database: "orders", certificate: &certificate, key: &key };
-        let client = mariadb.directly(&login);
+        let client = server.directly(&login);
         // What it says of a statement comes in the order in which it says it.
         let mut command = Command::new("sh");
         command.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(client.get_program());
@@ -152,6 +152,27 @@ impl Client {
             }
         }
     }
+}
+
+/// What the server says to whoever comes without a certificate.
+#[cfg(feature = "newest-mysql")]
+pub(crate) fn refused(server: &Place, user: &str, how: &[&str]) -> Said {
+    let mut command = testkit::program::clean("mariadb");
+    command.args([
+        "--no-defaults",
+        "--protocol=tcp",
+        "-h",
+        "127.0.0.1",
+        "-u",
+        user,
+        "-e",
+        "SELECT 1",
+    ]);
+    command.args(["-P", &server.port().to_string()]).args(how);
+    let said = testkit::program::run(&mut command).unwrap();
+    assert!(!said.ok(), "{user} is in: {}", said.stdout);
+    let code = said.stderr.lines().find_map(|line| line.strip_prefix("ERROR ")?.split(' ').next());
+    Said { code: code.unwrap_or("none").to_owned(), text: said.stderr.clone() }
 }
 
 impl Drop for Client {

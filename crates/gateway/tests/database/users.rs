@@ -1,6 +1,6 @@
 //! Database users: whose they are, and what their roles give.
 
-use model::kind::server::Engine;
+use model::kind::server::Product;
 use model::{Kind, code};
 use serde_json::json;
 
@@ -11,17 +11,17 @@ pub(crate) const ADA: &str = "ada@example.com";
 pub(crate) const BOB: &str = "bob@example.com";
 
 /// A server that Ada may use, and has not.
-pub(crate) async fn with_ada(engine: Engine, role: &str) -> Bench {
-    let bench = Bench::start(engine, Stack::Production).await;
+pub(crate) async fn with_ada(product: Product, role: &str) -> Bench {
+    let bench = Bench::start(product, Stack::Production).await;
     bench.person(ADA).await;
     bench.members(role, &[ADA]).await;
     bench
 }
 
 async fn a_reader_reads_what_there_is_and_what_is_made_tomorrow_by_whomever_but_writes_nothing(
-    engine: Engine,
+    product: Product,
 ) {
-    let bench = with_ada(engine, "reader").await;
+    let bench = with_ada(product, "reader").await;
     let ada = bench.login(ADA).await;
     assert!(ada.run("SELECT current_user").await.unwrap()[0].starts_with(ADA));
     for table in ["orders", "app_log", "bosses"] {
@@ -40,9 +40,9 @@ async fn a_reader_reads_what_there_is_and_what_is_made_tomorrow_by_whomever_but_
 }
 
 async fn a_writer_writes_rows_but_changes_no_table_and_an_admin_does_without_any_attribute(
-    engine: Engine,
+    product: Product,
 ) {
-    let bench = with_ada(engine, "writer").await;
+    let bench = with_ada(product, "writer").await;
     let ada = bench.login(ADA).await;
     ada.run("INSERT INTO orders (total) VALUES (1)").await.unwrap();
     assert!(ada.run("ALTER TABLE orders ADD note text").await.unwrap_err().is_denied());
@@ -66,8 +66,8 @@ async fn a_writer_writes_rows_but_changes_no_table_and_an_admin_does_without_any
     bob.run("SELECT * FROM by_ada_later").await.expect("an admin's tables are readable at once");
 }
 
-async fn a_database_role_that_becomes_narrower_takes_effect_on_open_sessions_too(engine: Engine) {
-    let bench = with_ada(engine, "admin").await;
+async fn a_database_role_that_becomes_narrower_takes_effect_on_open_sessions_too(product: Product) {
+    let bench = with_ada(product, "admin").await;
     let ada = bench.login(ADA).await;
     if bench.is_postgres_before_16() {
         ada.run("SET ROLE orders_owner").await.unwrap();
@@ -81,8 +81,8 @@ async fn a_database_role_that_becomes_narrower_takes_effect_on_open_sessions_too
     assert!(again.run("INSERT INTO orders (total) VALUES (1)").await.unwrap_err().is_denied());
 }
 
-async fn a_role_that_another_membership_still_gives_is_not_lost(engine: Engine) {
-    let bench = with_ada(engine, "reader").await;
+async fn a_role_that_another_membership_still_gives_is_not_lost(product: Product) {
+    let bench = with_ada(product, "reader").await;
     bench.put(resource(Kind::Group, "auditors", &json!({"members": [ADA]}))).await;
     let second = json!({"principal": {"group": "auditors"}, "role": "orders.reader"});
     bench.put(resource(Kind::RoleAssignment, "auditors-read", &second)).await;
@@ -96,8 +96,8 @@ async fn a_role_that_another_membership_still_gives_is_not_lost(engine: Engine) 
     assert_eq!(bench.user(ADA).unwrap().status, before);
 }
 
-async fn a_user_that_portcullis_did_not_make_is_never_adopted(engine: Engine) {
-    let bench = Bench::start(engine, Stack::Production).await;
+async fn a_user_that_portcullis_did_not_make_is_never_adopted(product: Product) {
+    let bench = Bench::start(product, Stack::Production).await;
     bench.database.make_user("eve@example.com");
     let superuser = bench.database.superuser().to_owned();
     for name in [superuser.as_str(), "eve@example.com"] {
@@ -110,8 +110,8 @@ async fn a_user_that_portcullis_did_not_make_is_never_adopted(engine: Engine) {
     assert_eq!(bench.database.members("portcullis_orders.reader"), "0");
 }
 
-async fn a_user_that_was_dropped_and_made_again_by_hand_is_not_ours_any_more(engine: Engine) {
-    let bench = with_ada(engine, "reader").await;
+async fn a_user_that_was_dropped_and_made_again_by_hand_is_not_ours_any_more(product: Product) {
+    let bench = with_ada(product, "reader").await;
     drop(bench.login(ADA).await);
     bench.members("reader", &[]).await;
     bench.until_disabled(ADA).await;
@@ -122,9 +122,9 @@ async fn a_user_that_was_dropped_and_made_again_by_hand_is_not_ours_any_more(eng
 }
 
 async fn a_recreated_principal_of_the_same_name_gets_another_user_and_nothing_of_the_former(
-    engine: Engine,
+    product: Product,
 ) {
-    let bench = with_ada(engine, "reader").await;
+    let bench = with_ada(product, "reader").await;
     let first = bench.login(ADA).await;
     bench.members("reader", &[]).await;
     bench.delete(Kind::User, ADA).await;
@@ -140,8 +140,8 @@ async fn a_recreated_principal_of_the_same_name_gets_another_user_and_nothing_of
 }
 
 /// PostgreSQL cuts names after 63 bytes, MariaDB refuses them after 80 characters.
-async fn two_long_names_with_the_same_beginning_get_two_users(engine: Engine) {
-    let bench = Bench::start(engine, Stack::Production).await;
+async fn two_long_names_with_the_same_beginning_get_two_users(product: Product) {
+    let bench = Bench::start(product, Stack::Production).await;
     let names = [
         format!("{}@one.example.com", "a".repeat(81)),
         format!("{}@two.example.com", "a".repeat(81)),
@@ -160,8 +160,8 @@ async fn two_long_names_with_the_same_beginning_get_two_users(engine: Engine) {
     }
 }
 
-async fn the_superuser_attribute_goes_with_the_role(engine: Engine) {
-    let bench = Bench::start(engine, Stack::Test).await;
+async fn the_superuser_attribute_goes_with_the_role(product: Product) {
+    let bench = Bench::start(product, Stack::Test).await;
     bench.person(ADA).await;
     bench.members("superuser", &[ADA]).await;
     bench.members("reader", &[ADA]).await;
@@ -178,8 +178,8 @@ async fn the_superuser_attribute_goes_with_the_role(engine: Engine) {
     assert_eq!(bench.database.attributes(ADA), "0");
 }
 
-async fn a_second_login_asks_the_server_nothing(engine: Engine) {
-    let bench = with_ada(engine, "reader").await;
+async fn a_second_login_asks_the_server_nothing(product: Product) {
+    let bench = with_ada(product, "reader").await;
     bench.prepare(ADA).await.unwrap();
     bench.database.crash();
     let within = std::time::Duration::from_millis(100);

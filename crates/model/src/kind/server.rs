@@ -11,7 +11,7 @@ mod upstream_identity;
 
 pub use upstream_identity::{SharedCredential, SharedUser, UpstreamIdentity};
 
-/// A PostgreSQL server behind the gateway (Azure: flexible server).
+/// A database server behind the gateway (Azure: flexible server).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DatabaseServer {
@@ -77,6 +77,20 @@ pub enum Engine {
     #[serde(rename = "postgresql")]
     PostgreSql,
     /// MySQL and MariaDB, client/server protocol 10; the server's version says which.
+    #[serde(rename = "mysql")]
+    MySql,
+}
+
+/// Servers that speak one protocol, and are administered in different ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Product {
+    /// PostgreSQL.
+    #[serde(rename = "postgresql")]
+    PostgreSql,
+    /// MariaDB.
+    #[serde(rename = "mariadb")]
+    MariaDb,
+    /// MySQL's own.
     #[serde(rename = "mysql")]
     MySql,
 }
@@ -205,6 +219,9 @@ pub struct DatabaseServerStatus {
     /// `server_version_num` as the last probe saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_number: Option<u32>,
+    /// Which of the servers that speak its protocol it is, as the last probe saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<Product>,
     /// Connections that users without special rights can have on the server, all together. Sessions leave three of them
     /// for the gateway's own work.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -77,8 +77,12 @@ fn host(options: &Enroll) -> Option<Host> {
             (Local::PostgreSql { socket_directory: directory.clone() }, "postgres")
         }
         (None, Some(socket)) => {
-            let (socket, folder) = (socket.clone(), options.configuration_directory.clone()?);
-            (Local::MySql { socket, configuration_directory: folder }, "mysql")
+            let way = Local::MySql {
+                socket: socket.clone(),
+                configuration_directory: options.configuration_directory.clone()?,
+                client: options.client.clone(),
+            };
+            (way, "mysql")
         }
         (None, None) => return None,
     };
@@ -110,7 +114,7 @@ fn no_host(what: &str) -> Failure {
     Failure::new(cannot(what), "it is not said where the server is on this host")
         .next(
             "add --data-directory and --socket-directory (PostgreSQL), or --data-directory, --socket and \
-             --configuration-directory (MariaDB)",
+             --configuration-directory (MariaDB, MySQL)",
         )
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -156,7 +156,38 @@ const CHECKS: &[(&str, Check)] = &[
         ensure!(said.contains("PC1204"), "{said}");
         wait::try_until(WITHIN, || (running().ok()? == "0").then_some(())).context("it stays")
     }),
+    (
+        "enrolled, it knows people by accounts of their own, which only their certificates open",
+        |scene| {
+            scene.enroll()?;
+            let own = format!("{}@127.0.0.1", scene.person.user);
+            scene.activated(|| {
+                // Clients of both families, prepared statements and all.
+                let said =
+                    scene.mysql_client("select current_user(), count(*) from orders.kept")?;
+                ensure!(said.stdout.contains(&own), "{}{}", said.stdout, said.stderr);
+                let said =
+                    program::run(scene.client(Client::MariaDb, Way::Gateway).args(["-e", KILLED]))?;
+                ensure!(said.stderr.contains("ERROR 1317"), "{}{}", said.stdout, said.stderr);
+                recorded(&scene.stack.facts, "select current_user(), count(*) from orders.kept")?;
+                let mut command = scene.client(Client::MySql, Way::Gateway);
+                command.args(["-e", "select sleep(600)"]).stdin(Stdio::null());
+                Ok(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?)
+            })?;
+            let account = "select concat(account_locked, ' ', (select count(*) from role_edges where to_user = user)) \
+                       from user where user = 'mysql@example.com'";
+            let ended = || {
+                Some(()).filter(|()| {
+                    scene.mysql.sql("mysql", account).is_ok_and(|it| it.trim() == "Y 0")
+                })
+            };
+            wait::try_until(WITHIN, ended).context("the account stays open")
+        },
+    ),
 ];
+
+/// A connection that ends what it runs itself.
+const KILLED: &str = "kill query connection_id()";
 
 #[derive(Clone, Copy, Debug)]
 enum Client {
@@ -192,6 +223,40 @@ grant all on orders.* to {account};"
         let scene = Self { python, stack, mysql, person, activation, token };
         scene.secret(PASSWORD)?;
         Ok(scene)
+    }
+
+    /// What an operator does on the server's host, after the document has been changed.
+    fn enroll(&self) -> Result<()> {
+        let facts = &self.stack.facts;
+        let documents = document(facts, (&self.mysql, &self.stack))?;
+        let (before, rest) = documents.split_once("  upstreamIdentity:").context("no identity")?;
+        let (_, ca) = rest.split_once("  ca: |\n").context("no authority")?;
+        facts.apply(&format!("{before}  ca: |\n{ca}"))?.expect_success()?;
+        let mut command = facts.admin.portcullis(&["server", "enroll", MARIADB_SERVER, "--apply"]);
+        command.arg("--data-directory").arg(self.mysql.data_directory());
+        command.arg("--socket").arg(self.mysql.socket());
+        command.arg("--configuration-directory").arg(self.mysql.configuration_directory());
+        command.arg("--client").arg(self.mysql.program("mysql"));
+        program::run(command.args(["--os-user", self.mysql.os_user()]))?.expect_success()?;
+        self.mysql.restart()
+    }
+
+    /// Does something with an activation, which is then revoked; whoever still runs something is told so.
+    fn activated(&self, run: impl FnOnce() -> Result<Child>) -> Result<()> {
+        let facts = &self.stack.facts;
+        let activation = facts.activate(&self.person, "orders-writers", "30m")?;
+        let client = run()?;
+        let running = || {
+            let sql = "select count(*) from information_schema.processlist where info like 'select sleep%'";
+            self.mysql.sql("mysql", sql).map(|count| count.trim().to_owned())
+        };
+        wait::try_until(WITHIN, || (running().ok()? == "1").then_some(()))
+            .context("no statement")?;
+        facts.approver.must(&["revoke", &activation, "--note", "test"])?;
+        let said = client.wait_with_output()?;
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        ensure!(said.contains("PC1204"), "{said}");
+        wait::try_until(WITHIN, || (running().ok()? == "0").then_some(())).context("it stays")
     }
 
     fn secret(&self, password: &str) -> Result<()> {

@@ -232,8 +232,8 @@ where
 fn switched(proof: &Proof, plugin: &[u8], data: &[u8]) -> Result<Secret<Vec<u8>>, Denied> {
     let is = |name: &str| plugin == name.as_bytes();
     let answer = match proof {
-        // The plugin of an account without a password: the answer is as empty as that.
-        Proof::Certificate if is(NATIVE_PASSWORD) => Some(Vec::new()),
+        // Plugins of accounts without a password: the answer is as empty as that.
+        Proof::Certificate if is(NATIVE_PASSWORD) || is(CACHING_SHA2) => Some(Vec::new()),
         Proof::Certificate => None,
         Proof::Password(password) => {
             let password = password.expose();

@@ -56,9 +56,18 @@ async fn a_server_that_takes_the_certificate_lets_us_in() {
 
 #[tokio::test]
 async fn an_account_without_a_password_is_answered_with_none() {
-    let (entered, told) = entered(&[switch_request(NATIVE_PASSWORD, &[7; 21]), ok(2)]).await;
-    assert_eq!(entered.unwrap(), ok(2));
-    assert_eq!(told, [packet::encode(2, RESPONSE), packet::encode(4, &[])].concat());
+    for plugin in [NATIVE_PASSWORD, CACHING_SHA2] {
+        let (entered, told) = entered(&[switch_request(plugin, &[7; 21]), ok(2)]).await;
+        assert_eq!(entered.unwrap(), ok(2));
+        assert_eq!(told, [packet::encode(2, RESPONSE), packet::encode(4, &[])].concat());
+    }
+    // Whoever wants more than that is told nothing.
+    for wanted in [3, 4] {
+        let said = [switch_request(CACHING_SHA2, &[7; 21]), more_data(&[wanted])];
+        let (entered, told) = entered(&said).await;
+        assert!(entered.is_err());
+        assert_eq!(told, [packet::encode(2, RESPONSE), packet::encode(4, &[])].concat());
+    }
 }
 
 const SCRAMBLE: &[u8] = b"abcdefghijklmnopqrst";
@@ -119,7 +128,7 @@ async fn what_a_server_says_of_a_shared_users_password_is_not_shown() {
 async fn a_server_that_wants_anything_but_the_certificate_gets_nothing() {
     for said in [
         vec![switch_request(CLEAR_PASSWORD, &[])],
-        vec![switch_request("caching_sha2_password", &[7; 21])],
+        vec![switch_request(SHA256_PASSWORD, &[7; 21])],
         vec![switch_request("dialog", b"\x04Password: ")],
         vec![error(1045, "28000", "Access denied for user 'ada'@'gateway' (using password: NO)")],
         vec![error(4151, "HY000", "Access denied, this account is locked")],

@@ -1,45 +1,51 @@
-//! A MariaDB server on this host: its client over the unix socket.
+//! A MariaDB or MySQL server on this host: its own client over the unix socket.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{self, Path, PathBuf};
 
+use model::kind::server::Product;
+
 use super::{OPTION_FILE, Observed, client_authority_path};
 use crate::enroll::files::{read, read_as};
 use crate::enroll::host::feed;
 use crate::enroll::{Host, HostError};
+use crate::provision::mysql::catalog::Catalog;
 use crate::provision::mysql::connection::Row;
 use crate::provision::mysql::enrolment;
 
 /// The client's own errors: no server, or none any more.
 const CLIENT_ERRORS: std::ops::Range<u16> = 2000..3000;
 /// Whom the server does not let in: wrong password, socket of another account, locked, no such account.
-const LOGIN_ERRORS: [u16; 4] = [1045, 1130, 1698, 4151];
+const LOGIN_ERRORS: [u16; 5] = [1045, 1130, 1698, 3118, 4151];
 
 /// The server, its unix socket, and a folder that its option files include.
 pub(in crate::enroll) struct Server<'a> {
     pub(in crate::enroll) host: &'a Host,
     pub(in crate::enroll) socket: &'a Path,
     pub(in crate::enroll) configuration_directory: &'a Path,
+    pub(in crate::enroll) client: Option<&'a Path>,
 }
 
 impl Server<'_> {
     /// Everything that a plan depends on; an account that may not do what the plan needs is refused here.
     pub(in crate::enroll) fn observe(&self) -> Result<Observed, HostError> {
         let mut ask = |question: &str| self.rows(question);
-        enrolment::check_version(&mut ask)??;
+        let catalog = enrolment::catalog(&mut ask)??;
         if !enrolment::is_all_powerful(&mut ask)? {
             return Err(HostError::NotSuperuser(self.host.superuser().to_owned()));
         }
-        let (mut observed, started_at) = enrolment::observe(&mut ask)?;
+        let (mut observed, started_at) = enrolment::observe(catalog, &mut ask)?;
         self.is_the_one(&observed)?;
         let option_file = self.option_file()?;
         observed.option_file = read(&self.host.place(&option_file)?)?;
         observed.started_after_option_file =
             written_at(&option_file)?.is_some_and(|at| at < started_at);
         observed.option_file_path = option_file.display().to_string();
-        let authorities = self.host.place(Path::new(&client_authority_path(&observed)))?;
-        observed.client_authorities = read(&authorities)?;
+        let authorities = client_authority_path(&observed);
+        observed.client_authorities = read(&self.host.place(Path::new(&authorities))?)?;
+        observed.client_authorities_unread = catalog != Catalog::MariaDb
+            && written_at(Path::new(&authorities))?.is_some_and(|at| at > started_at);
         Ok(observed)
     }
 
@@ -70,8 +76,12 @@ impl Server<'_> {
         self.client(statements).map(drop)
     }
 
-    /// Client authorities are read anew when the server knows their file already; else it has to be restarted.
+    /// Client authorities are read anew when the server knows their file already; else it has to be restarted. MySQL has to
+    /// be in any case: it takes no authorities while it runs but those that have signed its own certificate.
     pub(in crate::enroll) fn reload(&self) -> Result<(), HostError> {
+        if self.kept_as()? != Catalog::MariaDb {
+            return Ok(());
+        }
         let settings = self.rows(enrolment::CLIENT_AUTHORITIES)?;
         let known = settings.first().map(|row| row.text(0).to_owned()).unwrap_or_default();
         let has_tls = settings.first().is_some_and(|row| row.text(1) == "YES");
@@ -82,6 +92,14 @@ impl Server<'_> {
         Ok(())
     }
 
+    /// Whose data these are, before anybody is asked: each has files that the other has not.
+    fn kept_as(&self) -> Result<Catalog, HostError> {
+        let path = self.host.data_directory.join("mysql.ibd");
+        let is_mysql = path.try_exists().map_err(|source| HostError::File { path, source })?;
+        let product = if is_mysql { Product::MySql } else { Product::MariaDb };
+        Ok(Catalog::of(product))
+    }
+
     fn rows(&self, question: &str) -> Result<Vec<Row>, HostError> {
         let answer = self.client(&[question.to_owned()])?;
         Ok(answer.lines().map(Row::of_line).collect())
@@ -89,13 +107,15 @@ impl Server<'_> {
 
     fn client(&self, statements: &[String]) -> Result<String, HostError> {
         let superuser = self.host.superuser();
-        let mut command = self.host.command("mariadb")?;
+        let catalog = self.kept_as()?;
+        let program = self.client.map_or(catalog.client().into(), Path::to_string_lossy);
+        let mut command = self.host.command(&program)?;
         command
             .args(["--no-defaults", "--batch", "--skip-column-names", "--binary-mode"])
             .args(["--default-character-set=utf8mb4", "-u", superuser])
             .arg("-S")
             .arg(self.socket);
-        let output = feed(command, &script(statements))?;
+        let output = feed(command, &script(catalog, statements))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
@@ -108,7 +128,7 @@ impl Server<'_> {
                 HostError::NoSocketLogin { superuser: superuser.to_owned(), said }
             }
             Some(_) => HostError::Sql { database: "mysql".to_owned(), said },
-            None => HostError::Program { program: "mariadb".to_owned(), said },
+            None => HostError::Program { program: program.into_owned(), said },
         })
     }
 }
@@ -123,9 +143,9 @@ fn written_at(path: &Path) -> Result<Option<i64>, HostError> {
 }
 
 /// Some statements hold semicolons. The client, too, takes no backslash for an escape once the server's mode says so.
-fn script(statements: &[String]) -> String {
+fn script(catalog: Catalog, statements: &[String]) -> String {
     let mut script = "delimiter //\n".to_owned();
-    for statement in enrolment::settings().iter().chain(statements) {
+    for statement in enrolment::settings(catalog).iter().chain(statements) {
         script.push_str(statement);
         script.push_str("\n//\n");
     }
@@ -151,7 +171,8 @@ mod tests {
 
     #[test]
     fn statements_with_semicolons_are_one_statement_each() {
-        let said = script(&["BEGIN NOT ATOMIC a; END".to_owned(), "b".to_owned()]);
+        let said =
+            script(Catalog::MariaDb, &["BEGIN NOT ATOMIC a; END".to_owned(), "b".to_owned()]);
         assert!(said.ends_with("\n//\nBEGIN NOT ATOMIC a; END\n//\nb\n//\n"), "{said}");
     }
 }

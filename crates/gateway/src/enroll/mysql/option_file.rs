@@ -6,6 +6,8 @@ use model::{Refusal, code};
 
 /// What it must say.
 pub(super) struct Wanted {
+    /// The server's own section: `mariadbd`, `mysqld`.
+    pub(super) section: &'static str,
     /// Path of the file with the client authorities.
     pub(super) client_authority: String,
 }
@@ -17,10 +19,10 @@ pub(super) fn text(wanted: &Wanted) -> Result<String, Refusal> {
         ("require_secure_transport", "ON".to_owned()),
         ("skip_name_resolve", "ON".to_owned()),
     ];
-    let mut text =
-        "# Written by `portcullis server enroll`, which writes it anew; `--undo` takes it back.\n\
-                    [mariadbd]\n"
-            .to_owned();
+    let mut text = format!(
+        "# Written by `portcullis server enroll`, which writes it anew; `--undo` takes it back.\n[{}]\n",
+        wanted.section
+    );
     for (name, value) in settings {
         // Writing into a String never fails.
         let _written = writeln!(text, "{name} = {value}");
@@ -47,11 +49,12 @@ mod tests {
 
     #[test]
     fn the_file_says_what_must_hold_and_whose_it_is() {
-        let wanted = Wanted { client_authority: "/var/lib/mysql/ca.pem".to_owned() };
+        let wanted =
+            Wanted { section: "mysqld", client_authority: "/var/lib/mysql/ca.pem".to_owned() };
         assert_eq!(
             text(&wanted).unwrap(),
             "# Written by `portcullis server enroll`, which writes it anew; `--undo` takes it back.\n\
-             [mariadbd]\n\
+             [mysqld]\n\
              ssl_ca = /var/lib/mysql/ca.pem\n\
              require_secure_transport = ON\n\
              skip_name_resolve = ON\n"

@@ -2,19 +2,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::code;
 use model::kind::database_role::Privileges;
-use model::kind::server::Databases;
+use model::kind::server::{Databases, Product};
 
 use super::*;
 use crate::enroll::tests::{input_of, role};
 use crate::enroll::{self, plan};
-use crate::provision::mysql::weakness::Weak;
+use crate::provision::mysql::catalog::{Catalog, Names};
+use crate::provision::mysql::grants::handed_on;
 
 fn input(observed: Option<Observed>) -> EnrollInput {
     EnrollInput { observed: observed.map(enroll::Observed::MySql), ..input_of("mysql") }
 }
 
 fn fresh() -> Observed {
-    Observed::fresh(&input_of("mysql").server.spec)
+    Observed::fresh(&input_of("mysql").server)
 }
 
 fn held(words: &[&str], grantable: bool) -> Held {
@@ -23,14 +24,14 @@ fn held(words: &[&str], grantable: bool) -> Held {
 
 /// The provisioner's account as the plan makes it.
 fn complete(host: &str) -> Provisioner {
-    let everything = crate::provision::mysql::grants::HANDED_ON;
+    let everything = handed_on(Catalog::MariaDb);
     Provisioner {
         host: host.to_owned(),
         require: "REQUIRE SUBJECT '/CN=portcullis_provisioner'".to_owned(),
         global: held(&["CREATE USER", "PROCESS", "CONNECTION ADMIN"], false),
         databases: BTreeMap::from([
             ("mysql".to_owned(), held(&["SELECT", "UPDATE"], false)),
-            ("orders".to_owned(), held(everything, true)),
+            ("orders".to_owned(), held(&everything, true)),
         ]),
         ..Provisioner::default()
     }
@@ -86,7 +87,7 @@ fn a_fresh_server_is_told_every_change_and_its_reason() {
         "ON `orders`.* TO 'portcullis_provisioner'@'127.0.0.1' WITH GRANT OPTION;",
         "SET GLOBAL require_secure_transport = ON;",
         "Restart the server: it reads `ssl_ca`, `skip_name_resolve` at its start only.",
-        "only MariaDB is administered",
+        "this is what MariaDB needs",
     ] {
         assert!(text.contains(wanted), "{wanted} is missing in:\n{text}");
     }
@@ -248,4 +249,91 @@ fn an_account_of_the_provisioners_from_an_address_of_before_is_named() {
     let [note] = plan.notes.as_slice() else { panic!("{:?}", plan.notes) };
     assert!(note.starts_with("'portcullis_provisioner'@'10.0.0.6' is for an address"), "{note}");
     assert_eq!(plan.steps, vec![]);
+}
+
+fn mysql() -> Observed {
+    Observed { product: Some(Product::MySql), ..fresh() }
+}
+
+#[test]
+fn a_mysql_server_is_told_in_its_own_words() {
+    let mut input = input(None);
+    input.server.status.product = Some(Product::MySql);
+    let text = plan(&input).unwrap().to_string();
+    for wanted in [
+        "File /etc/mysql/mysql.conf.d/zz-portcullis.cnf:",
+        "[mysqld]",
+        "' REQUIRE SUBJECT '/CN=portcullis_provisioner' PASSWORD EXPIRE NEVER;",
+        "ALTER USER 'portcullis_provisioner'@'127.0.0.1' IDENTIFIED WITH caching_sha2_password AS '';",
+        "GRANT ALLOW_NONEXISTENT_DEFINER, CONNECTION_ADMIN, CREATE USER, PROCESS, ROLE_ADMIN ON *.* TO \
+         'portcullis_provisioner'@'127.0.0.1';",
+        "GRANT SELECT ON `mysql`.* TO 'portcullis_provisioner'@'127.0.0.1';",
+        "ON `orders`.* TO 'portcullis_provisioner'@'127.0.0.1' WITH GRANT OPTION;",
+    ] {
+        assert!(text.contains(wanted), "{wanted} is missing in:\n{text}");
+    }
+    assert!(!text.contains("DELETE HISTORY") && !text.contains("MariaDB"), "{text}");
+}
+
+#[test]
+fn what_is_given_to_mysqls_provisioner_is_taken_back_without_a_word_when_it_is_gone() {
+    let mut known = complete("127.0.0.1");
+    known.global = held(&["CREATE USER", "PROCESS", "SYSTEM_USER"], false);
+    known.databases = BTreeMap::from([
+        ("mysql".to_owned(), held(&["SELECT"], false)),
+        ("my_shop".to_owned(), held(&handed_on(Catalog::MySql(Names::Plain)), true)),
+    ]);
+    let observed = Observed {
+        partial_revokes: true,
+        databases: ["my_shop".to_owned()].into(),
+        provisioners: vec![known],
+        require_secure_transport: true,
+        ..mysql()
+    };
+    let mut input = input(Some(observed));
+    input.server.spec.databases = Databases::Any;
+    let plan = plan(&input).unwrap();
+    let who = "'portcullis_provisioner'@'127.0.0.1'";
+    let missing = "ALLOW_NONEXISTENT_DEFINER, CONNECTION_ADMIN, ROLE_ADMIN ON *.*";
+    assert_eq!(
+        sql(&plan),
+        [
+            (
+                format!("GRANT {missing} TO {who}").as_str(),
+                format!("REVOKE IF EXISTS {missing} FROM {who} IGNORE UNKNOWN USER").as_str()
+            ),
+            (
+                format!("REVOKE SYSTEM_USER ON *.* FROM {who}").as_str(),
+                format!("GRANT SYSTEM_USER ON *.* TO {who}").as_str()
+            ),
+        ]
+    );
+}
+
+#[test]
+fn mysqls_provisioner_hands_on_existing_roles_by_a_privilege_that_it_has_already() {
+    let mut observed = mysql();
+    observed.roles = vec![Role { name: "app_reports".to_owned(), plain: true }];
+    let mut with = input(Some(observed));
+    with.roles = vec![role(Privileges::ExistingRole("app_reports".to_owned()))];
+    let plan = plan(&with).unwrap();
+    assert!(!sql_statements(&plan).iter().any(|statement| statement.contains("app_reports")));
+}
+
+#[test]
+fn mysql_reads_client_authorities_at_its_start_only_and_must_be_able_to() {
+    let mut observed = mysql();
+    observed.client_authorities = enrolled().client_authorities;
+    observed.ssl_ca = enrolled().ssl_ca;
+    observed.skip_name_resolve = true;
+    let restart = |observed: &Observed| plan(&input(Some(observed.clone()))).unwrap().restart;
+    assert_eq!(restart(&observed), [] as [&str; 0]);
+    observed.client_authorities_unread = true;
+    assert_eq!(restart(&observed), ["ssl_ca"]);
+    observed.client_authorities_unread = false;
+    observed.client_authorities = Some("another".to_owned());
+    assert_eq!(restart(&observed), ["ssl_ca"]);
+    observed.tls_certificates_enforced_validation = true;
+    let plan = plan(&input(Some(observed))).unwrap();
+    assert!(plan.obstacles[0].starts_with("`tls_certificates_enforced_validation` is on"));
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
+use super::catalog::Catalog;
 use super::connection::Accounts;
 use super::quote::{account, common_name, ident, literal};
 use crate::provision::names;
@@ -66,17 +67,46 @@ pub(crate) fn make(user: &str, host: &str, own: &str, accounts: &Accounts) -> Ve
     ]
 }
 
-/// The statement that lets an account in, by its certificate and nothing else.
-pub(crate) fn let_in(user: &str, host: &str, limit: u32, accounts: &Accounts) -> String {
+/// What an account of MySQL's is made with, which asks for a password that nobody knows: what has this for its hash. A
+/// password policy measures what is given in place of none, but no hash.
+pub(crate) const UNKNOWN_PASSWORD: &str = "IDENTIFIED WITH caching_sha2_password AS \
+    '$A$005$NobodyKnowsAPasswordThatHasThisHash.ItIsOfNothingAtAll.........'";
+/// What says that an account of MySQL's asks for no password. So given, it is not measured by a password policy when an
+/// account is altered, though it is when one is made (measured on 9.7).
+pub(crate) const NO_PASSWORD: &str = "IDENTIFIED WITH caching_sha2_password AS ''";
+
+/// The clause by which no password is asked for; the certificate is.
+pub(crate) fn no_password(catalog: Catalog) -> &'static str {
+    match catalog {
+        Catalog::MariaDb => "IDENTIFIED BY ''",
+        Catalog::MySql(_) => NO_PASSWORD,
+    }
+}
+
+/// The statement that lets an account in, by its certificate and nothing else, with a bound on its sessions or the one that
+/// it has. On MySQL a password that is none would come of age, too.
+pub(crate) fn let_in(
+    (catalog, accounts): (Catalog, &Accounts),
+    (user, host): (&str, &str),
+    sessions_max: Option<u32>,
+) -> String {
     let (who, require) = (account(user, host), require(user, accounts));
+    let with = sessions_max.map(|limit| format!(" WITH MAX_USER_CONNECTIONS {limit}"));
+    let never = match catalog {
+        Catalog::MariaDb => "",
+        Catalog::MySql(_) => " PASSWORD EXPIRE NEVER",
+    };
     format!(
-        "ALTER USER {who} IDENTIFIED BY '' {require} WITH MAX_USER_CONNECTIONS {limit} ACCOUNT UNLOCK"
+        "ALTER USER {who} {} {require}{}{never} ACCOUNT UNLOCK",
+        no_password(catalog),
+        with.unwrap_or_default()
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provision::mysql::catalog::Names;
 
     #[test]
     fn the_role_of_ones_own_says_whose_it_is() {
@@ -88,6 +118,26 @@ mod tests {
         assert_eq!(mark("ada", &own), None);
         assert_eq!(mark("ada@example.com", "pc~ada@example.com~"), None);
         assert_eq!(number(&mark_of_it), 0x1234_5678);
+    }
+
+    #[test]
+    fn an_account_is_let_in_by_its_certificate_and_by_nothing_else() {
+        let accounts = Accounts { addresses: [].into(), issuer: "Portcullis orders".to_owned() };
+        let let_in = |catalog, limit| let_in((catalog, &accounts), ("o'hara", "10.0.0.5"), limit);
+        let require = "REQUIRE SUBJECT '/CN=o''hara' AND ISSUER '/CN=Portcullis orders'";
+        assert_eq!(
+            let_in(Catalog::MariaDb, Some(5)),
+            format!(
+                "ALTER USER 'o''hara'@'10.0.0.5' IDENTIFIED BY '' {require} WITH MAX_USER_CONNECTIONS 5 ACCOUNT UNLOCK"
+            )
+        );
+        assert_eq!(
+            let_in(Catalog::MySql(Names::Patterns), None),
+            format!(
+                "ALTER USER 'o''hara'@'10.0.0.5' IDENTIFIED WITH caching_sha2_password AS '' {require} \
+                 PASSWORD EXPIRE NEVER ACCOUNT UNLOCK"
+            )
+        );
     }
 
     #[test]

@@ -1,15 +1,17 @@
-//! A connection of the provisioner's to MariaDB: one question at a time, answers held whole.
+//! A connection of the provisioner's to MariaDB or MySQL: one question at a time, answers held whole.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use access::database_user::PROVISIONER;
+use model::kind::server::Product;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 use wire::mysql::packet::{self, HEADER_BYTES, Header};
 use wire::mysql::rows::{self, Answer, Read};
 
+use super::catalog::{Catalog, Names};
 use super::version;
 use crate::dialect::{self, Greeted};
 use crate::provision::connection::Trouble;
@@ -18,18 +20,6 @@ use crate::upstream::{Dialled, Proof};
 
 /// Of one answer. Even lists of ten thousand accounts are smaller.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Only the quote itself means anything in a text. A GRANT to an account that was dropped meanwhile makes no new one, which
-/// would ask for no certificate.
-pub(crate) const SQL_MODE: &str =
-    "SET SESSION sql_mode = 'NO_AUTO_CREATE_USER,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'";
-
-/// The server itself ends what takes longer.
-const SETTINGS: [&str; 3] = [
-    "SET NAMES utf8mb4",
-    SQL_MODE,
-    "SET SESSION lock_wait_timeout = 5, max_statement_time = 20, time_zone = '+00:00'",
-];
 
 /// Counts what whoever asks holds on the server as a whole, of which this is true. Names may hold an `@`, hosts never do.
 pub(crate) fn own_privileges(which: &str) -> String {
@@ -59,6 +49,8 @@ pub(crate) struct Connection {
     pub(crate) version: u32,
     /// Whether the provisioner may do everything: on test stacks only.
     pub(crate) superuser: bool,
+    /// How it keeps its accounts.
+    pub(crate) catalog: Catalog,
     pub(crate) accounts: Accounts,
 }
 
@@ -111,16 +103,23 @@ pub(crate) async fn open(mut dialled: Dialled, accounts: Accounts) -> Result<Con
         return Err(broken("let the provisioner in", &"it is no MySQL server"));
     };
     let greeting = greeted.greeting.version;
-    version::check(&greeting)?;
+    let catalog = Catalog::of(version::check(&greeting)?);
     let mut connection = Connection {
         stream: Mutex::new(Box::new(dialled.stream)),
         broken: AtomicBool::new(false),
         version: version::number(&greeting),
         superuser: false,
+        catalog,
         accounts,
     };
-    for setting in SETTINGS {
+    for setting in ["SET NAMES utf8mb4", catalog.sql_mode(), catalog.bounds()] {
         connection.run("take the provisioner's settings", setting).await?;
+    }
+    if catalog.product() == Product::MySql {
+        let plain = connection.rows("say what names stand for", "SELECT @@partial_revokes").await?;
+        if plain.first().is_some_and(|row| row.says_yes(0)) {
+            connection.catalog = Catalog::MySql(Names::Plain);
+        }
     }
     let superuser = own_privileges("PRIVILEGE_TYPE = 'SUPER'");
     let held = connection.rows("say who the provisioner is", &superuser).await?;

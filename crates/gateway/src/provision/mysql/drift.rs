@@ -1,113 +1,88 @@
 //! How a server is asked for what no resource explains.
 
-use std::collections::BTreeSet;
-
 use access::database_user::PROVISIONER;
 
 use super::account::{self, OWN_ROLE};
-use super::connection::{Connection, Row};
+use super::catalog::Which;
+use super::connection::Connection;
 use super::leftovers::DEFINED;
+use super::listed::{self, Account, Mapping};
 use super::quote::{common_name, list, literal};
 use super::role::{PREFIX, SYSTEM};
 use super::weakness;
 use crate::provision::connection::Trouble;
 use crate::provision::drift::found::{InDatabase, Observed, User};
 
-/// Who could come in with what. An account of this host that only its unix socket lets in is the server's own.
-fn accounts() -> String {
-    let password = weakness::password();
-    format!(
-        "SELECT g.User, g.Host, JSON_VALUE(Priv, '$.account_locked'), u.Super_priv, \
-         JSON_VALUE(Priv, '$.access') <> 0, u.default_role, {password}, \
-         g.Host = 'localhost' AND NOT {password} \
-         AND ({} OR JSON_VALUE(Priv, '$.authentication_string') = 'invalid'), \
-         COALESCE(JSON_VALUE(Priv, '$.x509_issuer'), ''), COALESCE(JSON_VALUE(Priv, '$.x509_subject'), ''), \
-         COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0) \
-         FROM mysql.global_priv g JOIN mysql.user u ON u.Host = g.Host AND u.User = g.User \
-         WHERE COALESCE(JSON_VALUE(Priv, '$.is_role'), 0) = 0 ORDER BY g.User, g.Host",
-        weakness::SOCKET
-    )
-}
-
-/// `ssl_type` of an account that names the certificate that opens it.
-const BY_SUBJECT: u64 = 3;
-
-const MAPPINGS: &str = "SELECT User, Host, Role FROM mysql.roles_mapping";
+/// Whoever is given a role by a setting of the server's.
+const EVERYBODY: &str = "everybody (`mandatory_roles`)";
 
 /// What the server says of these users and of everyone else who can log in.
 pub(crate) async fn observe(
     connection: &Connection,
     users: &[String],
 ) -> Result<Observed, Trouble> {
-    let attempt = "list who can log in";
-    let accounts = connection.rows(attempt, &accounts()).await?;
-    let mappings = connection.rows(attempt, MAPPINGS).await?;
+    let mappings = listed::mappings(connection, None).await?;
+    let accounts = listed::accounts(connection, Which::Everyone, &mappings).await?;
     let hosts = connection.hosts();
-    let ours = |row: &Row| {
-        let (user, host) = (row.text(0), row.text(1));
-        users.iter().any(|known| known == user)
-            && (hosts.iter().any(|known| known == host) || own_of(row, &mappings).is_some())
+    let ours = |one: &Account| {
+        let is_marked = one.own.is_some() || one.mark.is_some();
+        users.contains(&one.user) && (hosts.contains(&one.host) || is_marked)
     };
     let issuer = common_name(&connection.accounts.issuer);
     let mut seen: Vec<User> = Vec::new();
-    for row in &accounts {
-        let user = user(row, ours(row), (&issuer, &hosts, &mappings));
+    for one in &accounts {
+        let user = user(one, ours(one), (&issuer, &hosts, &mappings));
         match seen.iter_mut().find(|known| known.name == user.name) {
             Some(known) => merge(known, user),
             None => seen.push(user),
         }
     }
-    let passwords = accounts.iter().filter(|row| ours(row) && row.says_yes(6));
+    let passwords = accounts.iter().filter(|one| ours(one) && one.password);
+    let mut strangers = strangers(&mappings, users, &hosts);
+    strangers.extend(mandatory(connection).await?);
     Ok(Observed {
         users: seen,
-        passwords: Some(passwords.map(|row| row.text(0).to_owned()).collect()),
+        passwords: Some(passwords.map(|one| one.user.clone()).collect()),
         admission: Some(admission(connection, &accounts).await?),
         open_databases: open_databases(connection).await?,
-        strangers: strangers(&mappings, users, &hosts),
+        strangers,
         direct: direct(connection, users).await?,
     })
 }
 
-fn roles_of(member: &str, from: &str, mappings: &[Row]) -> BTreeSet<String> {
-    let held = mappings.iter().filter(|held| held.text(0) == member && held.text(1) == from);
-    held.map(|held| held.text(2).to_owned()).collect()
-}
-
-fn own_of(row: &Row, mappings: &[Row]) -> Option<String> {
-    let (name, host, default_role) = (row.text(0), row.text(1), row.text(5));
-    account::own_of(name, default_role, &roles_of(name, host, mappings))
-}
-
-fn user(row: &Row, ours: bool, (issuer, hosts, mappings): (&str, &[String], &[Row])) -> User {
-    let (name, host) = (row.text(0), row.text(1));
-    let own = own_of(row, mappings).filter(|_| ours);
-    let mark = own.as_deref().and_then(|own| account::mark(name, own));
-    let mut member_of = roles_of(name, host, mappings);
-    if let Some(own) = &own {
-        member_of.remove(own);
-        member_of.extend(roles_of(own, "", mappings));
-    }
-    let login = !row.says_yes(2);
-    let from_here = hosts.iter().any(|known| known == host);
+fn user(
+    one: &Account,
+    ours: bool,
+    (issuer, hosts, mappings): (&str, &[String], &[Mapping]),
+) -> User {
+    let (name, host) = (&one.user, &one.host);
+    let mark = one.mark.clone().filter(|_| ours);
+    let login = !one.locked;
     User {
         // An account of the same name from elsewhere is somebody else.
-        name: if ours || name == PROVISIONER { name.to_owned() } else { format!("{name}@{host}") },
+        name: if ours || name == PROVISIONER { name.clone() } else { format!("{name}@{host}") },
         oid: mark.as_deref().map(account::number).unwrap_or_default(),
         login,
-        bootstrap: row.says_yes(7),
-        superuser: row.says_yes(3),
-        attributes: row.says_yes(4),
-        member_of,
-        // Of an authority that does not sign any more, from an address of before, or without the role that gives it all.
-        stale: own.as_deref().is_some_and(|own| {
-            !from_here || (login && (row.text(8) != issuer || row.text(5) != own))
-        }),
-        unguarded: login
-            && mark.is_some()
-            && (row.number(10) != BY_SUBJECT || row.text(9) != common_name(name)),
+        bootstrap: one.bootstrap,
+        superuser: one.superuser,
+        attributes: one.global,
+        member_of: if ours { one.memberships(mappings) } else { one.roles.clone() },
+        // Of an authority that does not sign any more, from an address of before, or without all that its roles give it.
+        stale: mark.is_some()
+            && (!hosts.contains(host) || (login && (one.issuer != issuer || !one.begins_with_all))),
+        unguarded: login && mark.is_some() && (!one.by_subject || one.subject != common_name(name)),
         mark,
         entered: false,
     }
+}
+
+/// Roles that a setting gives to everybody, ours too.
+async fn mandatory(connection: &Connection) -> Result<Vec<(String, String)>, Trouble> {
+    let Some(sql) = connection.catalog.mandatory_roles() else { return Ok(Vec::new()) };
+    let rows = connection.rows("say which roles everybody is given", sql).await?;
+    let given = rows.first().map(|row| row.text(0).to_owned()).unwrap_or_default();
+    let given = given.split(',').map(str::trim).filter(|role| !role.is_empty());
+    Ok(given.map(|role| (role.to_owned(), EVERYBODY.to_owned())).collect())
 }
 
 /// Accounts of one user of ours, from several addresses of the gateway's.
@@ -124,9 +99,9 @@ fn merge(known: &mut User, other: User) {
 }
 
 /// Ways in that are wider than one address, or without TLS.
-async fn admission(connection: &Connection, accounts: &[Row]) -> Result<Vec<String>, Trouble> {
-    let wide = accounts.iter().filter(|row| !row.says_yes(2) && weakness::is_wide(row.text(1)));
-    let mut lines: Vec<String> = wide.map(|row| weakness::wide(row.text(0), row.text(1))).collect();
+async fn admission(connection: &Connection, accounts: &[Account]) -> Result<Vec<String>, Trouble> {
+    let wide = accounts.iter().filter(|one| !one.locked && weakness::is_wide(&one.host));
+    let mut lines: Vec<String> = wide.map(|one| weakness::wide(&one.user, &one.host)).collect();
     let rows =
         connection.rows("say whether TLS is required", "SELECT @@require_secure_transport").await?;
     if !rows.first().is_some_and(|row| row.says_yes(0)) {
@@ -142,17 +117,16 @@ async fn open_databases(connection: &Connection) -> Result<Vec<String>, Trouble>
 }
 
 /// Members of roles that are ours, and are not.
-fn strangers(mappings: &[Row], users: &[String], hosts: &[String]) -> Vec<(String, String)> {
-    let strange = mappings.iter().filter(|row| {
-        let (user, host, role) = (row.text(0), row.text(1), row.text(2));
+fn strangers(mappings: &[Mapping], users: &[String], hosts: &[String]) -> Vec<(String, String)> {
+    let strange = mappings.iter().filter(|Mapping { member, host, role }| {
         let of_ours = role.starts_with(PREFIX) || role.starts_with(OWN_ROLE);
-        let by_us = user == PROVISIONER
-            || (host.is_empty() && user.starts_with(OWN_ROLE))
-            || account::mark(user, role).is_some()
-            || (users.iter().any(|known| known == user) && hosts.iter().any(|known| known == host));
+        let by_us = member == PROVISIONER
+            || (host.is_empty() && member.starts_with(OWN_ROLE))
+            || account::mark(member, role).is_some()
+            || (users.contains(member) && hosts.contains(host));
         of_ours && !by_us
     });
-    strange.map(|row| (row.text(2).to_owned(), row.text(0).to_owned())).collect()
+    strange.map(|held| (held.role.clone(), held.member.clone())).collect()
 }
 
 /// Privileges that accounts of users of ours hold themselves.

@@ -7,23 +7,25 @@ use model::Refusal;
 use model::kind::database_role::Privileges;
 use model::kind::server::Databases;
 
-use super::connection::{Row, SQL_MODE, own_privileges};
-use super::grants::{HANDED_ON, is_privilege};
-use super::quote::{account, common_name, ident, literal, pattern, whole};
-use super::role::{ROLES, SYSTEM};
+use super::account::{NO_PASSWORD, UNKNOWN_PASSWORD};
+use super::catalog::Catalog;
+use super::connection::{Row, own_privileges};
+use super::grants::{handed_on, is_privilege};
+use super::quote::{account, common_name, ident, literal};
+use super::role::SYSTEM;
 use super::{version, weakness};
-use crate::enroll::mysql::{Held, Observed, Provisioner, Role};
-use crate::enroll::{EnrollInput, Script, Step};
+use crate::enrolment::mysql::{Held, Observed, Provisioner, Role};
+use crate::enrolment::{EnrollInput, Script, Step};
 
 /// As in sessions of the provisioner's: only the quote itself means anything in a text.
-pub(crate) fn settings() -> [String; 2] {
-    [SQL_MODE.to_owned(), "SET SESSION lock_wait_timeout = 20".to_owned()]
+pub(crate) fn settings(catalog: Catalog) -> [String; 2] {
+    [catalog.sql_mode().to_owned(), "SET SESSION lock_wait_timeout = 20".to_owned()]
 }
 
-/// Reads the files of TLS anew, from where the server knows them.
+/// Reads the files of TLS anew, from where MariaDB knows them.
 pub(crate) const RELOAD: &str = "FLUSH SSL";
 
-/// Where client authorities are read from, and whether TLS is spoken.
+/// Where MariaDB reads client authorities from, and whether it speaks TLS.
 pub(crate) const CLIENT_AUTHORITIES: &str = "SELECT COALESCE(@@ssl_ca, ''), @@have_ssl";
 
 const VERSION: &str = "SELECT VERSION()";
@@ -32,18 +34,26 @@ const VERSION: &str = "SELECT VERSION()";
 const POWERS: &str = "IS_GRANTABLE = 'YES' AND PRIVILEGE_TYPE IN ('SELECT', 'UPDATE', 'CREATE USER', 'SUPER', 'RELOAD')";
 const POWERS_NEEDED: u64 = 5;
 
-const SETTINGS: &str = "\
-SELECT @@datadir, COALESCE(@@ssl_ca, ''), @@require_secure_transport, @@skip_name_resolve, COALESCE(@@bind_address, ''),
-  CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS INTEGER)
-FROM information_schema.global_status WHERE VARIABLE_NAME = 'UPTIME'";
+fn server_settings(catalog: Catalog) -> String {
+    let mysqls = match catalog {
+        Catalog::MariaDb => "0, 0",
+        Catalog::MySql(_) => "@@partial_revokes, @@tls_certificates_enforced_validation",
+    };
+    format!(
+        "SELECT @@datadir, COALESCE(@@ssl_ca, ''), @@require_secure_transport, @@skip_name_resolve, \
+         COALESCE(@@bind_address, ''), CAST(UNIX_TIMESTAMP() - {} AS UNSIGNED), {mysqls}",
+        catalog.status("Uptime")
+    )
+}
 
 /// What asks, of whatever answers.
 pub(crate) type Ask<'a, E> = dyn FnMut(&str) -> Result<Vec<Row>, E> + 'a;
 
-/// Whether it is a server that is administered.
-pub(crate) fn check_version<E>(ask: &mut Ask<'_, E>) -> Result<Result<(), Refusal>, E> {
+/// Which server it is, if it is one that is administered.
+pub(crate) fn catalog<E>(ask: &mut Ask<'_, E>) -> Result<Result<Catalog, Refusal>, E> {
     let rows = ask(VERSION)?;
-    Ok(version::check(rows.first().map(|row| row.text(0)).unwrap_or_default()))
+    let version = rows.first().map(|row| row.text(0)).unwrap_or_default();
+    Ok(version::check(version).map(Catalog::of))
 }
 
 /// Whether whoever asks may do what a plan needs.
@@ -53,15 +63,18 @@ pub(crate) fn is_all_powerful<E>(ask: &mut Ask<'_, E>) -> Result<bool, E> {
 }
 
 /// All but the files; and when the server was started, in seconds since 1970.
-pub(crate) fn observe<E>(ask: &mut Ask<'_, E>) -> Result<(Observed, i64), E> {
-    let settings = ask(SETTINGS)?.into_iter().next().unwrap_or_default();
+pub(crate) fn observe<E>(catalog: Catalog, ask: &mut Ask<'_, E>) -> Result<(Observed, i64), E> {
+    let settings = ask(&server_settings(catalog))?.into_iter().next().unwrap_or_default();
     let databases = ask(&format!(
         "SELECT SCHEMA_NAME FROM information_schema.schemata WHERE SCHEMA_NAME NOT IN ({SYSTEM})"
     ))?;
-    let roles = ask(ROLES)?;
-    let [settings_of_weakness, accounts] = weakness::questions();
+    let roles = ask(&catalog.roles())?;
+    let [settings_of_weakness, accounts] = weakness::questions(catalog);
     let role = |row: &Row| Role { name: row.text(0).to_owned(), plain: row.says_yes(1) };
     let observed = Observed {
+        product: Some(catalog.product()),
+        partial_revokes: settings.says_yes(6),
+        tls_certificates_enforced_validation: settings.says_yes(7),
         data_directory: settings.text(0).to_owned(),
         ssl_ca: settings.text(1).to_owned(),
         require_secure_transport: settings.says_yes(2),
@@ -69,24 +82,15 @@ pub(crate) fn observe<E>(ask: &mut Ask<'_, E>) -> Result<(Observed, i64), E> {
         bind_address: settings.text(4).to_owned(),
         databases: databases.iter().map(|row| row.text(0).to_owned()).collect(),
         roles: roles.iter().map(role).collect(),
-        provisioners: provisioners(ask)?,
-        weak: weakness::seen([ask(&settings_of_weakness)?, ask(&accounts)?]),
+        provisioners: provisioners(catalog, ask)?,
+        weak: weakness::seen(catalog, [ask(&settings_of_weakness)?, ask(&accounts)?]),
         ..Observed::default()
     };
     Ok((observed, i64::try_from(settings.number(5)).unwrap_or(i64::MAX)))
 }
 
-fn provisioners<E>(ask: &mut Ask<'_, E>) -> Result<Vec<Provisioner>, E> {
-    let name = literal(PROVISIONER);
-    let accounts = ask(&format!(
-        "SELECT Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0), \
-         {} OR {} OR COALESCE(JSON_VALUE(Priv, '$.authentication_string'), '') <> '' OR JSON_EXISTS(Priv, '$.auth_or'), \
-         COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0), COALESCE(JSON_VALUE(Priv, '$.x509_subject'), ''), \
-         COALESCE(JSON_VALUE(Priv, '$.x509_issuer'), ''), COALESCE(JSON_VALUE(Priv, '$.ssl_cipher'), '') \
-         FROM mysql.global_priv WHERE User = {name}",
-        weakness::password(),
-        weakness::SOCKET
-    ))?;
+fn provisioners<E>(catalog: Catalog, ask: &mut Ask<'_, E>) -> Result<Vec<Provisioner>, E> {
+    let accounts = ask(&catalog.provisioners())?;
     let begins = literal(&format!("'{PROVISIONER}'@'"));
     let of_ours = format!("LEFT(GRANTEE, LENGTH({begins})) = {begins}");
     let global = ask(&format!(
@@ -97,9 +101,14 @@ fn provisioners<E>(ask: &mut Ask<'_, E>) -> Result<Vec<Provisioner>, E> {
         "SELECT GRANTEE, PRIVILEGE_TYPE, IS_GRANTABLE = 'YES', TABLE_SCHEMA \
          FROM information_schema.schema_privileges WHERE {of_ours}"
     ))?;
-    let hands_on = ask(&format!(
-        "SELECT Host, Role FROM mysql.roles_mapping WHERE User = {name} AND Admin_option = 'Y'"
-    ))?;
+    let hands_on = match catalog {
+        Catalog::MariaDb => ask(&format!(
+            "SELECT Host, Role FROM mysql.roles_mapping WHERE User = {} AND Admin_option = 'Y'",
+            literal(PROVISIONER)
+        ))?,
+        // It hands on what there is, by a privilege.
+        Catalog::MySql(_) => Vec::new(),
+    };
     let provisioner = |row: &Row| {
         let host = row.text(0);
         let is_its = |held: &&Row| grantee_host(held.text(0)) == Some(host);
@@ -155,10 +164,27 @@ fn require(kind: u64, (subject, issuer, cipher): (&str, &str, &str)) -> String {
     }
 }
 
-/// On the server as a whole: to make accounts, to see and to end sessions.
-const GLOBAL: [&str; 3] = ["CONNECTION ADMIN", "CREATE USER", "PROCESS"];
-/// In the server's own tables: only who may write there sets another account's default role.
-const CATALOG: [&str; 2] = ["SELECT", "UPDATE"];
+/// On the server as a whole: to make accounts and hand roles on, to see and to end sessions.
+const fn global(catalog: Catalog) -> &'static [&'static str] {
+    match catalog {
+        Catalog::MariaDb => &["CONNECTION ADMIN", "CREATE USER", "PROCESS"],
+        Catalog::MySql(_) => &[
+            "ALLOW_NONEXISTENT_DEFINER",
+            "CONNECTION_ADMIN",
+            "CREATE USER",
+            "PROCESS",
+            "ROLE_ADMIN",
+        ],
+    }
+}
+
+/// In the server's own tables: on MariaDB only who may write there sets another account's default role.
+const fn in_its_tables(catalog: Catalog) -> &'static [&'static str] {
+    match catalog {
+        Catalog::MariaDb => &["SELECT", "UPDATE"],
+        Catalog::MySql(_) => &["SELECT"],
+    }
+}
 
 /// The accounts' steps, and what is in their way.
 #[derive(Debug, Default)]
@@ -170,7 +196,7 @@ pub(crate) struct Accounts {
 /// The provisioner's account for each address that the gateway dials from.
 pub(crate) fn accounts(input: &EnrollInput, observed: &Observed) -> Accounts {
     let mut accounts = Accounts::default();
-    let roles = handed_on(input, observed);
+    let roles = roles_handed_on(input, observed);
     for address in &input.gateway_addresses {
         let host = address.to_string();
         let known = observed.provisioner(&host);
@@ -193,11 +219,23 @@ fn one(
     observed: &Observed,
     (host, known): (&str, Option<&Provisioner>),
 ) -> Option<Step> {
+    let catalog = observed.catalog();
     let mut script = Script::default();
     let who = account(PROVISIONER, host);
     let require = format!("REQUIRE SUBJECT {}", literal(&common_name(PROVISIONER)));
     match known {
-        None => script.add(format!("CREATE USER {who} {require}"), retire(host)),
+        None => {
+            let made = match catalog {
+                Catalog::MariaDb => format!("CREATE USER {who} {require}"),
+                Catalog::MySql(_) => {
+                    format!("CREATE USER {who} {UNKNOWN_PASSWORD} {require} PASSWORD EXPIRE NEVER")
+                }
+            };
+            script.add(made, retire(catalog, host));
+            if catalog != Catalog::MariaDb {
+                script.statements.push(format!("ALTER USER {who} {NO_PASSWORD}"));
+            }
+        }
         Some(known) if known.locked || known.require != require => {
             let lock = if known.locked { "LOCK" } else { "UNLOCK" };
             script.add(
@@ -209,7 +247,7 @@ fn one(
     }
     let nothing = Provisioner::default();
     let held = known.unwrap_or(&nothing);
-    let back = if known.is_some() { Back::Singly } else { Back::WithTheAccount };
+    let back = if known.is_some() { Back::Singly(catalog) } else { Back::WithTheAccount };
     let test_stack = input.server.spec.test_stack;
     if test_stack {
         if !(held.global.grantable && held.global.privileges.contains("SUPER")) {
@@ -223,21 +261,28 @@ fn one(
     script.step(
         "mysql",
         &format!("an account for the gateway's own administration, from {host}"),
-        if test_stack { TEST_STACKS } else { ORDINARY },
+        match (test_stack, catalog) {
+            (true, _) => TEST_STACKS,
+            (false, Catalog::MariaDb) => ORDINARY,
+            (false, Catalog::MySql(_)) => ORDINARY_ON_MYSQL,
+        },
     )
 }
 
 fn ordinary(input: &EnrollInput, observed: &Observed, held: &Provisioner) -> Vec<Difference> {
     let in_catalog = held.databases.get("mysql").cloned().unwrap_or_default();
+    let catalog = observed.catalog();
+    let handed_on = handed_on(catalog);
     let mut all = vec![
-        Difference::of("*.*", &held.global, (&GLOBAL, Extra::Taken)),
-        Difference::of("`mysql`.*", &in_catalog, (&CATALOG, Extra::Left)),
+        Difference::of("*.*", &held.global, (global(catalog), Extra::Taken)),
+        Difference::of("`mysql`.*", &in_catalog, (in_its_tables(catalog), Extra::Left)),
     ];
     for database in reachable(input, observed) {
-        let names = [pattern(&database), database.clone()];
-        let known = names.iter().find_map(|name| held.databases.get(name));
+        let names = catalog.names_of(&database);
+        let known = names.iter().rev().find_map(|name| held.databases.get(name));
         let known = known.cloned().unwrap_or_default();
-        all.push(Difference::of(&whole(&database), &known, (HANDED_ON, Extra::HandedOn)));
+        let place = catalog.whole(&database);
+        all.push(Difference::of(&place, &known, (&handed_on, Extra::HandedOn)));
     }
     all
 }
@@ -261,6 +306,12 @@ the gateway makes and withdraws people's accounts through it, and hands on what 
 and only its certificate opens it, whichever authority in the file above signed that. Writing to `mysql` is what MariaDB \
 asks of whoever sets another account's default role. CREATE USER can change every account in any case: this one's key \
 never leaves the gateway's memory";
+
+const ORDINARY_ON_MYSQL: &str = "\
+the gateway makes and withdraws people's accounts through it, and hands on what database roles hold; it has no password, \
+and only its certificate opens it, whichever authority in the file above signed that. Accounts with SYSTEM_USER, such as \
+root, are beyond it; every other it can change in any case: its key never leaves the gateway's memory. \
+ALLOW_NONEXISTENT_DEFINER lets it drop accounts from former addresses of the gateway's that have defined something";
 
 const TEST_STACKS: &str = "\
 test stack: the gateway's provisioner is a superuser here, so that database roles with the superuser attribute can exist";
@@ -287,7 +338,7 @@ enum Extra {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Back {
     /// By itself: the account was there before.
-    Singly,
+    Singly(Catalog),
     /// What a new account holds goes with it.
     WithTheAccount,
 }
@@ -369,7 +420,7 @@ fn everything(held: &Held, who: &str, script: &mut Script, back: Back) {
 impl Back {
     fn add(self, script: &mut Script, statement: String, taken: &str) {
         match self {
-            Self::Singly => script.add(statement, tolerant(taken)),
+            Self::Singly(catalog) => script.add(statement, tolerant(catalog, taken)),
             Self::WithTheAccount => script.statements.push(statement),
         }
     }
@@ -377,7 +428,10 @@ impl Back {
 
 /// Existing roles that database roles name, and those that a provisioner's account has made: MariaDB lets only that one
 /// account hand a role on, and the gateway may dial from another address.
-fn handed_on(input: &EnrollInput, observed: &Observed) -> BTreeSet<String> {
+fn roles_handed_on(input: &EnrollInput, observed: &Observed) -> BTreeSet<String> {
+    if observed.catalog() != Catalog::MariaDb {
+        return BTreeSet::new();
+    }
     let mut roles: BTreeSet<String> =
         observed.provisioners.iter().flat_map(|known| known.hands_on.iter().cloned()).collect();
     for role in &input.roles {
@@ -401,7 +455,7 @@ fn roles_of_one(
     for role in missing.map(|role| ident(role)) {
         script.add(
             format!("GRANT {role} TO {who} WITH ADMIN OPTION"),
-            tolerant(&format!("REVOKE {role} FROM {who}")),
+            tolerant(Catalog::MariaDb, &format!("REVOKE {role} FROM {who}")),
         );
     }
     script.step(
@@ -414,8 +468,12 @@ fn roles_of_one(
 
 /// Roles that it has made may still be in use: then it stays, and can do nothing. By them they are known to be ours when
 /// the server is enrolled again.
-fn retire(host: &str) -> String {
+fn retire(catalog: Catalog, host: &str) -> String {
     let who = account(PROVISIONER, host);
+    if catalog != Catalog::MariaDb {
+        // Roles say themselves whose they are.
+        return format!("DROP USER IF EXISTS {who}");
+    }
     format!(
         "BEGIN NOT ATOMIC IF EXISTS (SELECT 1 FROM mysql.roles_mapping WHERE User = {} AND Host = {}) THEN \
          ALTER USER IF EXISTS {who} ACCOUNT LOCK; REVOKE ALL PRIVILEGES, GRANT OPTION FROM {who}; \
@@ -427,7 +485,14 @@ fn retire(host: &str) -> String {
 
 /// What is not there any more cannot be taken, and that is all right: no such grant, account or role
 /// (`ER_NONEXISTING_GRANT` and its like).
-fn tolerant(statement: &str) -> String {
+fn tolerant(catalog: Catalog, statement: &str) -> String {
+    if catalog != Catalog::MariaDb {
+        let each = statement.split("; ").map(|one| match one.strip_prefix("REVOKE ") {
+            Some(rest) => format!("REVOKE IF EXISTS {rest} IGNORE UNKNOWN USER"),
+            None => one.to_owned(),
+        });
+        return each.collect::<Vec<_>>().join("; ");
+    }
     format!(
         "BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR 1133, 1141, 1147, 1269, 1396, 1959, 1962 BEGIN END; {statement}; END"
     )

@@ -4,16 +4,17 @@ use model::finding::Check;
 
 use super::connection::Connection;
 use super::weakness;
+use crate::enrolment::mysql::Account;
 use crate::provision::connection::Trouble;
 use crate::provision::seen::Facts;
 
-const FACTS: &str = "\
-SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS INTEGER), @@max_connections,
-  (SELECT VARIABLE_VALUE FROM information_schema.global_status WHERE VARIABLE_NAME = 'THREADS_CONNECTED')";
-
 /// Asks for them.
 pub(crate) async fn facts(connection: &Connection) -> Result<Facts, Trouble> {
-    let rows = connection.rows("say how it is", FACTS).await?;
+    let sql = format!(
+        "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED), @@max_connections, {}",
+        connection.catalog.status("Threads_connected")
+    );
+    let rows = connection.rows("say how it is", &sql).await?;
     let row = rows.first().ok_or(Trouble::Lacking("say how it is"))?;
     Ok(Facts {
         now: i64::try_from(row.number(0)).unwrap_or(i64::MAX),
@@ -28,12 +29,11 @@ pub(crate) async fn weaknesses(
     users: &[String],
 ) -> Result<Vec<(&'static Check, String)>, Trouble> {
     let attempt = "say how it is set";
-    let [settings, accounts] = weakness::questions();
+    let [settings, accounts] = weakness::questions(connection.catalog);
     let settings = connection.rows(attempt, &settings).await?;
     let accounts = connection.rows(attempt, &accounts).await?;
     let hosts = connection.hosts();
-    let is_ours = |account: &weakness::Account| {
-        users.contains(&account.user) && hosts.contains(&account.host)
-    };
-    Ok(weakness::seen([settings, accounts]).checks(is_ours))
+    let is_ours =
+        |account: &Account| users.contains(&account.user) && hosts.contains(&account.host);
+    Ok(weakness::seen(connection.catalog, [settings, accounts]).checks(is_ours))
 }

@@ -1,28 +1,30 @@
-//! Accounts from addresses from which the gateway dialled before: known by the role of the user's own that they carry, which
+//! Accounts from addresses from which the gateway dialled before: known by the mark of the user's that they carry, which
 //! only the provisioner gives.
 
+use super::account;
 use super::connection::Connection;
-use super::quote::{account, list, literal};
+use super::listed::Account;
+use super::quote::account as quoted;
 use crate::provision::connection::Trouble;
 
 /// Drops a user's. Nobody of ours comes from there any more.
 pub(crate) async fn drop_accounts(
     connection: &Connection,
-    user: &str,
-    own: &str,
+    (user, mark): (&str, &str),
+    there: &[Account],
 ) -> Result<(), Trouble> {
-    let attempt = "drop accounts from former addresses";
     let hosts = connection.hosts();
-    let sql = format!(
-        "SELECT Host FROM mysql.roles_mapping WHERE BINARY User = {} AND BINARY Role = {} \
-         AND Host <> '' AND Host NOT IN ({})",
-        literal(user),
-        literal(own),
-        list(hosts.iter().map(String::as_str))
-    );
-    for row in connection.rows(attempt, &sql).await? {
-        let who = account(user, row.text(0));
-        connection.run(attempt, &format!("DROP USER IF EXISTS {who}")).await?;
+    // Among several roles of users' own, ours is one.
+    let carries = |known: &Account| {
+        let is_ours = |role: &String| account::mark(user, role).as_deref() == Some(mark);
+        known.mark.as_deref() == Some(mark) || known.roles.iter().any(is_ours)
+    };
+    let former = there
+        .iter()
+        .filter(|known| !known.is_role && !hosts.contains(&known.host) && carries(known));
+    for known in former {
+        let sql = format!("DROP USER IF EXISTS {}", quoted(user, &known.host));
+        connection.run("drop accounts from former addresses", &sql).await?;
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::catalog::Catalog;
 use super::connection::Connection;
-use super::quote::{ident, literal, pattern, whole};
-use super::role::grantee_of;
+use super::quote::{list, literal};
 use crate::provision::connection::Trouble;
 use crate::provision::engine::Settled;
 use crate::provision::seen::{Level, Rights};
@@ -45,7 +45,9 @@ const DEFINE: &[&str] = &[
 ];
 
 /// What the provisioner must hold with the right to hand it on.
-pub(crate) const HANDED_ON: &[&str] = DEFINE;
+pub(crate) fn handed_on(catalog: Catalog) -> Vec<&'static str> {
+    DEFINE.iter().copied().filter(|privilege| catalog.knows(privilege)).collect()
+}
 
 /// `ER_DBACCESS_DENIED_ERROR`, `ER_ACCESS_DENIED_ERROR`: the provisioner may not hand this on.
 const DENIED: [u16; 2] = [1044, 1045];
@@ -69,7 +71,7 @@ pub(crate) async fn settle(
     let mut differences = Vec::new();
     for rights in wanted {
         let held = held(connection, database, &rights.role).await?;
-        differences.push((rights, difference(database, rights, &held)));
+        differences.push((rights, difference(connection.catalog, (database, rights), &held)));
     }
     let mut settled = Settled::default();
     for (rights, Difference { revoke, grant }) in differences {
@@ -97,17 +99,18 @@ fn left_as_it_was(database: &str, role: &str, trouble: &Trouble) -> String {
     format!("`{role}` is not what it must be in database `{database}`: {trouble}")
 }
 
+/// What a role holds in a database.
 async fn held(
     connection: &Connection,
     database: &str,
     role: &str,
 ) -> Result<BTreeSet<String>, Trouble> {
+    let catalog = connection.catalog;
     let sql = format!(
         "SELECT PRIVILEGE_TYPE FROM information_schema.schema_privileges \
-         WHERE TABLE_SCHEMA IN ({}, {}) AND GRANTEE = {}",
-        literal(database),
-        literal(&pattern(database)),
-        literal(&grantee_of(role))
+         WHERE TABLE_SCHEMA IN ({}) AND GRANTEE = {}",
+        list(catalog.names_of(database).iter().map(String::as_str)),
+        literal(&catalog.grantee_of(role))
     );
     let rows = connection.rows("say what roles hold in a database", &sql).await?;
     Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
@@ -120,10 +123,15 @@ struct Difference {
     grant: Option<String>,
 }
 
-fn difference(database: &str, rights: &Rights, held: &BTreeSet<String>) -> Difference {
+fn difference(
+    catalog: Catalog,
+    (database, rights): (&str, &Rights),
+    held: &BTreeSet<String>,
+) -> Difference {
     let level = if rights.connects { rights.level } else { Level::None };
-    let wanted: BTreeSet<&str> = privileges(level).iter().copied().collect();
-    let (place, role) = (whole(database), ident(&rights.role));
+    let wanted = privileges(level).iter().copied().filter(|privilege| catalog.knows(privilege));
+    let wanted: BTreeSet<&str> = wanted.collect();
+    let (place, role) = (catalog.whole(database), catalog.role(&rights.role));
     let extra: Vec<&str> = held
         .iter()
         .map(String::as_str)
@@ -141,12 +149,14 @@ fn difference(database: &str, rights: &Rights, held: &BTreeSet<String>) -> Diffe
 
 /// Privileges are words of the server's; nothing else may get into a statement unquoted. `USAGE` is the word for none.
 pub(crate) fn is_privilege(word: &str) -> bool {
-    word != "USAGE" && word.chars().all(|letter| letter.is_ascii_uppercase() || letter == ' ')
+    word != "USAGE"
+        && word.chars().all(|letter| letter.is_ascii_uppercase() || " _".contains(letter))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provision::mysql::catalog::Names;
 
     fn rights(level: Level, connects: bool) -> Rights {
         Rights {
@@ -161,29 +171,30 @@ mod tests {
         words.iter().map(|word| (*word).to_owned()).collect()
     }
 
+    const MYSQL: Catalog = Catalog::MySql(Names::Patterns);
+
     #[test]
     fn what_is_missing_is_given_and_what_is_too_much_is_taken() {
+        let read = rights(Level::Read, true);
+        let too_much = held(&["SELECT", "DROP", "USAGE"]);
+        for (catalog, place, role) in [
+            (Catalog::MariaDb, "`my\\_orders`.*", "`portcullis_orders.reader`"),
+            (MYSQL, "`my\\_orders`.*", "'portcullis_orders.reader'@'%'"),
+            (Catalog::MySql(Names::Plain), "`my_orders`.*", "'portcullis_orders.reader'@'%'"),
+        ] {
+            assert_eq!(
+                difference(catalog, ("my_orders", &read), &too_much),
+                Difference {
+                    revoke: Some(format!("REVOKE DROP ON {place} FROM {role}")),
+                    grant: Some(format!("GRANT SHOW VIEW ON {place} TO {role}")),
+                }
+            );
+        }
+        let enough = difference(Catalog::MariaDb, ("orders", &read), &held(READ));
+        assert_eq!(enough, Difference::default());
+        let nothing = rights(Level::Write, false);
         assert_eq!(
-            difference(
-                "my_orders",
-                &rights(Level::Read, true),
-                &held(&["SELECT", "DROP", "USAGE"])
-            ),
-            Difference {
-                revoke: Some(
-                    "REVOKE DROP ON `my\\_orders`.* FROM `portcullis_orders.reader`".to_owned()
-                ),
-                grant: Some(
-                    "GRANT SHOW VIEW ON `my\\_orders`.* TO `portcullis_orders.reader`".to_owned()
-                ),
-            }
-        );
-        assert_eq!(
-            difference("orders", &rights(Level::Read, true), &held(READ)),
-            Difference::default()
-        );
-        assert_eq!(
-            difference("orders", &rights(Level::Write, false), &held(&["SELECT"])),
+            difference(Catalog::MariaDb, ("orders", &nothing), &held(&["SELECT"])),
             Difference {
                 revoke: Some(
                     "REVOKE SELECT ON `orders`.* FROM `portcullis_orders.reader`".to_owned()
@@ -191,5 +202,14 @@ mod tests {
                 grant: None,
             }
         );
+    }
+
+    #[test]
+    fn mysql_is_given_no_privilege_that_it_does_not_know() {
+        let define = rights(Level::Define, true);
+        let given = |catalog| difference(catalog, ("orders", &define), &held(&[])).grant.unwrap();
+        assert!(given(Catalog::MariaDb).contains("DELETE HISTORY"));
+        assert!(!given(MYSQL).contains("HISTORY") && given(MYSQL).contains("EVENT"));
+        assert_eq!(handed_on(MYSQL).len() + 1, handed_on(Catalog::MariaDb).len());
     }
 }

@@ -21,11 +21,6 @@ pub(crate) fn account(user: &str, host: &str) -> String {
     format!("{}@{}", literal(user), literal(host))
 }
 
-/// All of a database, in a GRANT: `_` and `%` are patterns there unless they are escaped.
-pub(crate) fn whole(database: &str) -> String {
-    format!("{}.*", ident(&pattern(database)))
-}
-
 /// A database's name as GRANT keeps it.
 pub(crate) fn pattern(database: &str) -> String {
     database.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%")
@@ -51,7 +46,7 @@ mod tests {
         assert_eq!(ident("a`; DROP ROLE b; --"), "`a``; DROP ROLE b; --`");
         assert_eq!(literal("o'clock\\"), "'o''clock\\'");
         assert_eq!(account("ada@example.com", "127.0.0.1"), "'ada@example.com'@'127.0.0.1'");
-        assert_eq!(whole("my_db%"), "`my\\_db\\%`.*");
+        assert_eq!(pattern("my_db%"), "my\\_db\\%");
         assert_eq!(list([]), "NULL");
         assert_eq!(list(["a", "b'"]), "'a', 'b'''");
         assert_eq!(common_name("jürgen"), "/CN=j\\xC3\\xBCrgen");

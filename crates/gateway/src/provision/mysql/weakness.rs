@@ -1,102 +1,24 @@
 //! What on a server lets somebody in, or do something, beside the gateway: looked for when it is enrolled, and by the doctor.
 
 use model::finding::{self, Check, Finding};
-use serde::{Deserialize, Serialize};
 
+use super::catalog::{Catalog, Which};
 use super::connection::Row;
-use super::version;
-
-/// The oldest that is tested.
-const TESTED: u32 = 101_100;
-/// Plugins with a hash that may also say that no password opens.
-const HASHES: &str = "'', 'mysql_native_password', 'mysql_old_password'";
-/// So many ways in are looked at one by one; one of them stands outside the list.
-const ALTERNATIVES_MAX: usize = 5;
-
-/// What the server says of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Weak {
-    /// As the server writes it.
-    pub version: String,
-    /// Whether it speaks TLS.
-    pub has_certificate: bool,
-    /// Whether it may ask clients for their files.
-    pub local_infile: bool,
-    /// The folder out of which nobody reads and writes files; empty: any.
-    pub secure_file_priv: String,
-    /// A folder of further client authorities.
-    pub ssl_capath: String,
-    /// Everyone who can log in.
-    pub accounts: Vec<Account>,
-}
-
-/// An account.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_excessive_bools, reason = "columns of the server's catalogs")]
-pub struct Account {
-    /// Who.
-    pub user: String,
-    /// From where.
-    pub host: String,
-    /// ACCOUNT LOCK.
-    pub locked: bool,
-    /// Whether a password opens it.
-    pub password: bool,
-    /// Whether it takes being a certain account of this host.
-    pub socket: bool,
-    /// Whether it takes a certificate.
-    pub certificate: bool,
-}
-
-const SETTINGS: &str = "\
-SELECT VERSION(), @@have_ssl = 'YES', @@local_infile, COALESCE(@@secure_file_priv, ''), COALESCE(@@ssl_capath, '')";
+use super::{listed, version};
+use crate::enrolment::mysql::{Account, Weak};
 
 /// What [`seen`] understands the answers to.
-pub(crate) fn questions() -> [String; 2] {
-    let accounts = format!(
-        "SELECT User, Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0), {}, {SOCKET}, \
-         COALESCE(JSON_VALUE(Priv, '$.ssl_type'), 0) >= 2 \
-         FROM mysql.global_priv WHERE COALESCE(JSON_VALUE(Priv, '$.is_role'), 0) = 0 ORDER BY User, Host",
-        password()
-    );
-    [SETTINGS.to_owned(), accounts]
-}
-
-/// Whether an account of `mysql.global_priv` can be opened as a certain account of the host.
-pub(crate) const SOCKET: &str = "LOCATE('\"unix_socket\"', Priv) > 0";
-
-/// Whether a password opens an account of `mysql.global_priv`, by any of its ways in. More ways than are looked at count as
-/// one.
-pub(crate) fn password() -> String {
-    let others = (0..ALTERNATIVES_MAX).map(|number| way(&format!("$.auth_or[{number}]")));
-    let ways: Vec<String> = std::iter::once(way("$")).chain(others).collect();
-    format!(
-        "({} OR COALESCE(JSON_LENGTH(Priv, '$.auth_or'), 0) > {ALTERNATIVES_MAX})",
-        ways.join(" OR ")
-    )
-}
-
-/// Whether one way in is a secret that can be carried away: a hash, or whatever other plugins ask for.
-fn way(way: &str) -> String {
-    let plugin = format!("COALESCE(JSON_VALUE(Priv, '{way}.plugin'), '')");
-    let hash = format!("COALESCE(JSON_VALUE(Priv, '{way}.authentication_string'), '')");
-    format!(
-        "({plugin} IN ({HASHES}) AND {hash} NOT IN ('', 'invalid') OR {plugin} NOT IN ({HASHES}, 'unix_socket'))"
-    )
+pub(crate) fn questions(catalog: Catalog) -> [String; 2] {
+    [catalog.settings(), catalog.accounts(Which::Everyone)]
 }
 
 /// From the answers to [`questions`].
-pub(crate) fn seen([settings, accounts]: [Vec<Row>; 2]) -> Weak {
+pub(crate) fn seen(catalog: Catalog, [settings, accounts]: [Vec<Row>; 2]) -> Weak {
     let settings = settings.into_iter().next().unwrap_or_default();
-    let account = |row: &Row| Account {
-        user: row.text(0).to_owned(),
-        host: row.text(1).to_owned(),
-        locked: row.says_yes(2),
-        password: row.says_yes(3),
-        socket: row.says_yes(4),
-        certificate: row.says_yes(5),
+    let account = |row: &Row| {
+        let seen = listed::Account::read(row, catalog.product(), &[]);
+        let listed::Account { user, host, locked, password, socket, certificate, .. } = seen;
+        Account { user, host, locked, password, socket, certificate }
     };
     Weak {
         version: settings.text(0).to_owned(),
@@ -105,18 +27,6 @@ pub(crate) fn seen([settings, accounts]: [Vec<Row>; 2]) -> Weak {
         secure_file_priv: settings.text(3).to_owned(),
         ssl_capath: settings.text(4).to_owned(),
         accounts: accounts.iter().map(account).collect(),
-    }
-}
-
-impl Weak {
-    /// A server of which nothing is known.
-    pub(crate) fn none() -> Self {
-        Self {
-            version: "MariaDB".to_owned(),
-            has_certificate: true,
-            secure_file_priv: "unknown".to_owned(),
-            ..Self::default()
-        }
     }
 }
 
@@ -155,8 +65,7 @@ impl Weak {
                 format!("`ssl_capath` ({}) names further client authorities", self.ssl_capath);
             found.push((&finding::ADMISSION_WIDE, message));
         }
-        let number = version::number(&self.version);
-        if number > 0 && number < TESTED {
+        if version::is_before_any_test(&self.version) {
             let message = format!("version {} is older than any that is tested", self.version);
             found.push((&finding::SERVER_OLD, message));
         }

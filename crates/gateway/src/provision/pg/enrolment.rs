@@ -7,8 +7,8 @@ use model::kind::database_role::Privileges;
 use model::kind::server::Databases;
 
 use super::quote::{ident, literal};
-use crate::enroll::pg::{Observed, ObservedDatabase, ObservedSchema};
-use crate::enroll::{EnrollInput, Script, Step};
+use crate::enrolment::pg::{Observed, ObservedDatabase, ObservedSchema};
+use crate::enrolment::{EnrollInput, Script, Step};
 
 /// Owns what nobody else can own: the schemas' owner where that would be a superuser, and what people leave behind there.
 pub(crate) const OWNER_ROLE: &str = "portcullis_owner";

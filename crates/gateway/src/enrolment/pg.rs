@@ -1,4 +1,4 @@
-//! What the server says now, as [`crate::enroll::observe`] read it.
+//! What a PostgreSQL server says now, as [`crate::enroll::observe`] read it.
 
 use model::kind::server::{DatabaseServer, Databases};
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,7 @@ pub struct ObservedSchema {
 
 impl Observed {
     /// What a server looks like on which nobody has enrolled anything.
-    pub(in crate::enroll) fn fresh(server: &DatabaseServer) -> Self {
+    pub(crate) fn fresh(server: &DatabaseServer) -> Self {
         let mut names = std::collections::BTreeSet::from([&server.maintenance_database]);
         if let Databases::Only(reachable) = &server.databases {
             names.extend(reachable);
@@ -146,7 +146,7 @@ impl Observed {
         name == self.superuser || self.role(name).is_some_and(|role| role.superuser)
     }
 
-    pub(super) fn listens_on_loopback_only(&self) -> bool {
+    pub(crate) fn listens_on_loopback_only(&self) -> bool {
         let loopback = ["localhost", "127.0.0.1", "::1", ""];
         self.listen_addresses.split(',').all(|address| loopback.contains(&address.trim()))
     }

@@ -1,18 +1,31 @@
-//! What a MariaDB server says now, as [`crate::enroll::observe`] read it.
+//! What a MariaDB or MySQL server says now, as [`crate::enroll::observe`] read it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::kind::server::{DatabaseServer, Databases};
+use model::Document;
+use model::kind::server::{DatabaseServer, Databases, Product};
 use serde::{Deserialize, Serialize};
 
-use super::OPTION_FILE;
-use crate::provision::mysql::weakness::Weak;
+/// The option file's name in the folder that the server's own include. Later files win, and they are read by name.
+pub(crate) const OPTION_FILE: &str = "zz-portcullis.cnf";
 
 /// What the server says now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "settings of the server's")]
 pub struct Observed {
+    /// Which server it is; absent: MariaDB, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<Product>,
+    /// Whether names of databases are no patterns in a GRANT.
+    #[serde(default)]
+    pub partial_revokes: bool,
+    /// Whether it has not read the client authorities since they were written: it reads them at its start only.
+    #[serde(default)]
+    pub client_authorities_unread: bool,
+    /// Whether it does not start when its own certificate is signed by none of its client authorities.
+    #[serde(default)]
+    pub tls_certificates_enforced_validation: bool,
     /// `datadir`.
     pub data_directory: String,
     /// Path of the option file that is ours alone.
@@ -92,14 +105,18 @@ pub struct Held {
 
 impl Observed {
     /// What a server looks like on which nobody has enrolled anything.
-    pub(in crate::enroll) fn fresh(server: &DatabaseServer) -> Self {
-        let databases = match &server.databases {
+    pub(crate) fn fresh(server: &Document<DatabaseServer>) -> Self {
+        let product = server.status.product;
+        let databases = match &server.spec.databases {
             Databases::Only(reachable) => reachable.clone(),
             Databases::Any => BTreeSet::new(),
         };
+        let folder =
+            if product == Some(Product::MySql) { "mysql.conf.d" } else { "mariadb.conf.d" };
         Self {
+            product,
             data_directory: "/var/lib/mysql".to_owned(),
-            option_file_path: format!("/etc/mysql/mariadb.conf.d/{OPTION_FILE}"),
+            option_file_path: format!("/etc/mysql/{folder}/{OPTION_FILE}"),
             bind_address: "*".to_owned(),
             databases,
             weak: Weak::none(),
@@ -107,7 +124,7 @@ impl Observed {
         }
     }
 
-    pub(super) fn listens_on_loopback_only(&self) -> bool {
+    pub(crate) fn listens_on_loopback_only(&self) -> bool {
         let loopback = ["localhost", "127.0.0.1", "::1"];
         self.bind_address.split(',').all(|address| loopback.contains(&address.trim()))
     }
@@ -115,5 +132,54 @@ impl Observed {
     /// The provisioner's account from an address.
     pub(crate) fn provisioner(&self, host: &str) -> Option<&Provisioner> {
         self.provisioners.iter().find(|known| known.host == host)
+    }
+}
+
+/// What may weaken a server, as it says itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Weak {
+    /// As the server writes it.
+    pub version: String,
+    /// Whether it speaks TLS.
+    pub has_certificate: bool,
+    /// Whether it may ask clients for their files.
+    pub local_infile: bool,
+    /// The folder out of which nobody reads and writes files; empty: any.
+    pub secure_file_priv: String,
+    /// A folder of further client authorities.
+    pub ssl_capath: String,
+    /// Everyone who can log in.
+    pub accounts: Vec<Account>,
+}
+
+/// An account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "columns of the server's catalogs")]
+pub struct Account {
+    /// Who.
+    pub user: String,
+    /// From where.
+    pub host: String,
+    /// ACCOUNT LOCK.
+    pub locked: bool,
+    /// Whether a password opens it.
+    pub password: bool,
+    /// Whether it takes being a certain account of this host.
+    pub socket: bool,
+    /// Whether it takes a certificate.
+    pub certificate: bool,
+}
+
+impl Weak {
+    /// A server of which nothing is known.
+    pub(crate) fn none() -> Self {
+        Self {
+            version: "MariaDB".to_owned(),
+            has_certificate: true,
+            secure_file_priv: "unknown".to_owned(),
+            ..Self::default()
+        }
     }
 }
