@@ -2,6 +2,7 @@
 #![expect(missing_docs, reason = "documentation for its own sake is padding in test code")]
 
 pub mod azure;
+pub mod chromium;
 pub mod hostile;
 pub mod https;
 pub mod jwt;

@@ -12,6 +12,7 @@ mod auditor;
 mod azure_clients;
 mod bad_input;
 mod balancers;
+mod browser;
 mod client;
 mod clock;
 mod conditional_access;

@@ -75,7 +75,7 @@ fn with_certificate(facts: &Facts, which: &str) -> Said {
 }
 
 /// Who the database says that the token's holder is.
-fn session_user(facts: &Facts, user: &str, token: &str) -> String {
+pub(crate) fn session_user(facts: &Facts, user: &str, token: &str) -> String {
     facts.reach.psql(user, token, "select session_user").unwrap().expect_success().unwrap()
 }
 

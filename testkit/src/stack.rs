@@ -44,6 +44,10 @@ pub const AUDITOR: &str = "auditor@example.com";
 pub const ADMIN: &str = "admin@example.com";
 pub const API: &str = "orders-api";
 pub const OWNER: &str = "orders-owner";
+/// Where `orders-api` may have people's browsers sent back to.
+pub const REDIRECT_URI: &str = "http://localhost:8765/cb";
+/// The client that Azure's own tools and libraries sign people in with.
+pub const PUBLIC_CLIENT: &str = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
 
 const START_WITHIN: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(20);

@@ -47,6 +47,10 @@ const NEEDS: &[Need] = &[
         by: &[For::Tests, For::Conformance],
     },
     Need { package: "strace", files: &["/usr/bin/strace"], by: &[For::Tests] },
+    Need { package: "chromium", files: &["/usr/bin/chromium"], by: &[For::Tests] },
+    Need { package: "chromium-driver", files: &["/usr/bin/chromedriver"], by: &[For::Tests] },
+    // A browser's own store of authorities.
+    Need { package: "libnss3-tools", files: &["/usr/bin/certutil"], by: &[For::Tests] },
     Need { package: "faketime", files: &["/usr/bin/faketime"], by: &[For::Tests] },
     Need { package: "gcc", files: &["/usr/bin/gcc"], by: &[For::Tests, For::Suites] },
     Need { package: "libmariadb-dev", files: &["/usr/bin/mariadb_config"], by: &[For::Tests] },

@@ -137,6 +137,9 @@ pub struct RefreshFamily {
     pub principal: PrincipalId,
     /// The client that holds it.
     pub client: ApplicationId,
+    /// What it was asked for with: what a renewal means that does not say.
+    #[serde(default)]
+    pub scope: Option<String>,
     /// Of the one token that counts now; presenting a former one ends the family.
     pub current: Hash,
     /// When the person signed in.

@@ -86,6 +86,8 @@ pub(crate) struct Holder {
     pub(crate) client: ApplicationId,
     pub(crate) signed_in: SignedIn,
     pub(crate) expires_at: Timestamp,
+    /// What it was asked for with.
+    pub(crate) scope: Option<String>,
 }
 
 /// Begins a family with its first token.
@@ -97,6 +99,7 @@ pub(crate) fn begin(
     let family = RefreshFamily {
         principal: holder.principal,
         client: holder.client,
+        scope: holder.scope,
         current: token.hash(),
         signed_in_at: holder.signed_in.at,
         methods: holder.signed_in.methods,

@@ -262,6 +262,8 @@ pub(crate) fn see_other(address: &str) -> Response {
 /// As a person reads an instant.
 pub(crate) fn when(at: Timestamp) -> String {
     let text = Timestamp::from_seconds(at.seconds()).to_string();
-    let shown = text.replace('T', " ").replace('Z', " UTC");
+    // To the minute: nobody knows their own sign-ins by the second.
+    let shown: String = text.replace('T', " ").chars().take(16).collect();
+    let shown = format!("{shown} UTC");
     format!("<time datetime=\"{}\">{}</time>", escaped(&text), escaped(&shown))
 }

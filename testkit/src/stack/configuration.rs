@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::federation;
 use super::mariadb::{self, LISTENER};
-use super::{Beside, Options, Privileges};
+use super::{Beside, Options, Privileges, REDIRECT_URI};
 use crate::issuer::Issuer;
 use crate::mariadb::MariaDb;
 use crate::postgres::Postgres;
@@ -117,7 +117,7 @@ fn examples() -> PathBuf {
 
 fn directory(text: &str, certificate: &str) -> Result<String> {
     let certificates = format!(
-        "displayName: Orders API\n  certificates:\n    - |\n{}",
+        "displayName: Orders API\n  redirectUris: [{REDIRECT_URI}]\n  certificates:\n    - |\n{}",
         indented(certificate.trim_end(), 6)
     );
     replaced(text, "displayName: Orders API", &certificates)

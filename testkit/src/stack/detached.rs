@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Beside, Created, Facts, Options, Privileges, Stack, Workload, federation};
+use super::{
+    Beside, Created, Facts, Options, PUBLIC_CLIENT, Privileges, REDIRECT_URI, Stack, Workload,
+    federation,
+};
 use crate::mariadb::{self, MariaDb};
 use crate::postgres::{self, Postgres};
 use crate::process::{self, Identity, Running};
@@ -207,6 +210,8 @@ fn addresses(facts: &Facts, postgres: &Postgres) -> Vec<(String, String)> {
         ("PORTCULLIS_CA", path(&reach.ca)),
         ("AZURE_AUTHORITY_HOST", reach.url.clone()),
         ("AZURE_TENANT_ID", reach.tenant.clone()),
+        ("SDK_REDIRECT_URI", REDIRECT_URI.to_owned()),
+        ("PUBLIC_CLIENT_ID", PUBLIC_CLIENT.to_owned()),
         ("PG_HOST", "localhost".to_owned()),
         ("PG_PORT", reach.port.to_string()),
         ("PG_OAUTH_PORT", reach.oauth_port.to_string()),

@@ -178,6 +178,7 @@ async fn disabling_a_person_ends_their_refresh_tokens_and_keeps_those_of_others(
     let family = |principal: PrincipalId| RefreshFamily {
         principal,
         client: ApplicationId::random(),
+        scope: None,
         current: Hash::of(b"token"),
         signed_in_at: at("2026-11-24T09:00:00Z"),
         methods: Vec::new(),

@@ -108,6 +108,7 @@ async fn a_new_pass_ends_no_sign_in_but_recovery_does() {
         let family = RefreshFamily {
             principal: model::PrincipalId(owner),
             client: model::ApplicationId::random(),
+            scope: None,
             current: control::credentials::Hash::of(b"token"),
             signed_in_at: writing.now(),
             methods: Vec::new(),

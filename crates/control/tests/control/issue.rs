@@ -119,6 +119,7 @@ async fn revoking_a_principal_ends_tokens_and_refresh_tokens_at_once() {
     let family = |principal: PrincipalId| RefreshFamily {
         principal,
         client: model::ApplicationId::random(),
+        scope: None,
         current: Hash::of(b"token"),
         signed_in_at: at("2026-11-24T09:00:00Z"),
         methods: Vec::new(),

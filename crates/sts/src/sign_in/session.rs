@@ -46,6 +46,7 @@ pub(super) async fn sign_in(call: &Call<'_>, ask: Ask) -> Result<Value, Refused>
             let holder = Holder {
                 principal: id,
                 client: PUBLIC_CLIENT,
+                scope: None,
                 expires_at: signed_in.at.plus(lifetime),
                 signed_in: signed_in.clone(),
             };

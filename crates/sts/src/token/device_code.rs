@@ -49,6 +49,7 @@ pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
     let holder = Holder {
         principal,
         client: client.id(),
+        scope: Some(found.scope.clone()),
         expires_at: signed_in
             .at
             .plus(exchange.service.state.lifetimes.refresh_token_lifetime.duration()),

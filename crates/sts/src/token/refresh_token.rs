@@ -8,20 +8,26 @@ use super::{Exchange, Refused};
 use crate::claims::SignedIn;
 use crate::issue::{self, Extras, Issued, Order};
 use crate::refresh::{self, Dead, RefreshToken};
-use crate::scope::Asking;
+use crate::scope::{self, Asking};
 use crate::service::store_failed;
 use crate::{authorize, client, contexts};
 
 pub(super) async fn grant(exchange: &Exchange<'_>) -> Result<Issued, Refused> {
     let (client, one_time) = exchange.client().await?;
-    let asked =
-        exchange.asked(Asking::Person).map_err(|failure| exchange.refused(&client, failure))?;
     let (presented, next) = RefreshToken::parse(exchange.form.required("refresh_token")?)?;
     let store = exchange.service.store();
     let family = store
         .read(|reader| refresh::family(reader, &presented))
         .map_err(store_failed)?
         .ok_or_else(|| Dead::Unknown.failure())?;
+    // RFC 6749 §6: without a scope, the one that was granted is meant.
+    let asked = match (exchange.form.get("scope"), &family.scope) {
+        (None, Some(scope)) if exchange.form.get("resource").is_none() => {
+            scope::of_scope(Some(scope), Asking::Person)
+        }
+        _ => exchange.asked(Asking::Person),
+    };
+    let asked = asked.map_err(|failure| exchange.refused(&client, failure))?;
     let signed_in =
         SignedIn { at: family.signed_in_at, methods: family.methods, session: family.session };
     let person = exchange.snapshot.principal(family.principal);

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::session::FRESH;
 use super::{
-    Chooser, Demand, Flow, Next, Page, Posted, Session, Visit, browser, chooser, escaped,
+    Chooser, Demand, Flow, Next, Page, Posted, Refused, Session, Visit, browser, chooser, escaped,
     failure_page, hidden, keys, refusal_page, see_other, when,
 };
 use crate::authorize::revocation;
@@ -199,6 +199,21 @@ pub(super) async fn posted_fresh(
     let since = Some(visit.now.minus(FRESH));
     let flow = Flow::new(visit, Next::Account, Demand { since, contexts: Vec::new() });
     Err(chooser(visit, &flow, &Chooser::told("Sign in once more before you change your keys.")))
+}
+
+/// The same, for what a pass alone does not open: it adds keys, and takes none away.
+pub(super) async fn posted_by_owner(
+    visit: &Visit,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(Posted, &Session), Response> {
+    let (posted, session) = posted_fresh(visit, body).await?;
+    if session.enrols_only() {
+        let refusal = Refusal::new(&code::FORBIDDEN, "a pass adds keys and changes none")
+            .hint("sign in with a key of yours first");
+        let refused = Refused::new("changeKeys", session.actor(), refusal);
+        return Err(refusal_page(&visit.refuse(refused).await));
+    }
+    Ok((posted, session))
 }
 
 /// `POST /account/sessions/end`.

@@ -156,7 +156,7 @@ async fn deciding(
         escaped(&found.source.to_string()),
         when(found.asked_at),
         escaped(&found.scope),
-        button("no", " class=\"second\"", "No, turn it away"),
+        button("no", " class=\"second\"", "No, not me"),
         button("yes", "", "Yes, it is me"),
     );
     Ok(Page::new("Sign this program in?", body))

@@ -267,7 +267,7 @@ pub(super) async fn authenticator(
     form: &Form,
 ) -> Result<(Session, Secret<String>), Refused> {
     const STEP: &str = "authenticator";
-    let user = named(visit, form, STEP)?;
+    let user = named(visit, form, STEP).await?;
     let principal = PrincipalId(user.uid());
     let code = Secret::new(form.get("otp").unwrap_or_default().replace(' ', ""));
     let browser = trusted_browser_key(visit.browser.secret.expose(), principal);
@@ -294,16 +294,7 @@ pub(super) async fn pass(
 ) -> Result<(Session, Secret<String>), Refused> {
     const STEP: &str = "pass";
     let hash = Hash::of(form.get("pass").unwrap_or_default().trim().as_bytes());
-    let user = match named(visit, form, STEP) {
-        Ok(user) => user,
-        Err(refused) => {
-            // The same write as for a person who exists.
-            let work = move |writing: &mut Writing<'_, '_>| passes::spend(writing, None, &hash);
-            let written = visit.service.state.control.system(Verb::SignIn, "nobody", work);
-            written.await.map_err(Refused::recorded)?;
-            return Err(refused);
-        }
-    };
+    let user = named(visit, form, STEP).await?;
     let principal = PrincipalId(user.uid());
     let trace = Trace::new(visit, flow, STEP, user);
     open(visit, trace, user, move |writing, opened| {
@@ -317,16 +308,23 @@ pub(super) async fn pass(
     .await
 }
 
-/// The enabled person under the name that was typed.
-fn named<'v>(
+/// The enabled person under the name that was typed. For anyone else there is a write all the same, so that whether a
+/// user exists does not show in the time that an answer takes.
+async fn named<'v>(
     visit: &'v Visit,
     form: &Form,
     step: &'static str,
 ) -> Result<&'v Document<User>, Refused> {
     let typed = form.get("user").unwrap_or_default().trim();
-    let claimed: String = typed.chars().take(100).collect();
     let name: Option<UserName> = typed.parse().ok();
     let user = name.and_then(|name| visit.snapshot.users.get(&name));
-    let user = user.filter(|user| user.spec.enabled);
-    user.map(AsRef::as_ref).ok_or_else(|| Refused::new(step, Actor::claimed(claimed), failed()))
+    if let Some(user) = user.filter(|user| user.spec.enabled) {
+        return Ok(user);
+    }
+    let nobodys = Hash::of(typed.as_bytes());
+    let work = move |writing: &mut Writing<'_, '_>| passes::spend(writing, None, &nobodys);
+    let written = visit.service.state.control.system(Verb::SignIn, "nobody", work);
+    written.await.map_err(Refused::recorded)?;
+    let claimed: String = typed.chars().take(100).collect();
+    Err(Refused::new(step, Actor::claimed(claimed), failed()))
 }

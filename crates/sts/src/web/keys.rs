@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::account::{Held, account_flow, end_browser, posted_fresh, shown};
+use super::account::{Held, account_flow, end_browser, posted_by_owner, posted_fresh, shown};
 use super::factors::{challenge, challenged, field, relying_party, spend};
 use super::sign_in::{base64, empty};
 use super::{
@@ -290,7 +290,7 @@ fn named(name: Option<&str>, otherwise: &str) -> String {
 
 /// `POST /account/passkeys/name`.
 pub(super) async fn name_passkey(visit: Visit, body: Result<Bytes, BytesRejection>) -> Response {
-    let (posted, session) = match posted_fresh(&visit, body).await {
+    let (posted, session) = match posted_by_owner(&visit, body).await {
         Ok(posted) => posted,
         Err(response) => return response,
     };
@@ -321,7 +321,7 @@ fn last() -> Refusal {
 
 /// `POST /account/passkeys/remove`: what was opened with it ends.
 pub(super) async fn remove_passkey(visit: Visit, body: Result<Bytes, BytesRejection>) -> Response {
-    let (posted, session) = match posted_fresh(&visit, body).await {
+    let (posted, session) = match posted_by_owner(&visit, body).await {
         Ok(posted) => posted,
         Err(response) => return response,
     };
@@ -469,7 +469,7 @@ pub(super) async fn remove_authenticator(
     visit: Visit,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let (_, session) = match posted_fresh(&visit, body).await {
+    let (_, session) = match posted_by_owner(&visit, body).await {
         Ok(posted) => posted,
         Err(response) => return response,
     };

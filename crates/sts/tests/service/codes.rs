@@ -130,8 +130,14 @@ async fn a_program_is_signed_in_by_code_and_pkce_and_renews_its_tokens() {
         .await
         .ok();
     assert_eq!(claims(&renewed["access_token"])["sid"], identity["sid"]);
+    let refresh = renewed["refresh_token"].as_str().unwrap();
+    let unsaid =
+        [("grant_type", "refresh_token"), ("client_id", CLIENT), ("refresh_token", refresh)];
+    let unsaid = sts.token(&unsaid).await.ok();
+    let audience = &claims(&unsaid["access_token"])["aud"];
+    assert_eq!(audience, "https://ossrdbms-aad.database.windows.net", "as it was asked for first");
     let grants: Vec<_> = sts.token_events().into_iter().map(|event| event.0).collect();
-    assert_eq!(grants, ["authorization_code", "refresh_token"]);
+    assert_eq!(grants, ["authorization_code", "refresh_token", "refresh_token"]);
     assert!(sts.sign_in_events().contains(&("authorize".to_owned(), DEV.to_owned(), None)));
 }
 

@@ -32,6 +32,15 @@ async fn a_pass_opens_nothing_but_the_page_that_adds_keys_and_counts_once() {
     assert!(browser.post(&form).await.text.contains("Set up your sign-in"));
     let device = browser.get("/device").await;
     assert!(device.text.contains("to approve a device"), "it must sign in: {}", device.text);
+    let crafted = browser.get("/account").await;
+    assert!(crafted.text.contains("Set up your sign-in"));
+    for action in ["/account/passkeys/remove", "/account/authenticator/remove"] {
+        let mut form = browser.form("/account/authenticator", "");
+        action.clone_into(&mut form.action);
+        let refused = browser.post(&form).await;
+        assert_eq!(refused.status, 403, "a pass adds keys and takes none away");
+        browser.get("/account").await;
+    }
     let mut other = Browser::new(&sts);
     other.get("/account").await;
     let again = other.form("/signin/pass", "").with("user", DEV).with("pass", &pass);
