@@ -30,7 +30,7 @@ fn made(name: &str, from: &str, make: impl FnOnce(&Path, &Path)) -> PathBuf {
 }
 
 /// The folder with the libraries of `package.json`.
-fn node_modules() -> &'static Path {
+pub(crate) fn node_modules() -> &'static Path {
     static MODULES: OnceLock<PathBuf> = OnceLock::new();
     MODULES.get_or_init(|| {
         let folder = made("azure-node", "azure/node/package.json", |folder, from| {

@@ -73,8 +73,8 @@ const NEEDS: &[Need] = &[
         files: &["/usr/share/mysql/mysql-test/main"],
         by: &[For::MariaDbSuite],
     },
-    Need { package: "nodejs", files: &["/usr/bin/node"], by: &[For::Conformance] },
-    Need { package: "npm", files: &["/usr/bin/npm"], by: &[For::Conformance] },
+    Need { package: "nodejs", files: &["/usr/bin/node"], by: &[For::Tests, For::Conformance] },
+    Need { package: "npm", files: &["/usr/bin/npm"], by: &[For::Tests, For::Conformance] },
     Need { package: "default-jdk-headless", files: &["/usr/bin/javac"], by: &[For::Conformance] },
     // psycopg2's source asks for it before it is unpacked.
     Need { package: "libpq-dev", files: &["/usr/bin/pg_config"], by: &[For::Conformance] },
