@@ -1,5 +1,6 @@
 //! MariaDB: the naked server, haproxy as the floor of any relay, Portcullis.
 
+mod compression;
 mod dump;
 mod haproxy;
 mod login;
@@ -11,10 +12,11 @@ mod ways;
 use crate::sessions::Engine;
 use crate::{Part, cut};
 
-pub(crate) const PARTS: [Part; 5] = [
+pub(crate) const PARTS: [Part; 6] = [
     ("throughput", throughput::run),
     ("login", login::run),
     ("dump", dump::run),
     ("memory", memory::run),
+    ("compression", compression::run),
     ("cut", |extent| cut::run(extent, Engine::MariaDb)),
 ];

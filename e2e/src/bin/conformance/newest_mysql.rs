@@ -231,7 +231,9 @@ grant all on orders.* to {account};"
         let documents = document(facts, (&self.mysql, &self.stack))?;
         let (before, rest) = documents.split_once("  upstreamIdentity:").context("no identity")?;
         let (_, ca) = rest.split_once("  ca: |\n").context("no authority")?;
-        facts.apply(&format!("{before}  upstreamIdentity: certificate\n  ca: |\n{ca}"))?.expect_success()?;
+        facts
+            .apply(&format!("{before}  upstreamIdentity: certificate\n  ca: |\n{ca}"))?
+            .expect_success()?;
         let mut command = facts.admin.portcullis(&["server", "enroll", MARIADB_SERVER, "--apply"]);
         command.arg("--data-directory").arg(self.mysql.data_directory());
         command.arg("--socket").arg(self.mysql.socket());
