@@ -53,7 +53,7 @@ impl Chromium {
             Self { driver, port, session: String::new(), authenticator: None, folder, reaper };
         let begun = browser.call("POST", "/session", &capabilities(browser.folder.path()))?;
         let session = begun.get("sessionId").and_then(Value::as_str);
-        browser.session = session.context("no session")?.to_owned();
+        session.context("no session")?.clone_into(&mut browser.session);
         let timeouts = json!({ "implicit": SHOWN_WITHIN_MS, "pageLoad": 150_000 });
         browser.command("POST", "/timeouts", &timeouts)?;
         Ok(browser)

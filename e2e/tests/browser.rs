@@ -213,7 +213,7 @@ fn a_web_application_signs_people_in_with_msal_azure_identity_and_plain_openid_c
     let mut openid = Program::python(facts, "openid");
     let back = sent_back(&browser, &openid.line());
     openid.tell(&back);
-    assert_eq!((openid.line(), openid.line()), (person.user.clone(), person.user.clone()));
+    assert_eq!([openid.line(), openid.line()], [person.user.as_str(), person.user.as_str()]);
     openid.tell("go on");
     assert_eq!(openid.line(), "the same key");
     assert_eq!((openid.line(), openid.line()), ("200".to_owned(), "401".to_owned()));
