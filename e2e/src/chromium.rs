@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -173,10 +173,7 @@ impl Chromium {
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (_, body) = answer.split_once("\r\n\r\n").context("half an answer")?;
-        let answer: Value = serde_json::from_str(body).with_context(|| body.to_owned())?;
+        let answer = answer(stream)?;
         let value = answer.get("value").cloned().unwrap_or_default();
         if let Some(error) = value.get("error").and_then(Value::as_str) {
             let message = value.get("message").and_then(Value::as_str).unwrap_or_default();
@@ -194,6 +191,26 @@ impl Drop for Chromium {
             self.reaper.dismiss();
         }
     }
+}
+
+/// The driver keeps its connections open, whatever it is asked: an answer ends where it says.
+fn answer(stream: TcpStream) -> Result<Value> {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        ensure!(reader.read_line(&mut line)? > 0, "half an answer");
+        let line = line.trim().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse()?;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    serde_json::from_slice(&body).with_context(|| String::from_utf8_lossy(&body).into_owned())
 }
 
 fn capabilities(folder: &Path) -> Value {
