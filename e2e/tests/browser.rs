@@ -261,7 +261,7 @@ fn a_device_is_let_in_on_the_page_that_it_names() {
     picture(&browser, "device-code");
     browser.fill("#user-code", "BCDF2345").unwrap();
     browser.click("form[action='/device'] button").unwrap();
-    browser.says("no device asks under this code").unwrap();
+    browser.says("No device asks under this code").unwrap();
     browser.says("PC2003").unwrap();
     picture(&browser, "device-code-wrong");
     browser.fill("#user-code", &user_code.to_lowercase()).unwrap();
