@@ -36,7 +36,7 @@ use crate::slot::{Kind, Slot, slot};
 use crate::wait;
 use configuration::Ports;
 use federation::Federation;
-use people::{client_id, tenant, workload};
+use people::{client_id, enrolled, tenant, workload};
 
 pub const SERVER: &str = "orders";
 pub const DEV: &str = "dev@example.com";
@@ -510,12 +510,6 @@ fn enroll(admin: &Person, postgres: &Postgres) -> Result<()> {
     }
     program::run(&mut command)?.expect_success()?;
     Ok(())
-}
-
-fn enrolled(admin: &Person, user: &str, people: &Path) -> Result<Person> {
-    let person = Person::new(user, &admin.reach, people)?;
-    person.enrol(&pass(&admin.must(&["user", "pass", user, "-o", "json"])?)?)?;
-    Ok(person)
 }
 
 /// The Temporary Access Pass in what `init` and `user pass` print.

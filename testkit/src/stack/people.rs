@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::keys;
+use super::{keys, pass};
 use crate::program::{self, Said};
 
 /// How an installation is reached.
@@ -232,4 +232,11 @@ pub(super) fn tenant(admin: &Person) -> Result<String> {
     let tenants = admin.run(&["get", "tenants", "-o", "json"])?.json()?;
     let id = tenants.pointer("/0/metadata/uid").and_then(Value::as_str);
     Ok(id.with_context(|| format!("no tenant in {tenants}"))?.to_owned())
+}
+
+/// Someone with a key of their own, by a pass of the owner's.
+pub(super) fn enrolled(admin: &Person, user: &str, people: &Path) -> Result<Person> {
+    let person = Person::new(user, &admin.reach, people)?;
+    person.enrol(&pass(&admin.must(&["user", "pass", user, "-o", "json"])?)?)?;
+    Ok(person)
 }
