@@ -81,7 +81,10 @@ impl MySql {
     pub fn kill(&self) -> Result<()> {
         let process = self.process()?;
         process.kill();
-        wait::try_until(DIES_WITHIN, || (!process.runs()).then_some(())).context("it does not die")
+        wait::try_until(DIES_WITHIN, || (!process.runs()).then_some(()))
+            .context("it does not die")?;
+        // It names a process that is there until somebody has reaped it, and would keep the next one from starting.
+        Ok(fs::remove_file(self.directory.join("socket.lock"))?)
     }
 
     /// Starts it after [`MySql::kill`], on the same port.
@@ -203,7 +206,10 @@ impl MySql {
             (ready || failed).then_some(ready)
         })
         .filter(|ready| *ready)
-        .context("the database server does not start")
+        .with_context(|| {
+            let said = fs::read_to_string(self.log()).unwrap_or_default();
+            format!("the database server does not start:\n{said}")
+        })
         .map(drop)
     }
 
