@@ -16,7 +16,7 @@ use crate::support::{assert_says, events, newcomer, now, own, shared, text};
 const CUT_WITHIN: Duration = Duration::from_secs(2);
 
 /// `psql` with a running statement, so that it reads all the time.
-struct Open {
+pub(crate) struct Open {
     psql: Child,
 }
 
@@ -32,7 +32,7 @@ impl Open {
         Self { psql }
     }
 
-    fn of_person(facts: &Facts, person: &Person) -> Self {
+    pub(crate) fn of_person(facts: &Facts, person: &Person) -> Self {
         Self::of(facts, &person.user, &person.token().unwrap())
     }
 
@@ -42,7 +42,7 @@ impl Open {
     }
 
     /// What the client was told, and when its reading returned.
-    fn end(mut self) -> (String, Instant) {
+    pub(crate) fn end(mut self) -> (String, Instant) {
         let mut said = String::new();
         let mut stderr = self.psql.stderr.take().unwrap();
         stderr.read_to_string(&mut said).unwrap();

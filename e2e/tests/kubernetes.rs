@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::kubernetes::Cluster;
+use testkit::kubernetes::{Cluster, Container};
 use testkit::process::Running;
-use testkit::program;
-use testkit::stack::Facts;
+use testkit::program::{self, Said};
+use testkit::stack::{Beside, Facts, Options, federation};
 use testkit::wait;
 
-use crate::support::{assert_says, shared};
+use crate::support::{assert_says, own_with, shared};
 use crate::token_service::{CLIENTS, python};
 
 const CONFIGURATION: &str = "/api/v1/namespaces/portcullis/configmaps/portcullis-webhook";
@@ -50,16 +50,22 @@ fn manifests(facts: &Facts, format: &str, namespaces: &[&str]) -> String {
 impl Installed {
     fn new(facts: &Facts) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let cluster = Cluster::start(&folder.path().join("cluster")).unwrap();
+        let cluster = Cluster::under(
+            &folder.path().join("cluster"),
+            &facts.federation.issuer,
+            &facts.federation.folder,
+        )
+        .unwrap();
         let objects: Vec<Value> =
-            serde_json::from_str(&manifests(facts, "json", &["team"])).unwrap();
+            serde_json::from_str(&manifests(facts, "json", &["orders"])).unwrap();
         for object in &objects {
             cluster.apply(object).unwrap();
         }
         let installed = Self { cluster, folder };
         installed.apply("Namespace", None, "others", &json!({}));
-        let annotations = json!({ "azure.workload.identity/client-id": facts.api.client_id });
-        installed.apply("ServiceAccount", Some("team"), "app", &annotations);
+        let annotations =
+            json!({ "azure.workload.identity/client-id": facts.federation.client_id });
+        installed.apply("ServiceAccount", Some("orders"), "orders-job", &annotations);
         installed
     }
 
@@ -114,12 +120,26 @@ fn pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": { "generateName": name, "labels": { "azure.workload.identity/use": "true" } },
-        "spec": { "serviceAccountName": "app", "containers": [{ "name": "web", "image": "web:1" }] },
+        "spec": { "serviceAccountName": "orders-job", "containers": [{ "name": "web", "image": "web:1" }] },
     })
 }
 
 fn refusal(created: anyhow::Result<Value>) -> String {
     format!("{:#}", created.unwrap_err())
+}
+
+/// What azure-identity gets in a container, one token for each of its credentials that is named.
+fn ask(container: &Container, credentials: &[&str]) -> Said {
+    let mut client = program::clean(python());
+    client.arg(Path::new(CLIENTS).join("workload_identity.py")).args(credentials);
+    program::run(container.equip(&mut client)).unwrap()
+}
+
+fn tokens(container: &Container, credentials: &[&str]) -> Vec<String> {
+    let said = ask(container, credentials).expect_success().unwrap();
+    let tokens: Vec<String> = said.lines().map(str::to_owned).collect();
+    assert_eq!(tokens.len(), credentials.len());
+    tokens
 }
 
 #[test]
@@ -145,25 +165,25 @@ fn the_manifests_are_what_kubernetes_schemas_allow_and_print_as_yaml_too() {
 }
 
 #[test]
-fn a_pod_is_given_its_identity_and_an_unmodified_client_reaches_the_token_service_with_it() {
+fn a_pod_is_given_its_identity_and_an_unmodified_client_opens_the_database_with_it() {
     let facts = shared();
     let installed = Installed::new(facts);
     let cluster = &installed.cluster;
     // Nothing is let through while the webhooks are away, and others are not held up.
     assert_says(
-        &refusal(cluster.create_pod("team", &pod("early-"))),
+        &refusal(cluster.create_pod("orders", &pod("early-"))),
         &["failed calling webhook", "no endpoints"],
     );
     let mut unlabelled = pod("plain-");
     unlabelled["metadata"]["labels"] = json!({});
-    cluster.create_pod("team", &unlabelled).unwrap();
+    cluster.create_pod("orders", &unlabelled).unwrap();
 
     let (_replica, address) = installed.replica(facts);
     installed.ready(address);
-    let created = cluster.create_pod("team", &pod("web-")).unwrap();
+    let created = cluster.create_pod("orders", &pod("web-")).unwrap();
     let place = installed.folder.path().join("pod");
     let container = cluster.run(&created, "web", &place).unwrap();
-    assert_eq!(container.value("AZURE_CLIENT_ID"), Some(facts.api.client_id.as_str()));
+    assert_eq!(container.value("AZURE_CLIENT_ID"), Some(facts.federation.client_id.as_str()));
     assert_eq!(container.value("AZURE_TENANT_ID"), Some(facts.reach.tenant.as_str()));
     assert_eq!(
         container.value("AZURE_AUTHORITY_HOST"),
@@ -172,17 +192,32 @@ fn a_pod_is_given_its_identity_and_an_unmodified_client_reaches_the_token_servic
     let token =
         std::fs::read_to_string(container.value("AZURE_FEDERATED_TOKEN_FILE").unwrap()).unwrap();
     let claims = e2e::jwt::Jwt::read(&token).unwrap().claims;
-    assert_eq!(claims["sub"], "system:serviceaccount:team:app");
+    assert_eq!(claims["sub"], federation::SUBJECT);
     assert_eq!(claims["aud"], json!(["api://AzureADTokenExchange"]));
     let trusted = std::fs::read_to_string(container.value("SSL_CERT_FILE").unwrap()).unwrap();
     assert_eq!(trusted, std::fs::read_to_string(&facts.reach.ca).unwrap());
 
-    // The token service does not know the cluster, and says so: the client found it, trusted it, and sent the pod's token.
-    let mut client = program::clean(python());
-    client.arg(Path::new(CLIENTS).join("workload_identity.py")).arg("workload");
-    let said = program::run(container.equip(&mut client)).unwrap();
+    // Unmodified, told about everything by the environment alone, and without a secret anywhere.
+    for token in tokens(&container, &["workload", "default", "workload-aio"]) {
+        let user = facts.reach.psql(federation::JOB, &token, "select session_user").unwrap();
+        assert_eq!(user.expect_success().unwrap(), federation::JOB);
+    }
+    // Another service account's token is nobody's here.
+    installed.apply(
+        "ServiceAccount",
+        Some("orders"),
+        "other",
+        &json!({
+            "azure.workload.identity/client-id": facts.federation.client_id,
+        }),
+    );
+    let mut other = pod("other-");
+    other["spec"]["serviceAccountName"] = "other".into();
+    let created = cluster.create_pod("orders", &other).unwrap();
+    let other = cluster.run(&created, "web", &installed.folder.path().join("other")).unwrap();
+    let said = ask(&other, &["workload"]);
     assert!(!said.ok());
-    assert_says(&said.stderr, &["AADSTS"]);
+    assert_says(&said.stderr, &["AADSTS700213"]);
 
     // The webhooks did what their roles allow and nothing else.
     let refused: Vec<_> =
@@ -197,6 +232,24 @@ fn a_pod_is_given_its_identity_and_an_unmodified_client_reaches_the_token_servic
 }
 
 #[test]
+fn a_pods_token_opens_mariadb_as_it_opens_postgresql() {
+    let stack = own_with(&Options { beside: Beside::MariaDb, ..Options::default() });
+    let facts = &stack.facts;
+    let installed = Installed::new(facts);
+    let (_replica, address) = installed.replica(facts);
+    installed.ready(address);
+    let created = installed.cluster.create_pod("orders", &pod("web-")).unwrap();
+    let place = installed.folder.path().join("pod");
+    let container = installed.cluster.run(&created, "web", &place).unwrap();
+    let [token] = tokens(&container, &["default"]).try_into().unwrap();
+    let rows =
+        facts.reach.psql(federation::JOB, &token, "select count(*) > 0 from orders").unwrap();
+    assert_eq!(rows.expect_success().unwrap(), "t");
+    let rows = facts.mariadb(federation::JOB, &token, "select count(*) > 0 from orders").unwrap();
+    assert_eq!(rows.expect_success().unwrap(), "1");
+}
+
+#[test]
 fn what_other_webhooks_add_is_reached_by_a_second_look_and_a_dry_run_changes_nothing() {
     let facts = shared();
     let installed = Installed::new(facts);
@@ -207,7 +260,7 @@ fn what_other_webhooks_add_is_reached_by_a_second_look_and_a_dry_run_changes_not
         let containers = pod["spec"]["containers"].as_array_mut().unwrap();
         containers.push(json!({ "name": "mesh", "image": "mesh:1" }));
     });
-    let created = cluster.create_pod("team", &pod("web-")).unwrap();
+    let created = cluster.create_pod("orders", &pod("web-")).unwrap();
     let mesh = &created["spec"]["containers"][1];
     assert_eq!(mesh["name"], "mesh");
     assert!(
@@ -221,16 +274,16 @@ fn what_other_webhooks_add_is_reached_by_a_second_look_and_a_dry_run_changes_not
     let mut asking = pod("dry-");
     asking["metadata"]["annotations"] =
         json!({ "azure.workload.identity/inject-proxy-sidecar": "" });
-    let tried = cluster.try_pod("team", &asking).unwrap();
+    let tried = cluster.try_pod("orders", &asking).unwrap();
     // The cluster says that it is 1.33, so the proxy is a native sidecar.
     assert_eq!(tried["spec"]["initContainers"][0]["restartPolicy"], "Always");
-    assert_eq!(cluster.object("/api/v1/namespaces/team/pods/dry-x7k2p"), None);
+    assert_eq!(cluster.object("/api/v1/namespaces/orders/pods/dry-x7k2p"), None);
 
     let mut wrong = pod("wrong-");
     wrong["metadata"]["annotations"] =
         json!({ "azure.workload.identity/service-account-token-expiration": "3599" });
     assert_says(
-        &refusal(cluster.create_pod("team", &wrong)),
+        &refusal(cluster.create_pod("orders", &wrong)),
         &[
             "denied the request",
             "token expiration 3599 not valid. Expected value to be between 3600 and 86400",
@@ -245,11 +298,11 @@ fn a_labelled_pod_that_was_not_mutated_does_not_start() {
     let cluster = &installed.cluster;
     let (_replica, address) = installed.replica(facts);
     installed.ready(address);
-    cluster.create_pod("team", &pod("web-")).unwrap();
+    cluster.create_pod("orders", &pod("web-")).unwrap();
     // Somebody took the mutating webhook's configuration away, or its call failed and was ignored.
     cluster.delete(MUTATING).unwrap();
     assert_says(
-        &refusal(cluster.create_pod("team", &pod("bare-"))),
+        &refusal(cluster.create_pod("orders", &pod("bare-"))),
         &["denied the request", "was not given it", "`AZURE_CLIENT_ID` in container `web`"],
     );
     // A namespace that does not take part has other rules.
@@ -265,12 +318,12 @@ fn replicas_share_an_authority_and_another_takes_over_without_a_gap() {
     let (first, first_address) = installed.replica(facts);
     let (_second, second_address) = installed.replica(facts);
     installed.ready(first_address);
-    installed.cluster.create_pod("team", &pod("one-")).unwrap();
+    installed.cluster.create_pod("orders", &pod("one-")).unwrap();
     drop(first);
     // The same authority in the configuration serves both.
     let before = installed.cluster.object(MUTATING).unwrap();
     installed.ready(second_address);
-    installed.cluster.create_pod("team", &pod("two-")).unwrap();
+    installed.cluster.create_pod("orders", &pod("two-")).unwrap();
     let after = installed.cluster.object(MUTATING).unwrap();
     assert_eq!(before["webhooks"][0]["clientConfig"], after["webhooks"][0]["clientConfig"]);
 }

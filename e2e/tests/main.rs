@@ -37,6 +37,7 @@ mod proxy;
 mod proxy_mysql;
 mod races;
 mod replication;
+mod scim;
 mod secrets;
 mod sessions_completeness;
 mod sessions_cut;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use testkit::postgres::Fsync;
 use testkit::process::Identity;
 use testkit::program::{self, Said};
+use testkit::stack::webhook::StandIn;
 use testkit::stack::{ADMIN, Enrolment, Options, Privileges, SERVER, Stack, detached};
 use testkit::wait;
 
@@ -174,11 +175,14 @@ fn up_writes_an_environment_that_works_and_down_leaves_nothing_also_after_a_cras
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("stack");
     let options = detached::options(Privileges::TestStack, Fsync::Off);
-    let facts = detached::up(&folder, &options).unwrap().leave_running().unwrap();
+    let facts = detached::up(&folder, &options, &StandIn::Thread).unwrap().leave_running().unwrap();
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
     let env = folder.join("env");
     assert_eq!(fs::metadata(&env).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(detached::up(&folder, &options).is_err(), "a second stack in the same folder");
+    assert!(
+        detached::up(&folder, &options, &StandIn::Thread).is_err(),
+        "a second stack in the same folder"
+    );
 
     let script = r#"set -eu; . "$1"
         export PORTCULLIS_HOME=$(dirname "$1")/someone
@@ -189,10 +193,16 @@ fn up_writes_an_environment_that_works_and_down_leaves_nothing_also_after_a_cras
         ask "$API_DB_USER" "$API_CLIENT_ID" "$API_CLIENT_SECRET" 'select session_user'
         ask "$OWNER_DB_USER" "$OWNER_CLIENT_ID" "$OWNER_CLIENT_SECRET" 'select rolsuper from pg_roles where rolname = session_user'
         AZURE_CLIENT_ID=$API_CLIENT_ID AZURE_CLIENT_CERTIFICATE_PATH=$API_CLIENT_CERTIFICATE_PATH "$PORTCULLIS" token | wc -l
-        psql -X -A -t "host=$PG_DIRECT_HOST port=$PG_DIRECT_PORT dbname=$PG_DB user=postgres sslmode=verify-full sslrootcert=$PG_DIRECT_CA sslcert=$PG_DIRECT_CERT sslkey=$PG_DIRECT_KEY" -c 'select current_user'"#;
+        psql -X -A -t "host=$PG_DIRECT_HOST port=$PG_DIRECT_PORT dbname=$PG_DB user=postgres sslmode=verify-full sslrootcert=$PG_DIRECT_CA sslcert=$PG_DIRECT_CERT sslkey=$PG_DIRECT_KEY" -c 'select current_user'
+        review='{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","namespace":"team","object":{"metadata":{"name":"p"},"spec":{"serviceAccountName":"app","containers":[{"name":"c"}]}}}}'
+        curl --silent --fail --noproxy '*' --data "$review" "$WEBHOOK_URL" | grep -o '"patchType":"JSONPatch"'"#;
     let mut shell = program::clean("sh");
     let said = program::run(shell.args(["-c", script, "sh"]).arg(&env)).unwrap();
-    assert_eq!(said.clone().expect_success().unwrap(), "orders-api\nt\n1\npostgres", "{said}");
+    assert_eq!(
+        said.clone().expect_success().unwrap(),
+        "orders-api\nt\n1\npostgres\n\"patchType\":\"JSONPatch\"",
+        "{said}"
+    );
 
     // A crash: the server is gone without a word.
     let ledger = fs::read_to_string(folder.join("ledger")).unwrap();

@@ -77,6 +77,15 @@ impl fmt::Debug for State {
 impl Cluster {
     /// One that listens on a free port and keeps its files in this folder.
     pub fn start(folder: &Path) -> Result<Self> {
+        Self::start_with(folder, None)
+    }
+
+    /// One whose tokens for others are those of this issuer, which runs elsewhere: its address, and the folder of its keys.
+    pub fn under(folder: &Path, issuer: &str, keys: &Path) -> Result<Self> {
+        Self::start_with(folder, Some((issuer.to_owned(), keys.to_owned())))
+    }
+
+    fn start_with(folder: &Path, elsewhere: Option<(String, PathBuf)>) -> Result<Self> {
         let identity = Identity::create()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
         let address = listener.local_addr()?;
@@ -85,7 +94,7 @@ impl Cluster {
             address,
             folder: folder.to_owned(),
             authority: identity.authority.clone(),
-            issuer: Issuer::new(format!("https://localhost:{}", address.port()))?,
+            issuer: Issuer::new(format!("https://localhost:{}", address.port()), elsewhere)?,
             stored: Mutex::default(),
         }));
         std::fs::write(cluster.authority_file(), &identity.authority)?;

@@ -9,6 +9,7 @@ pub mod federation;
 mod mariadb;
 mod options;
 mod people;
+pub mod webhook;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -61,7 +61,7 @@ impl FromRequestParts<Api> for Authenticated {
 }
 
 /// RFC 6750 §2.1; the scheme's case does not matter (RFC 9110 §11.1).
-fn bearer(header: &str) -> Option<&str> {
+pub(crate) fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }

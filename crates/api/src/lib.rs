@@ -14,11 +14,13 @@ mod authenticate;
 mod body;
 mod conditional_access;
 mod credentials;
+mod directories;
 mod health;
 mod lines;
 pub mod problem;
 mod resources;
 mod routes;
+mod scim;
 mod servers;
 mod sessions;
 
@@ -88,7 +90,10 @@ pub fn router(parts: Parts) -> Router {
     let searches = Arc::new(audit_search::Searches::new(parts.log.directory()));
     let stories = Arc::new(Semaphore::new(1));
     let api = Api { parts: Arc::new(parts), stories, searches };
-    routes::routes().method_not_allowed_fallback(no_such_route).with_state(api)
+    routes::routes()
+        .merge(scim::routes())
+        .method_not_allowed_fallback(no_such_route)
+        .with_state(api)
 }
 
 /// The answer to an address that is none of ours.

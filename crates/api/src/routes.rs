@@ -5,7 +5,7 @@ use axum::routing::{MethodFilter, on};
 
 use crate::{
     Api, access_routes, activations, apply, arm, audit_routes, conditional_access, credentials,
-    health, resources, servers, sessions,
+    directories, health, resources, servers, sessions,
 };
 
 /// One route, for the reference page and for tests.
@@ -58,6 +58,9 @@ routes! {
     POST "/v1/users/{name}/pass" => credentials::issue_pass, "Issues a Temporary Access Pass, shown once.";
     POST "/v1/applications/{name}/secrets" => credentials::add_secret, "Makes a client secret with a `lifetime`, shown once.";
     DELETE "/v1/applications/{name}/secrets/{id}" => credentials::remove_secret, "Removes a client secret.";
+    GET "/v1/scim/credentials" => directories::list, "Credentials of directories that push people and groups to `/scim/v2` (docs/guides/scim.md).";
+    POST "/v1/scim/credentials" => directories::add, "Makes one with a `name` and a `lifetime`; its token is shown once.";
+    DELETE "/v1/scim/credentials/{name}" => directories::remove, "Removes every token of a directory; `release`: its people and groups become people's to manage.";
     POST "/v1/tokens/revoke" => credentials::revoke_tokens, "Makes every token of a `principal`, or one `token`, no longer count.";
     GET "/v1/doctor" => servers::doctor, "What is wrong with the installation and its servers, each finding with a code, a severity and the next step; `now`.";
     GET "/v1/databaseservers/{name}/connection" => servers::connection, "Where the caller connects to the server and as whom, which `database` is meant, and what is not met yet.";

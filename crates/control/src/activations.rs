@@ -222,7 +222,7 @@ fn end_others(
 /// Ends the open activations of a person or group that is being deleted: whoever gets the name next starts with none.
 pub(crate) fn end_open(
     writing: &mut Writing<'_, '_>,
-    ended_by: &Caller,
+    (actor, ended_by): (&Actor, Option<&UserName>),
     because: &str,
     concerns: impl Fn(&Activation) -> bool,
 ) -> Result<(), Refusal> {
@@ -239,10 +239,10 @@ pub(crate) fn end_open(
         } else {
             ("revoke", ActivationState::Revoked)
         };
-        end(&mut activation, state, ended_by.person().ok(), writing.now());
+        end(&mut activation, state, ended_by.cloned(), writing.now());
         activation.status.end_note = Some(because.to_owned());
         let activation = writing.put(activation)?;
-        note(writing, &activation, step, Actor::from(&ended_by.principal));
+        note(writing, &activation, step, actor.clone());
     }
     Ok(())
 }

@@ -192,7 +192,7 @@ fn client_secret() -> Result<Secret<String>, Refusal> {
     Ok(Secret::new(format!("pcs_{}", BASE64URL_NOPAD.encode(&random::<32>()?))))
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Refusal> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Refusal> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes)
         .map_err(|_| Refusal::new(&code::INTERNAL, "the system gave no random bytes"))?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::document::WrittenBy;
+use model::event::Actor;
 use model::kind::database_user::DatabaseUserState;
 use model::kind::managed_identity::{Assignment, ManagedIdentity};
 use model::kind::server::DatabaseServer;
@@ -130,6 +131,12 @@ pub(crate) fn with_own_status(
         (Resource::DatabaseServer(server), Some(Resource::DatabaseServer(before))) => {
             server.status = before.status.clone();
         }
+        (Resource::User(user), Some(Resource::User(before))) => {
+            user.status = before.status.clone();
+        }
+        (Resource::Group(group), Some(Resource::Group(before))) => {
+            group.status = before.status.clone();
+        }
         (Resource::Application(application), before) => {
             let before = match before {
                 Some(Resource::Application(before)) => before.status.client_id,
@@ -185,15 +192,18 @@ pub(crate) fn take_out(
         return Err(missing(kind, name, &writing.state().list(kind)));
     };
     writable(&stored)?;
+    rules::deletable(&stored)?;
+    let (actor, person) = (Actor::from(&caller.principal), caller.person().ok());
+    let by = (&actor, person.as_ref());
     match &stored {
         Resource::User(user) => {
             let because = "the person was deleted";
-            activations::end_open(writing, caller, because, |open| open.user.as_str() == name)?;
+            activations::end_open(writing, by, because, |open| open.user.as_str() == name)?;
             forget_person(writing, PrincipalId(user.uid()))?;
         }
         Resource::Group(_) => {
             let because = "the group was deleted";
-            activations::end_open(writing, caller, because, |open| open.group.as_str() == name)?;
+            activations::end_open(writing, by, because, |open| open.group.as_str() == name)?;
         }
         Resource::Application(application) => {
             writing.delete_record::<ClientSecrets>(&application.uid().to_string())?;

@@ -2,6 +2,7 @@
 
 mod conditional_access;
 mod people;
+mod provisioned;
 mod servers;
 mod workloads;
 
@@ -14,6 +15,8 @@ use model::kind::tenant::Tenant;
 use model::{Code, Document, Kind, Refusal, Resource, Snapshot, Spec, code};
 use serde_json::Value;
 
+pub(crate) use provisioned::deletable;
+
 /// Texts of people: descriptions, display names.
 const TEXT_BYTES_MAX: usize = 1024;
 /// A chain of certificates in PEM.
@@ -25,6 +28,16 @@ const IDENTIFIER_BYTES_MAX: usize = 63;
 
 /// Checks a document against its own rules and the state that it becomes part of.
 pub(crate) fn check(
+    before: Option<&Resource>,
+    after: &Resource,
+    state: &Snapshot,
+) -> Result<(), Refusal> {
+    provisioned::untouched(before, after)?;
+    check_own(before, after, state)
+}
+
+/// The same for what a directory writes of its own.
+pub(crate) fn check_own(
     before: Option<&Resource>,
     after: &Resource,
     state: &Snapshot,

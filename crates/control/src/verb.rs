@@ -73,6 +73,12 @@ verbs! {
     AddClientSecret, "addClientSecret", [Owner];
     /// Removes a secret of an application.
     RemoveClientSecret, "removeClientSecret", [Owner];
+    /// Makes a credential with which a directory pushes people and groups.
+    AddScimCredential, "addScimCredential", [Owner];
+    /// Removes one.
+    RemoveScimCredential, "removeScimCredential", [Owner];
+    /// Lists them.
+    ReadScimCredentials, "readScimCredentials", [Auditor Owner];
     /// Revokes anyone's tokens.
     RevokeTokens, "revokeTokens", [Owner];
     /// Revokes their own tokens.
@@ -88,7 +94,9 @@ verbs! {
     /// Makes the next authority that signs certificates.
     RotateAuthority, "rotateAuthority", [Owner];
 
-    // Portcullis' own.
+    // Portcullis' own, and directories'.
+    /// Keeps the people and groups of a directory as it says.
+    ProvisionDirectory, "provisionDirectory", [];
     /// Makes the tenant and the first owner.
     Initialise, "initialise", [];
     /// Applies the example folder to an empty store.

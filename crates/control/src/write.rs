@@ -16,6 +16,7 @@ use crate::check;
 use crate::control::Control;
 use crate::credentials::end_sign_ins;
 use crate::diff;
+use crate::scim::Provisioner;
 use crate::verb::Verb;
 
 /// `request`, `approve` and `apply` wait so long for every live gateway to act on them.
@@ -98,6 +99,37 @@ impl Control {
         let asking = caller.clone();
         let work = move |writing: &mut Writing<'_, '_>| {
             asking.authorise(verb, writing.state())?;
+            work(writing)
+        };
+        let written = self.commit(intent.clone(), work).await;
+        if let Err(refusal) = &written {
+            self.record_refusal(&intent, refusal);
+        }
+        written
+    }
+
+    /// Runs one write of a directory that pushes people and groups.
+    pub(crate) async fn provisioned<T, F>(
+        &self,
+        by: &Provisioner,
+        verb: Verb,
+        subject: impl Into<String>,
+        work: F,
+    ) -> Result<Committed<T>, Refusal>
+    where
+        F: FnOnce(&mut Writing<'_, '_>) -> Result<T, Refusal> + Send + 'static,
+        T: Send + 'static,
+    {
+        let intent = Intent {
+            actor: by.actor(),
+            own: false,
+            source: by.source(),
+            verb,
+            subject: subject.into(),
+        };
+        let asking = by.clone();
+        let work = move |writing: &mut Writing<'_, '_>| {
+            asking.authorise(writing)?;
             work(writing)
         };
         let written = self.commit(intent.clone(), work).await;

@@ -164,6 +164,7 @@ codes! {
     FORM_STALE, "PC2060", "28000", 403, "the form was not given to this browser, or too long ago", "open the page again; cookies must be allowed";
     LAST_FACTOR, "PC2061", "55000", 409, "the last way to sign in cannot be removed", "add another one first";
     KEY_UNUSABLE, "PC2062", "22023", 400, "the new passkey cannot be used", "try again, with another authenticator if need be";
+    PROVISIONED, "PC2090", "42501", 403, "a directory owns it", "change it in the directory, or take it over with `portcullis scim credential remove NAME --release`";
     // 26xx: admission of pods in Kubernetes
     ADMISSION_MALFORMED, "PC2601", "22023", 400, "the admission review is not about a pod", "compare the webhook's configuration with what `portcullis kubernetes manifests` prints";
     SERVICE_ACCOUNT_UNKNOWN, "PC2602", "42704", 400, "the pod's service account cannot be read", "create the service account before the pod";

@@ -6,6 +6,7 @@ pub mod application;
 pub mod conditional_access_policy;
 pub mod database_role;
 pub mod database_user;
+pub mod directory;
 pub mod eligibility;
 pub mod firewall;
 pub mod group;

@@ -4,6 +4,7 @@ mod audit;
 mod connect;
 mod kubernetes;
 mod operate;
+mod scim;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(crate) use audit::{Audit, AuditCommand, AuditSearch};
 pub(crate) use connect::{Connect, Proxy};
 pub(crate) use kubernetes::{KubernetesCommand, Manifests};
 pub(crate) use operate::{Cut, CutWhat, Doctor, Sessions};
+pub(crate) use scim::{ScimCommand, ScimCredentialCommand};
 
 /// Zero trust in front of PostgreSQL: no passwords, access that is asked for, approved, recorded and taken away.
 #[derive(Debug, Parser)]
@@ -116,6 +118,9 @@ pub(crate) enum Command {
     /// Workloads' credentials
     #[command(subcommand)]
     Application(ApplicationCommand),
+    /// Directories that push people and groups
+    #[command(subcommand)]
+    Scim(ScimCommand),
     /// List live sessions
     Sessions(Sessions),
     /// Cut live sessions

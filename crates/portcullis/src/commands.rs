@@ -20,6 +20,7 @@ mod master_key;
 mod proxy;
 mod recover_owner;
 mod schema;
+mod scim;
 mod sessions;
 mod signals;
 mod signing_key;
@@ -69,6 +70,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Revoke(decide) => activation::step(common, Step::Revoke, &decide),
         Command::User(command) => user::run(common, &command),
         Command::Application(command) => application::run(common, &command),
+        Command::Scim(command) => scim::run(common, &command),
         Command::Sessions(options) => sessions::list(common, &options),
         Command::Cut(options) => sessions::cut(common, &options),
         Command::Why { session } => sessions::why(common, session),

@@ -1,5 +1,6 @@
 //! Service-account tokens: signed with RS256, under an issuer that says its keys.
 
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
@@ -17,14 +18,16 @@ pub(super) struct Issuer {
     pub(super) url: String,
     key: RsaKeyPair,
     key_id: String,
+    /// Who signs tokens that are not for the API server: address and folder of keys.
+    elsewhere: Option<(String, PathBuf)>,
 }
 
 impl Issuer {
-    pub(super) fn new(url: String) -> Result<Self> {
+    pub(super) fn new(url: String, elsewhere: Option<(String, PathBuf)>) -> Result<Self> {
         let key = RsaKeyPair::generate(KeySize::Rsa2048)?;
         // As the API server names its keys: a hash of the public one.
         let key_id = URL_SAFE_NO_PAD.encode(digest(&SHA256, key.public_key().as_ref()));
-        Ok(Self { url, key, key_id })
+        Ok(Self { url, key, key_id, elsewhere })
     }
 
     pub(super) fn configuration(&self) -> Value {
@@ -57,14 +60,19 @@ impl Issuer {
         seconds: u64,
     ) -> Result<String> {
         let now = now();
+        let elsewhere = self.elsewhere.as_ref().filter(|_| audience != self.url);
+        let issuer = elsewhere.map_or(&self.url, |(url, _)| url);
         let uid = object.pointer("/metadata/resourceVersion").cloned();
         let claims = json!({
             "aud": [audience], "exp": now + seconds, "iat": now, "nbf": now,
-            "iss": self.url,
+            "iss": issuer,
             "jti": URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("{now}{account}{seconds}").as_bytes())),
             "kubernetes.io": { "namespace": namespace, "serviceaccount": { "name": account, "uid": uid } },
             "sub": format!("system:serviceaccount:{namespace}:{account}"),
         });
+        if let Some((_, keys)) = elsewhere {
+            return crate::issuer::sign(keys, &claims);
+        }
         let header = json!({ "alg": "RS256", "kid": self.key_id });
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(&header), part(&claims));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::webhook::{self, StandIn, Webhook};
 use super::{
     Beside, Created, Facts, Options, PUBLIC_CLIENT, Privileges, REDIRECT_URI, Stack, Workload,
     federation,
@@ -32,16 +33,16 @@ const START_WITHIN: Duration = Duration::from_secs(15);
 
 /// Starts the stack with everything that tests need, so that it can be left running. What half-started is ended; a folder
 /// that holds someone else's stack or files is left alone.
-pub fn up(folder: &Path, options: &Options) -> Result<Stack> {
+pub fn up(folder: &Path, options: &Options, stand_in: &StandIn) -> Result<Stack> {
     let folder = prepare(folder)?;
-    let started = start(&folder, options);
+    let started = start(&folder, options, stand_in);
     if started.is_err() {
         down(&folder).context("what had started could not be ended")?;
     }
     started
 }
 
-fn start(folder: &Path, options: &Options) -> Result<Stack> {
+fn start(folder: &Path, options: &Options, stand_in: &StandIn) -> Result<Stack> {
     let mut ledger = fs::OpenOptions::new().create(true).append(true).open(folder.join(LEDGER))?;
     let mut created = |created: &Created<'_>| -> Result<()> {
         match created {
@@ -57,20 +58,26 @@ fn start(folder: &Path, options: &Options) -> Result<Stack> {
     let kept = folder.join("portcullis");
     fs::copy(program::binary()?, &kept)?;
     let mut started = Stack::start_in(folder, options, &mut created)?;
-    detach_issuer(&mut started, &mut created)?;
-    finish(started, &kept)
+    detach_issuer(&mut started, stand_in, &mut created)?;
+    finish(started, &kept, (stand_in, &mut created))
 }
 
 /// The issuer goes on as a process of its own.
 fn detach_issuer(
     stack: &mut Stack,
+    stand_in: &StandIn,
     created: &mut dyn FnMut(&Created<'_>) -> Result<()>,
 ) -> Result<()> {
     let Some(issuer) = stack.issuer.take() else { return Ok(()) };
+    let StandIn::Program(own) = stand_in else {
+        // A test's own process, which is no program to start again: it goes on in there.
+        std::mem::forget(issuer);
+        return Ok(());
+    };
     let (folder, port) = (stack.facts.federation.folder.clone(), issuer.port()?);
     drop(issuer);
     let kept = stack.facts.folder.join("issuer-of-the-stack");
-    fs::copy(std::env::current_exe()?, &kept)?;
+    fs::copy(own, &kept)?;
     let mut command = program::clean(&kept);
     command.args(["issuer", "--port", &port.to_string(), "--dir"]).arg(&folder);
     let running = Running::start(&mut command, &folder.join("log"))?;
@@ -80,7 +87,14 @@ fn detach_issuer(
     Ok(())
 }
 
-fn finish(mut stack: Stack, kept: &Path) -> Result<Stack> {
+/// Hears of what must be ended.
+type Ledger<'a> = &'a mut dyn FnMut(&Created<'_>) -> Result<()>;
+
+fn finish(
+    mut stack: Stack,
+    kept: &Path,
+    (stand_in, created): (&StandIn, Ledger<'_>),
+) -> Result<Stack> {
     let folder = stack.facts.folder.clone();
     stack.facts.use_binary(kept);
     if stack.facts.owner.is_some() {
@@ -90,7 +104,11 @@ fn finish(mut stack: Stack, kept: &Path) -> Result<Stack> {
     }
     let mut facts = process::private_file(&folder.join(FACTS))?;
     facts.write_all(serde_json::to_string_pretty(&stack.facts)?.as_bytes())?;
-    let environment = environment(&stack)?;
+    let part = wait::now();
+    let webhook =
+        webhook::start(&stack.facts, &folder, stand_in, created).context("admission webhook")?;
+    stack.took.push(super::Took { part: "admission webhook", length: part.elapsed() });
+    let environment = environment(&stack, &webhook)?;
     process::private_file(&folder.join(ENVIRONMENT))?.write_all(environment.as_bytes())?;
     Ok(stack)
 }
@@ -156,7 +174,7 @@ fn first_logins(facts: &Facts) -> Result<()> {
 }
 
 /// Where a shell finds everything. Values without quotes: none of them holds a character that a shell would read.
-fn environment(stack: &Stack) -> Result<String> {
+fn environment(stack: &Stack, webhook: &Webhook) -> Result<String> {
     let facts = &stack.facts;
     let mut pairs = addresses(facts, &stack.postgres);
     pairs.extend(stack.mariadb.iter().flat_map(|mariadb| beside(mariadb, facts)));
@@ -177,7 +195,8 @@ fn environment(stack: &Stack) -> Result<String> {
         pairs.extend(workload.iter().flat_map(|workload| credentials(prefix, workload)));
     }
     pairs.extend(sdk(facts)?);
-    let bundle = path(&bundle(facts)?);
+    pairs.push(("WEBHOOK_URL".to_owned(), webhook.url.clone()));
+    let bundle = path(&bundle(facts, webhook)?);
     let ca = path(&facts.reach.ca);
     pairs.extend(
         [
@@ -284,11 +303,11 @@ fn sdk(facts: &Facts) -> Result<Vec<(String, String)>> {
 }
 
 /// The machine's authorities and the installation's: the variables that name it replace the former.
-fn bundle(facts: &Facts) -> Result<PathBuf> {
+fn bundle(facts: &Facts, webhook: &Webhook) -> Result<PathBuf> {
     let machine = fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
     let ours = fs::read_to_string(&facts.reach.ca)?;
     let file = facts.folder.join("ca-bundle.pem");
-    fs::write(&file, format!("{machine}{ours}"))?;
+    fs::write(&file, format!("{machine}{ours}{}", webhook.authority))?;
     Ok(file)
 }
 

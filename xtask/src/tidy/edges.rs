@@ -27,7 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["model", "wire", "affected", "access", "runtime", "store", "keys", "audit", "control"],
     ),
     ("sts", &["model", "access", "runtime", "store", "keys", "audit", "control"]),
-    ("api", &["model", "affected", "access", "runtime", "store", "audit", "control"]),
+    ("api", &["model", "affected", "scim", "access", "runtime", "store", "audit", "control"]),
     ("client", &["model", "wire", "runtime", "keys"]),
     ("kubernetes", &["model", "admission", "runtime", "keys"]),
     (

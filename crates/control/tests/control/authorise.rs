@@ -34,6 +34,9 @@ const TABLE: &[(&str, &[ControlRole])] = &[
     ("issuePass", &[O]),
     ("addClientSecret", &[O]),
     ("removeClientSecret", &[O]),
+    ("addScimCredential", &[O]),
+    ("removeScimCredential", &[O]),
+    ("readScimCredentials", &[A, O]),
     ("revokeTokens", &[O]),
     ("revokeOwnTokens", &[U, A, P, O]),
     ("cutSession", &[O]),
@@ -41,6 +44,7 @@ const TABLE: &[(&str, &[ControlRole])] = &[
     ("abandonServer", &[O]),
     ("rotateSigningKey", &[O]),
     ("rotateAuthority", &[O]),
+    ("provisionDirectory", &[]),
     ("initialise", &[]),
     ("seed", &[]),
     ("recoverOwner", &[]),
@@ -151,6 +155,10 @@ async fn attempt(plane: &Plane, caller: &Caller, verb: Verb) -> Result<(), Refus
         | Verb::Forget
         | Verb::Provision
         | Verb::Observe
+        | Verb::AddScimCredential
+        | Verb::RemoveScimCredential
+        | Verb::ReadScimCredentials
+        | Verb::ProvisionDirectory
         | Verb::KeepKeys => control.write(caller, verb, "Test/x", |_| Ok(())).await.map(drop),
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::document::NoStatus;
+use super::directory::DirectoryStatus;
 use crate::{GroupName, UserName};
 
 /// A set of people to which database roles are assigned (Entra: security group). `metadata.uid` is the object id.
@@ -23,5 +23,5 @@ pub struct Group {
 
 impl crate::Spec for Group {
     const KIND: crate::Kind = crate::Kind::Group;
-    type Status = NoStatus;
+    type Status = DirectoryStatus;
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::document::NoStatus;
+use super::directory::DirectoryStatus;
 use crate::{ControlRole, UserName};
 
 /// A person (Entra: user). `metadata.name` is the user principal name, `metadata.uid` the object id.
@@ -25,5 +25,5 @@ pub struct User {
 
 impl crate::Spec for User {
     const KIND: crate::Kind = crate::Kind::User;
-    type Status = NoStatus;
+    type Status = DirectoryStatus;
 }

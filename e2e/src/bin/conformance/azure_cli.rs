@@ -71,15 +71,16 @@ const CHECKS: &[(&str, Check)] = &[
         );
         Ok(())
     }),
-    ("a service principal with a secret signs in, and its token opens the database", |cli| {
-        let secret = format!("--password={}", cli.facts.api.secret);
-        cli.service_principal(&[&secret])?;
-        cli.opens(API)
-    }),
+    // First: azure-cli keeps tokens, and shows a secret only when it has none.
     ("a wrong secret is refused with the reason", |cli| {
         let said = program::run(&mut cli.login(&["--password=wrong"]))?;
         ensure!(!said.ok() && said.stderr.contains("AADSTS7000215"), "{}", said.stderr);
         Ok(())
+    }),
+    ("a service principal with a secret signs in, and its token opens the database", |cli| {
+        let secret = format!("--password={}", cli.facts.api.secret);
+        cli.service_principal(&[&secret])?;
+        cli.opens(API)
     }),
     ("a service principal with a certificate signs in, and its token opens the database", |cli| {
         let certificate = cli.facts.api.certificate.as_ref().context("it has no certificate")?;

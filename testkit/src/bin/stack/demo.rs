@@ -27,7 +27,7 @@ pub(crate) fn run(afterwards: Afterwards) -> Result<()> {
     let folder = stack::private_folder("portcullis-demo-")?;
     let options =
         Options { enrolment: Enrolment::Left, beside: Beside::MariaDb, ..Options::default() };
-    let stack = detached::up(&folder, &options)?;
+    let stack = detached::up(&folder, &options, &super::own_program()?)?;
     let mut stage = Stage::new();
     let cast = Cast::of(&stack)?;
 

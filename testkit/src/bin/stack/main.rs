@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use testkit::postgres::Fsync;
+use testkit::stack::webhook::{self, StandIn};
 use testkit::stack::{Options, Privileges, detached, federation};
 use testkit::wait;
 
@@ -33,6 +34,8 @@ fn run(words: &[&str]) -> Result<()> {
         ["demo"] => demo::run(demo::Afterwards::CleanUp),
         ["demo", "--keep"] => demo::run(demo::Afterwards::Keep),
         ["up", rest @ ..] => up(&Arguments::read(rest)?),
+        // What `up` starts beside itself.
+        ["cluster", folder] => webhook::stand_in(&PathBuf::from(folder)),
         ["down", rest @ ..] => down(&Arguments::read(rest)?),
         // What `up` leaves running beside the server.
         ["issuer", "--port", port, "--dir", folder] => {
@@ -89,7 +92,7 @@ impl Arguments {
 
 fn up(arguments: &Arguments) -> Result<()> {
     let started = wait::now();
-    let stack = detached::up(&arguments.directory, &arguments.options())?;
+    let stack = detached::up(&arguments.directory, &arguments.options(), &own_program()?)?;
     for part in &stack.took {
         println!("{:<26}{:>7.2} s", part.part, part.length.as_secs_f64());
     }
@@ -97,6 +100,11 @@ fn up(arguments: &Arguments) -> Result<()> {
     let facts = stack.leave_running()?;
     println!("\nRead how to reach it:  . {}/env", facts.folder.display());
     Ok(())
+}
+
+/// What stays beside the stack is this program too.
+fn own_program() -> Result<StandIn> {
+    Ok(StandIn::Program(std::env::current_exe()?))
 }
 
 fn down(arguments: &Arguments) -> Result<()> {
