@@ -7,6 +7,7 @@
 )]
 
 mod affected;
+mod agent;
 mod approvals;
 mod auditor;
 mod azure_clients;

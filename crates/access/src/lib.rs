@@ -10,6 +10,7 @@ pub mod activation;
 pub mod conditional;
 pub mod database_user;
 mod decide;
+pub mod host;
 pub mod membership;
 pub mod network;
 pub mod route;

@@ -3,7 +3,7 @@
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use model::{ApplicationName, Lifetime, PrincipalId, Timestamp, TokenId, UserName};
+use model::{ApplicationName, HostName, Lifetime, PrincipalId, Timestamp, TokenId, UserName};
 use serde::{Deserialize, Serialize};
 
 use crate::Api;
@@ -27,6 +27,23 @@ pub(crate) async fn issue_pass(
 ) -> Result<Answer<Pass>, Problem> {
     let (pass, expires_at) = api.control.issue_pass(&caller.caller, user).await?;
     Ok(Answer(Pass { pass: pass.expose().clone(), expires_at }))
+}
+
+/// What a machine joins with, shown once.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JoinToken {
+    token: String,
+    expires_at: Timestamp,
+}
+
+pub(crate) async fn issue_join_token(
+    State(api): State<Api>,
+    caller: Authenticated,
+    Path(host): Path<HostName>,
+) -> Result<Answer<JoinToken>, Problem> {
+    let (token, expires_at) = api.control.issue_join_token(&caller.caller, host).await?;
+    Ok(Answer(JoinToken { token: token.expose().clone(), expires_at }))
 }
 
 /// A client secret, shown once.

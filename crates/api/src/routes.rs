@@ -56,6 +56,7 @@ routes! {
     GET "/v1/audit/checkpoint" => audit_routes::checkpoint, "The latest signed checkpoint of the audit log, and its public key.";
     POST "/v1/conditionalaccess/whatif" => conditional_access::what_if, "What a draft of a ConditionalAccessPolicy (`policy`, its spec) would have done to the sessions of the last `days`.";
     POST "/v1/users/{name}/pass" => credentials::issue_pass, "Issues a Temporary Access Pass, shown once.";
+    POST "/v1/hosts/{name}/join-token" => credentials::issue_join_token, "Issues a token with which the machine joins, once, within an hour; shown once.";
     POST "/v1/applications/{name}/secrets" => credentials::add_secret, "Makes a client secret with a `lifetime`, shown once.";
     DELETE "/v1/applications/{name}/secrets/{id}" => credentials::remove_secret, "Removes a client secret.";
     GET "/v1/scim/credentials" => directories::list, "Credentials of directories that push people and groups to `/scim/v2` (docs/guides/scim.md).";
@@ -68,5 +69,5 @@ routes! {
     POST "/v1/databaseservers/{name}/adopt" => servers::adopt, "Lets Portcullis manage the existing database user `user` for `principal`.";
     POST "/v1/databaseservers/{name}/abandon" => servers::abandon, "For a deleted server that does not exist any more: its users count as gone, for a `reason`, and its name is free.";
     POST "/v1/signingkeys/rotate" => servers::rotate_signing_key, "Makes the next key that signs tokens; `atOnce`: every token, handle and session of before ends.";
-    POST "/v1/authorities/rotate" => servers::rotate_authority, "Takes one step of a rotation: of the client authority of `server`, or of the installation's own.";
+    POST "/v1/authorities/rotate" => servers::rotate_authority, "Takes one step of a rotation: of the client authority of `server`, of that of `hosts`, or of the installation's own.";
 }

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use access::Condition;
 use axum::Json as Answer;
 use axum::extract::{Path, State};
-use control::keyring::{RotatedAuthority, SigningRotation};
+use control::keyring::{RotatedAuthority, SigningRotation, WhoseAuthority};
 use control::{Caller, Verb, allowed};
 use model::finding::Finding;
 use model::kind::server::{DatabaseServer, Databases, Engine};
@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::Api;
 use crate::authenticate::Authenticated;
 use crate::body::{Asked, Json};
-use crate::problem::Problem;
+use crate::problem::{Problem, invalid};
 
 /// What a trait object's method returns.
 pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
@@ -162,19 +162,27 @@ pub(crate) async fn adopt(
     Ok(Answer(api.servers.adopt(&caller.caller, &server, adopt).await?))
 }
 
-/// Whose authority takes a step of its rotation; the installation's own when no server is named.
+/// Whose authority takes a step of its rotation; the installation's own when neither is named.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Whose {
     server: Option<ServerName>,
+    #[serde(default)]
+    hosts: bool,
 }
 
 pub(crate) async fn rotate_authority(
     State(api): State<Api>,
     caller: Authenticated,
-    Json(Whose { server }): Json<Whose>,
+    Json(Whose { server, hosts }): Json<Whose>,
 ) -> Result<Answer<RotatedAuthority>, Problem> {
-    let rotated = api.keyring.rotate_authority(&caller.caller, server.as_ref()).await;
+    let whose = match (server, hosts) {
+        (Some(server), false) => WhoseAuthority::Server(server),
+        (None, true) => WhoseAuthority::Hosts,
+        (None, false) => WhoseAuthority::Installation,
+        (Some(_), true) => return Err(invalid("name either a `server` or `hosts`")),
+    };
+    let rotated = api.keyring.rotate_authority(&caller.caller, &whose).await;
     Ok(Answer(rotated.map_err(Refusal::from)?))
 }
 

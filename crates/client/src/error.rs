@@ -153,6 +153,12 @@ pub enum ClientError {
         /// Why not.
         source: io::Error,
     },
+    /// The agent of this machine says no.
+    #[error("the agent refuses: {reason}")]
+    AgentRefused {
+        /// Its words.
+        reason: String,
+    },
     /// Our own work broke off.
     #[error("the work on the {task} broke off")]
     Unfinished {
@@ -200,6 +206,9 @@ impl ClientError {
             Self::Unbindable { .. } => {
                 Some("give it another address: --listen 127.0.0.1:PORT, or --listen unix:PATH")
             }
+            Self::AgentRefused { .. } => Some(
+                "an owner can add the identity and its callers to the Host; the agent's log says what it saw",
+            ),
             Self::TokenRefused { .. }
             | Self::Unstartable { .. }
             | Self::Unfinished { .. }

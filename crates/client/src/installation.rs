@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::{Method, Request, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, BodyWithConfig};
 
 use crate::ClientError;
@@ -56,7 +56,22 @@ impl Installation {
         let origin = origin(address)
             .ok_or_else(|| ClientError::AddressInvalid { address: address.to_owned() })?;
         let authority = authority.ok_or(ClientError::AuthorityMissing)?;
-        Ok(Self { origin, agent: agent(certificates(authority)?) })
+        Ok(Self { origin, agent: agent(certificates(authority)?, None) })
+    }
+
+    /// The same, showing a client certificate with its key, both PEM.
+    pub(crate) fn showing(
+        address: &str,
+        authority: &Path,
+        (certificate, key): (&str, &Secret<String>),
+    ) -> Result<Self, ClientError> {
+        let invalid = || ClientError::AddressInvalid { address: address.to_owned() };
+        let origin = origin(address).ok_or_else(invalid)?;
+        let unusable = |_| ClientError::Cryptography { task: "read the host's certificate" };
+        let chain = Certificate::from_pem(certificate.as_bytes()).map_err(unusable)?;
+        let key = PrivateKey::from_pem(key.expose().as_bytes()).map_err(unusable)?;
+        let shown = ClientCert::new_with_certs(&[chain], key);
+        Ok(Self { origin, agent: agent(certificates(authority)?, Some(shown)) })
     }
 
     /// `https://host:port`, without a slash at the end.
@@ -245,9 +260,10 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ClientError> {
     Ok(certificates)
 }
 
-fn agent(certificates: Vec<Certificate<'static>>) -> Agent {
+fn agent(certificates: Vec<Certificate<'static>>, shown: Option<ClientCert>) -> Agent {
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::Specific(Arc::new(certificates)))
+        .client_cert(shown)
         .unversioned_rustls_crypto_provider(runtime::tls::provider())
         .build();
     let config = Agent::config_builder()

@@ -5,6 +5,7 @@
 //! stands in an argument, a log line or an error.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 mod authenticator;
 mod connect;
 mod connection;

@@ -28,6 +28,8 @@ mod trouble;
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use keeper::Fetch;
 
+pub(crate) use endpoint::remove_stale;
+
 use endpoint::Listener;
 use gateway::Gateway;
 use keeper::Keeper;

@@ -6,6 +6,7 @@ use model::kind::access_rules::{Approver, ApproverRelation};
 use model::kind::conditional_access_policy::{
     ConditionalAccessPolicy, Locations, Principals, Servers,
 };
+use model::kind::managed_identity::Assignment;
 use model::kind::role_assignment::Assignee;
 use model::{ControlRole, Kind, Refusal, Resource, Snapshot, code, suggest};
 
@@ -94,9 +95,16 @@ fn references(resource: &Resource) -> Vec<Reference<'_>> {
         Resource::FirewallRule(rule) => {
             vec![to("server", Kind::DatabaseServer, rule.spec.server.as_str())]
         }
+        Resource::ManagedIdentity(identity) => match &identity.spec.assignment {
+            Assignment::UserAssigned => Vec::new(),
+            Assignment::SystemAssigned { host } => vec![to("assignment", Kind::Host, host)],
+        },
+        Resource::Host(host) => {
+            let listed = host.spec.identities.iter().map(|listed| listed.identity.as_str());
+            listed.map(|identity| to("identities", Kind::ManagedIdentity, identity)).collect()
+        }
         Resource::Tenant(_)
         | Resource::Application(_)
-        | Resource::ManagedIdentity(_)
         | Resource::DatabaseServer(_)
         | Resource::Activation(_)
         | Resource::NamedLocation(_)

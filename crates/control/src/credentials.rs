@@ -96,6 +96,19 @@ impl Record for AccessPass {
     const COLLECTION: &'static str = "access-passes";
 }
 
+/// A token with which a machine joins, once. Key: the host's object id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinToken {
+    /// Of the token as it was shown.
+    pub hash: Hash,
+    /// Dead at this instant.
+    pub expires_at: Timestamp,
+}
+
+impl Record for JoinToken {
+    const COLLECTION: &'static str = "join-tokens";
+}
+
 /// The device key and TOTP seed of a person. Key: the user's object id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrolment {

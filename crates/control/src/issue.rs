@@ -6,21 +6,23 @@ use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use model::kind::revocation::{Revocation, RevokedTokens};
 use model::kind::tenant::ClientSecretPolicy;
 use model::{
-    ApplicationName, Document, Lifetime, PrincipalId, Refusal, Snapshot, Timestamp, TokenId,
-    UserName, code,
+    ApplicationName, Document, HostName, Lifetime, PrincipalId, Refusal, Snapshot, Timestamp,
+    TokenId, UserName, code,
 };
 use runtime::Secret;
 use uuid::Uuid;
 
 use crate::caller::Caller;
 use crate::control::Control;
-use crate::credentials::{AccessPass, ClientSecret, ClientSecrets, Hash, end_sign_ins};
+use crate::credentials::{AccessPass, ClientSecret, ClientSecrets, Hash, JoinToken, end_sign_ins};
 use crate::sessions::bounded;
 use crate::verb::Verb;
 use crate::write::{Done, Writing};
 
 /// A Temporary Access Pass lives so long.
 pub const PASS_LIFETIME: Duration = Duration::from_hours(1);
+/// A machine joins within this after it was asked to.
+const JOIN_TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// No access token lives longer, so a revocation can be forgotten after it.
 pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_hours(24);
 /// Entra's bound on the life of a client secret.
@@ -49,6 +51,17 @@ impl Control {
         let subject = format!("User/{user}");
         let work = move |writing: &mut Writing<'_, '_>| pass_for(writing, &user);
         Ok(self.write(caller, Verb::IssuePass, subject, work).await?.value)
+    }
+
+    /// Issues a token with which a machine joins as this host. A former one no longer counts.
+    pub async fn issue_join_token(
+        &self,
+        caller: &Caller,
+        host: HostName,
+    ) -> Result<(Secret<String>, Timestamp), Refusal> {
+        let subject = format!("Host/{host}");
+        let work = move |writing: &mut Writing<'_, '_>| join_token_for(writing, &host);
+        Ok(self.write(caller, Verb::IssueJoinToken, subject, work).await?.value)
     }
 
     /// Makes a secret for an application: its id, the secret, and when it dies.
@@ -185,6 +198,23 @@ pub(crate) fn pass_for(
     let kept = AccessPass { hash: Hash::of(pass.expose().as_bytes()), expires_at, tries: 0 };
     writing.put_record(&person.uid().to_string(), &kept, Some(expires_at))?;
     Ok((pass, expires_at))
+}
+
+fn join_token_for(
+    writing: &mut Writing<'_, '_>,
+    name: &HostName,
+) -> Result<(Secret<String>, Timestamp), Refusal> {
+    let Some(host) = writing.state().hosts.get(name).cloned() else {
+        return Err(Refusal::new(&code::NOT_FOUND, format!("there is no Host `{name}`")));
+    };
+    if !host.spec.enabled {
+        return Err(Refusal::new(&code::HOST_REFUSED, format!("`{name}` is disabled")));
+    }
+    let token = Secret::new(format!("pcj_{}", BASE64URL_NOPAD.encode(&random::<32>()?)));
+    let expires_at = writing.now().plus(JOIN_TOKEN_LIFETIME);
+    let kept = JoinToken { hash: Hash::of(token.expose().as_bytes()), expires_at };
+    writing.put_record(&host.uid().to_string(), &kept, Some(expires_at))?;
+    Ok((token, expires_at))
 }
 
 /// 256 random bits behind a prefix that secret scanners can look for.

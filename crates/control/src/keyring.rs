@@ -7,10 +7,12 @@
 //! | token signatures | signs 30 days, verifies a day longer | the next one is published a day before it signs |
 //! | authorities | 5 years | `portcullis authority rotate`: once to publish a successor, again to sign with it |
 //! | TLS leaf | 90 days, in memory only | renewed when a third remains, at every start, and for new names |
+//! | host leaves | 24 hours, on the hosts | renewed at half of their life, with the same key |
 //! | client leaves | 10 minutes, in memory only | one a session |
 
 mod authorities;
 mod ends;
+mod hosts;
 mod keep;
 mod leaf;
 mod master;
@@ -37,7 +39,7 @@ use authorities::Authorities;
 use leaf::Leaf;
 use sealed::{Purpose, SealedKey};
 
-pub use authorities::{RotatedAuthority, RotationPhase};
+pub use authorities::{RotatedAuthority, RotationPhase, WhoseAuthority};
 pub use keep::KeepKeys;
 pub use leaf::host_names;
 pub use master::{load_master_key, rotate_master_key};
@@ -142,6 +144,8 @@ struct Keys {
     /// By `kid`.
     signers: BTreeMap<String, Arc<TokenSigner>>,
     installation: Authorities,
+    /// Of the client certificates of hosts.
+    hosts: Authorities,
     /// By the server's object id: a server that is deleted and made again has another authority.
     clients: HashMap<Uuid, Authorities>,
 }
@@ -258,18 +262,20 @@ impl Keys {
             signers.insert(signer.kid().to_owned(), Arc::new(signer));
         }
         let mut clients = HashMap::new();
-        let mut installation = None;
+        let (mut installation, mut hosts) = (None, None);
         for (purpose, authorities) in authorities::open_all(stored, master)? {
             match purpose {
                 Purpose::ClientAuthority { server } => {
                     clients.insert(server, authorities);
                 }
                 Purpose::InstallationAuthority => installation = Some(authorities),
+                Purpose::HostAuthority => hosts = Some(authorities),
                 Purpose::AuditLog | Purpose::Handles | Purpose::Tokens => {}
             }
         }
         let installation = installation.ok_or(KeyringError::Missing("installation authority"))?;
-        Ok(Self { signers, installation, clients })
+        let hosts = hosts.ok_or(KeyringError::Missing("host authority"))?;
+        Ok(Self { signers, installation, hosts, clients })
     }
 }
 
@@ -292,7 +298,10 @@ async fn make_missing(
         made.push(sealed::New::plain(Purpose::Handles, bytes));
     }
     if lacks(&Purpose::InstallationAuthority) {
-        made.push(authorities::new_installation(clock.now())?);
+        made.push(authorities::new(&WhoseAuthority::Installation, clock.now())?);
+    }
+    if lacks(&Purpose::HostAuthority) {
+        made.push(authorities::new(&WhoseAuthority::Hosts, clock.now())?);
     }
     let signer = lacks(&Purpose::Tokens).then(TokenSigner::generate).transpose()?;
     if made.is_empty() && signer.is_none() {

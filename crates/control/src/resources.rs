@@ -17,7 +17,7 @@ use crate::activations;
 use crate::caller::{Caller, role};
 use crate::check;
 use crate::control::Control;
-use crate::credentials::{AccessPass, ClientSecrets, end_sign_ins, forget_factors};
+use crate::credentials::{AccessPass, ClientSecrets, JoinToken, end_sign_ins, forget_factors};
 use crate::rules;
 use crate::verb::Verb;
 use crate::visible::Viewer;
@@ -137,6 +137,9 @@ pub(crate) fn with_own_status(
         (Resource::Group(group), Some(Resource::Group(before))) => {
             group.status = before.status.clone();
         }
+        (Resource::Host(host), Some(Resource::Host(before))) => {
+            host.status = before.status.clone();
+        }
         (Resource::Application(application), before) => {
             let before = match before {
                 Some(Resource::Application(before)) => before.status.client_id,
@@ -207,6 +210,9 @@ pub(crate) fn take_out(
         }
         Resource::Application(application) => {
             writing.delete_record::<ClientSecrets>(&application.uid().to_string())?;
+        }
+        Resource::Host(host) => {
+            writing.delete_record::<JoinToken>(&host.uid().to_string())?;
         }
         // Its users are withdrawn yet, for which the provisioner has to find it.
         Resource::DatabaseServer(server) => {

@@ -1,6 +1,7 @@
 //! What a document must obey beyond its schema, kind by kind. Sizes first: every text that people send has a bound.
 
 mod conditional_access;
+mod hosts;
 mod people;
 mod provisioned;
 mod servers;
@@ -53,6 +54,7 @@ pub(crate) fn check_own(
             alone(identity, before, state)?;
             workloads::managed_identity(identity, before, state)
         }
+        Resource::Host(host) => hosts::check(host, state),
         Resource::DatabaseServer(server) => servers::check(server, before, state),
         Resource::DatabaseRole(role) => database_role(role, before, state),
         Resource::AccessRules(rules) => people::access_rules(rules, state),

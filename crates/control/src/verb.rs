@@ -69,6 +69,8 @@ verbs! {
     // Credentials and sessions.
     /// Issues a Temporary Access Pass for a person.
     IssuePass, "issuePass", [Owner];
+    /// Issues a token with which a machine joins.
+    IssueJoinToken, "issueJoinToken", [Owner];
     /// Makes a secret for an application.
     AddClientSecret, "addClientSecret", [Owner];
     /// Removes a secret of an application.

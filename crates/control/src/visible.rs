@@ -69,7 +69,8 @@ impl<'a> Viewer<'a> {
                     || has_a_say(activation, (name, self.role), self.state, self.now)
             }
             Resource::DatabaseUser(user) => user.spec.principal == self.principal.id,
-            Resource::FirewallRule(_)
+            Resource::Host(_)
+            | Resource::FirewallRule(_)
             | Resource::NamedLocation(_)
             | Resource::ConditionalAccessPolicy(_)
             | Resource::PrincipalRisk(_)

@@ -1,5 +1,6 @@
-//! Certificate authorities: one of the installation (HTTPS and gateway listeners), one for each protected server (the
-//! client certificates that it accepts). They never sign for one another: a server's `ssl_ca_file` holds its own only.
+//! Certificate authorities: one of the installation (HTTPS and gateway listeners), one of hosts (their client
+//! certificates), one for each protected server (the client certificates that it accepts). They never sign for one
+//! another: a server's `ssl_ca_file` holds its own only.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::KeyError;
 
+pub mod host;
 mod p256;
 
 use p256::P256;
@@ -214,7 +216,7 @@ impl Authority {
     fn sign(
         &self,
         mut params: CertificateParams,
-        key: &P256,
+        key: &impl PublicKeyData,
         (now, not_after): (Timestamp, Timestamp),
     ) -> Result<CertificateDer<'static>, KeyError> {
         if now >= self.not_after {

@@ -12,6 +12,7 @@ pub mod token_signer;
 pub mod totp;
 
 pub use audit_key::{AuditKey, verify};
+pub use authority::host::{HostCertificate, HostKey, HostPublicKey};
 pub use authority::{Authority, ClientIdentity, ClientLeaf, ServerIdentity, SessionKey};
 pub use handle::{HandleError, HandleKey, HandleRecord, public_id};
 pub use master::{KeyId, MasterKey, MasterKeyError, SealContext, SealError};

@@ -159,6 +159,11 @@ codes! {
     CODE_USED, "PC2026", "28000", 401, "the authenticator's code was used before", "wait for the next code; each counts once";
     SIGNING_KEY_MISSING, "PC2027", "58000", 503, "no key signs tokens now, so nobody can sign in", "an operator must restart the server, which makes the key; its log says why there is none";
     SECRETS_FORBIDDEN, "PC2028", "42501", 403, "the tenant allows no client secrets", "use a certificate, a federated credential or a managed identity, or ask an owner to change the tenant's `clientSecrets`";
+    HOST_JOIN_FAILED, "PC2030", "28000", 401, "the machine did not join", "ask an owner for a new token: `portcullis host join-token NAME`";
+    HOST_REFUSED, "PC2031", "28000", 401, "the host's certificate does not count, or no longer", "join anew: `portcullis host join-token NAME`, then `portcullis agent join` on the host";
+    IDENTITY_NOT_FOUND, "PC2032", "28000", 403, "the process may be no such managed identity", "an owner can add the identity and its callers to the Host";
+    IDENTITY_AMBIGUOUS, "PC2033", "28000", 400, "the process may be several managed identities and names none", "name one by its client id, object id or resource id";
+    RESOURCE_UNKNOWN, "PC2034", "28000", 400, "nothing of that name takes our tokens", "ask for `https://ossrdbms-aad.database.windows.net`";
     TICKET_REQUIRED, "PC2040", "22023", 400, "the group's rules demand a ticket", "name it with `--ticket`, and its system with `--ticket-system`";
     START_OUT_OF_RANGE, "PC2041", "22023", 400, "membership cannot begin then", "ask for a moment between now and 30 days ahead";
     FORM_STALE, "PC2060", "28000", 403, "the form was not given to this browser, or too long ago", "open the page again; cookies must be allowed";

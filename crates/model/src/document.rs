@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::kind::{
     access_rules, activation, application, conditional_access_policy, database_role, database_user,
-    eligibility, firewall, group, managed_identity, named_location, principal_risk, revocation,
-    role_assignment, server, signing_key, tenant, user,
+    eligibility, firewall, group, host, managed_identity, named_location, principal_risk,
+    revocation, role_assignment, server, signing_key, tenant, user,
 };
 use crate::{Revision, Timestamp};
 
@@ -269,6 +269,8 @@ kinds! {
     Application, application::Application, "applications", People;
     /// A workload identity without a credential of its own.
     ManagedIdentity, managed_identity::ManagedIdentity, "managedidentities", People;
+    /// A machine whose workloads get tokens from an agent on it.
+    Host, host::Host, "hosts", People;
     /// A protected server.
     DatabaseServer, server::DatabaseServer, "databaseservers", People;
     /// A named set of privileges on one server.

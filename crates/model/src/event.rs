@@ -159,7 +159,7 @@ pub enum EventBody {
         /// From where.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<IpAddr>,
-        /// `enrol`, `signIn`, `deviceCode`, `passkey`, `authorize`, …
+        /// `enrol`, `signIn`, `deviceCode`, `passkey`, `authorize`, …; `hostJoin` and `hostRenew` of a machine.
         step: String,
         /// The program that it was for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,7 +184,8 @@ pub enum EventBody {
         /// Until when.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
-        /// What the client proved itself with: `secret ID`, `certificate THUMBPRINT`, `federated NAME: ISSUER SUBJECT`.
+        /// What the client proved itself with: `secret ID`, `certificate THUMBPRINT`, `federated NAME: ISSUER SUBJECT`;
+        /// of a managed identity the host that vouched for the process: `host NAME: uid …`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         credential: Option<String>,
         /// Whether it succeeded.

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod eligibility;
 pub mod firewall;
 pub mod group;
+pub mod host;
 pub mod managed_identity;
 pub mod named_location;
 pub mod principal_risk;

@@ -4,6 +4,7 @@
 //! Pure: no sockets, files, environment or clock. `docs/architecture.md` §2 is the dictionary behind the names.
 #![forbid(unsafe_code)]
 
+pub mod caller;
 pub mod code;
 pub mod document;
 pub mod event;
@@ -20,13 +21,14 @@ pub mod time;
 pub mod verdict;
 pub mod workload;
 
+pub use caller::{Caller, Selector};
 pub use code::{Code, Refusal};
 pub use document::{Document, Metadata, Resource, Spec};
 pub use federated_credential::FederatedCredential;
 pub use id::{ActivationId, ApplicationId, PrincipalId, Revision, SessionId, TenantId, TokenId};
 pub use kind::Kind;
 pub use name::{
-    ApplicationName, DatabaseRoleName, FirewallRuleName, GroupName, InvalidName,
+    ApplicationName, DatabaseRoleName, FirewallRuleName, GroupName, HostName, InvalidName,
     ManagedIdentityName, NAME_BYTES_MAX, NamedLocationName, ServerName, UserName,
 };
 pub use role::ControlRole;

@@ -111,6 +111,8 @@ names! {
     ApplicationName;
     /// A managed identity.
     ManagedIdentityName;
+    /// A machine with an agent.
+    HostName;
     /// A protected database server.
     ServerName;
     /// A named set of privileges on one server.

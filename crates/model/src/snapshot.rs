@@ -9,7 +9,7 @@ use crate::kind::{
     access_rules::AccessRules, activation::Activation, application::Application,
     conditional_access_policy::ConditionalAccessPolicy, database_role::DatabaseRole,
     database_user::DatabaseUser, eligibility::Eligibility, firewall::FirewallRule, group::Group,
-    managed_identity::ManagedIdentity, named_location::NamedLocation,
+    host::Host, managed_identity::ManagedIdentity, named_location::NamedLocation,
     principal_risk::PrincipalRisk, revocation::Revocation, role_assignment::RoleAssignment,
     server::DatabaseServer, signing_key::SigningKey, tenant::Tenant, user::User,
 };
@@ -101,6 +101,8 @@ pub struct Snapshot {
     pub applications: Table<Application>,
     /// Workloads without a credential.
     pub managed_identities: Table<ManagedIdentity>,
+    /// Machines with an agent.
+    pub hosts: Table<Host>,
     /// Protected servers.
     pub servers: Table<DatabaseServer>,
     /// Roles on them.
@@ -157,6 +159,7 @@ impl Snapshot {
             Resource::Group(document) => self.groups.insert(document),
             Resource::Application(document) => self.applications.insert(document),
             Resource::ManagedIdentity(document) => self.managed_identities.insert(document),
+            Resource::Host(document) => self.hosts.insert(document),
             Resource::DatabaseServer(document) => self.servers.insert(document),
             Resource::DatabaseRole(document) => self.database_roles.insert(document),
             Resource::RoleAssignment(document) => self.role_assignments.insert(document),
@@ -183,6 +186,7 @@ impl Snapshot {
             Kind::Group => self.groups.remove(name),
             Kind::Application => self.applications.remove(name),
             Kind::ManagedIdentity => self.managed_identities.remove(name),
+            Kind::Host => self.hosts.remove(name),
             Kind::DatabaseServer => self.servers.remove(name),
             Kind::DatabaseRole => self.database_roles.remove(name),
             Kind::RoleAssignment => self.role_assignments.remove(name),
@@ -213,6 +217,7 @@ impl Snapshot {
             Kind::Group => of(&self.groups, name),
             Kind::Application => of(&self.applications, name),
             Kind::ManagedIdentity => of(&self.managed_identities, name),
+            Kind::Host => of(&self.hosts, name),
             Kind::DatabaseServer => of(&self.servers, name),
             Kind::DatabaseRole => of(&self.database_roles, name),
             Kind::RoleAssignment => of(&self.role_assignments, name),
@@ -243,6 +248,7 @@ impl Snapshot {
             Kind::Group => of(&self.groups),
             Kind::Application => of(&self.applications),
             Kind::ManagedIdentity => of(&self.managed_identities),
+            Kind::Host => of(&self.hosts),
             Kind::DatabaseServer => of(&self.servers),
             Kind::DatabaseRole => of(&self.database_roles),
             Kind::RoleAssignment => of(&self.role_assignments),

@@ -1,5 +1,6 @@
 //! The command line: every verb, option and word of help. What they do is in `commands/`.
 
+mod agent;
 mod audit;
 mod connect;
 mod kubernetes;
@@ -15,6 +16,7 @@ use model::{
     TokenId, UserName,
 };
 
+pub(crate) use agent::{AgentCommand, Exec, HostCommand, Join, Run};
 pub(crate) use audit::{Audit, AuditCommand, AuditSearch};
 pub(crate) use connect::{Connect, Proxy};
 pub(crate) use kubernetes::{KubernetesCommand, Manifests};
@@ -121,6 +123,12 @@ pub(crate) enum Command {
     /// Directories that push people and groups
     #[command(subcommand)]
     Scim(ScimCommand),
+    /// Machines whose workloads get tokens from an agent
+    #[command(subcommand)]
+    Host(HostCommand),
+    /// The agent of this machine
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// List live sessions
     Sessions(Sessions),
     /// Cut live sessions
@@ -517,6 +525,9 @@ pub(crate) enum AuthorityCommand {
         /// The client authority of this database server; the installation's own when absent
         #[arg(long, value_name = "NAME")]
         server: Option<ServerName>,
+        /// The authority of hosts' certificates; leave a day between the two steps
+        #[arg(long, conflicts_with = "server")]
+        hosts: bool,
     },
 }
 

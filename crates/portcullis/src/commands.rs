@@ -1,6 +1,7 @@
 //! What each verb does, one file each.
 
 mod activation;
+mod agent;
 mod application;
 mod apply;
 mod audit;
@@ -13,6 +14,7 @@ mod doctor;
 mod enroll;
 mod explain;
 mod get;
+mod host;
 mod init;
 mod kubernetes;
 mod login;
@@ -71,6 +73,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::User(command) => user::run(common, &command),
         Command::Application(command) => application::run(common, &command),
         Command::Scim(command) => scim::run(common, &command),
+        Command::Host(command) => host::run(common, &command),
+        Command::Agent(command) => agent::run(common, &command),
         Command::Sessions(options) => sessions::list(common, &options),
         Command::Cut(options) => sessions::cut(common, &options),
         Command::Why { session } => sessions::why(common, session),
@@ -80,8 +84,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             None => audit::search(common, &options.search),
         },
         Command::Store(command) => store::run(&command),
-        Command::Authority(AuthorityCommand::Rotate { server }) => {
-            authority::rotate(common, server.as_ref())
+        Command::Authority(AuthorityCommand::Rotate { server, hosts }) => {
+            authority::rotate(common, server.as_ref(), hosts)
         }
         Command::SigningKey(SigningKeyCommand::Rotate { at_once }) => {
             signing_key::rotate(common, at_once)

@@ -314,7 +314,8 @@ audit: { checkpointFile: checkpoint.json }
         let snapshot = installation.store.snapshots().load();
         let principal = Principal::user(snapshot.users.get(owner.as_str()).unwrap());
         let caller = Caller { principal, role: ControlRole::Owner, source: None };
-        let rotated = installation.keyring.rotate_authority(&caller, None).await.unwrap();
+        let whose = control::keyring::WhoseAuthority::Installation;
+        let rotated = installation.keyring.rotate_authority(&caller, &whose).await.unwrap();
         let until_written = async {
             loop {
                 let now = written();

@@ -162,6 +162,7 @@ fn exit(error: &ClientError) -> Exit {
         | ClientError::NotEnrolled { .. }
         | ClientError::CodeNeeded => Exit::NotSignedIn,
         ClientError::Refused(_)
+        | ClientError::AgentRefused { .. }
         | ClientError::NoClient { .. }
         | ClientError::Unstartable { .. }
         | ClientError::Unbindable { .. }

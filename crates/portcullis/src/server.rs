@@ -194,7 +194,15 @@ async fn start_https(
 ) -> Result<SocketAddr, Failure> {
     let Installation { config, clock, tasks, store, keyring, log, live, control, .. } =
         installation;
-    let token_service = sts::router(sts::State {
+    let hosts = match &config.hosts {
+        Some(hosts) => Some(bound(hosts.listen, "hosts.listen").await?),
+        None => None,
+    };
+    let hosts_origin = match &hosts {
+        Some((_, address)) => config.hosts_origin(address.port()),
+        None => None,
+    };
+    let doors = sts::doors(sts::State {
         control: control.clone(),
         log: log.clone(),
         keyring: keyring.clone(),
@@ -202,6 +210,7 @@ async fn start_https(
         origin: config.origin.clone(),
         lifetimes: config.token,
         federation: config.federation.clone(),
+        hosts: hosts_origin,
         tasks: tasks.clone(),
     })
     .map_err(|error| failed(&error))?;
@@ -218,15 +227,11 @@ async fn start_https(
         metrics: metrics.clone(),
         tasks: tasks.clone(),
     });
-    let router = Router::new().merge(token_service).merge(api).fallback(api::no_such_route);
+    let router = Router::new().merge(doors.origin).merge(api).fallback(api::no_such_route);
     let certificate = keyring.https_certificate();
     let tls = tls::server_config(&certificate, ALPN).map_err(|error| failed(&error))?;
-    let listen = config.http.listen;
     let answers = Answers::new(&metrics);
-    let listener = TcpListener::bind(listen).await.map_err(|error| {
-        failed(&format!("it cannot listen on {listen}: {error}")).next("change `http.listen`")
-    })?;
-    let address = listener.local_addr().map_err(|error| failed(&error))?;
+    let (listener, address) = bound(config.http.listen, "http.listen").await?;
     let https = Https {
         tls: TlsAcceptor::from(tls),
         router,
@@ -235,8 +240,26 @@ async fn start_https(
         connections_max: shares.https_max,
         answers,
     };
+    if let Some((listener, address)) = hosts {
+        let authorities = keyring.clone();
+        let pem = move || authorities.host_authorities_pem();
+        let tls = tls::mutual_server_config(&certificate, ALPN, pem, clock.clone())
+            .map_err(|error| failed(&error))?;
+        let hosts = Https { tls: TlsAcceptor::from(tls), router: doors.hosts, ..https.clone() };
+        info!(hosts = %address, "agents of hosts are answered");
+        drop(tasks.spawn("hosts", https::serve(listener, hosts)));
+    }
     drop(tasks.spawn("https", https::serve(listener, https)));
     Ok(address)
+}
+
+/// Listens there; `field` is what an operator would change.
+async fn bound(listen: SocketAddr, field: &str) -> Result<(TcpListener, SocketAddr), Failure> {
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        failed(&format!("it cannot listen on {listen}: {error}")).next(format!("change `{field}`"))
+    })?;
+    let address = listener.local_addr().map_err(|error| failed(&error))?;
+    Ok((listener, address))
 }
 
 /// `iss` of our tokens, in the form of Entra's v2.0 tokens of one tenant.

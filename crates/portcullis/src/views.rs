@@ -20,6 +20,7 @@ pub(crate) fn columns(kind: Kind) -> &'static [&'static str] {
         Kind::Group => &["NAME", "MEMBERS", "DESCRIPTION"],
         Kind::Application => &["NAME", "DISPLAY NAME", "ENABLED", "CLIENT ID"],
         Kind::ManagedIdentity => &["NAME", "DISPLAY NAME", "ENABLED", "CLIENT ID", "HOST"],
+        Kind::Host => &["NAME", "DISPLAY NAME", "ENABLED", "IDENTITIES", "CERTIFICATE UNTIL"],
         Kind::DatabaseServer => &["NAME", "ADDRESS", "DATABASES", "PUBLIC ACCESS", "FINDINGS"],
         Kind::DatabaseRole => &["NAME", "SERVER", "PRIVILEGES", "DATABASES"],
         Kind::RoleAssignment => &["NAME", "PRINCIPAL", "ROLE"],
@@ -98,6 +99,12 @@ pub(crate) fn cells(resource: &Resource) -> Vec<String> {
 fn more_cells(name: String, resource: &Resource) -> Vec<String> {
     match resource {
         Resource::ManagedIdentity(document) => managed_identity(name, document),
+        Resource::Host(document) => {
+            let spec = &document.spec;
+            let identities = joined(spec.identities.iter().map(|listed| &listed.identity));
+            let until = optional(document.status.certificate_ends_at.map(seconds));
+            vec![name, spec.display_name.clone(), yes_no(spec.enabled), identities, until]
+        }
         Resource::Eligibility(document) => {
             let spec = &document.spec;
             let (from, until) = (optional(spec.starts_at), optional(spec.ends_at));

@@ -10,6 +10,7 @@
 //!   listeners:
 //!     - { name: postgresql, listen: "127.0.0.1:6432" }
 //!     - { name: postgresql-oauth, listen: "127.0.0.1:6433", authentication: oauthbearer }
+//! hosts: { listen: "127.0.0.1:8444" }  # where agents on hosts get tokens; absent: no hosts
 //! federation:
 //!   issuers:
 //!     - { issuer: "https://kubernetes.default.svc.cluster.local", keys: cluster-keys.json }
@@ -73,6 +74,8 @@ pub struct Config {
     pub origin: String,
     /// The HTTPS server of token service and API.
     pub http: Http,
+    /// Where agents on hosts get tokens; absent: there are none.
+    pub hosts: Option<Hosts>,
     /// The data path.
     pub gateway: Gateway,
     /// Where the master key comes from.
@@ -95,6 +98,17 @@ pub struct Config {
 pub struct Http {
     /// Where it listens.
     pub listen: SocketAddr,
+}
+
+/// The HTTPS server that demands the client certificates of hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Hosts {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where agents reach it, when that is not the origin's host and the port that it listens on.
+    #[serde(default)]
+    pub reached_at: Option<HostPort>,
 }
 
 /// The data path.
@@ -331,6 +345,15 @@ impl Config {
         }
     }
 
+    /// Where agents reach the server of hosts, which listens on this port.
+    pub fn hosts_origin(&self, port: u16) -> Option<String> {
+        let hosts = self.hosts.as_ref()?;
+        let host = || HostPort { host: self.host().to_owned(), port };
+        let HostPort { host, port } = hosts.reached_at.clone().unwrap_or_else(host);
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host };
+        Some(format!("https://{bracketed}:{port}"))
+    }
+
     /// Where clients reach a listener.
     pub fn reached_at(&self, listener: &Listener) -> HostPort {
         listener.reached_at.clone().unwrap_or_else(|| HostPort {
@@ -384,6 +407,7 @@ struct Written {
     #[serde(deserialize_with = "value::origin")]
     origin: String,
     http: Http,
+    hosts: Option<Hosts>,
     gateway: Gateway,
     master_key: Option<WrittenMasterKey>,
     #[serde(default)]
@@ -435,6 +459,7 @@ impl Written {
             data_directory,
             origin: self.origin,
             http: self.http,
+            hosts: self.hosts,
             gateway,
             master_key,
             audit,

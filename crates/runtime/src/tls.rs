@@ -3,24 +3,32 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls12Resumption,
     Tls13ClientSessionValue,
 };
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuite, ClientConfig, NamedGroup, RootCertStore, ServerConfig, SupportedCipherSuite,
+    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, DistinguishedName,
+    NamedGroup, RootCertStore, ServerConfig, SignatureScheme, SupportedCipherSuite,
 };
 use zeroize::Zeroize;
+
+use crate::Clock;
 
 /// A TLS context cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +134,108 @@ pub fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = Ticketer::new()?;
     Ok(Arc::new(config))
+}
+
+/// The same, demanding a client certificate of these authorities, as they are at each handshake. A certificate that is
+/// over passes as well: what speaks with it can then tell its holder so, and record it. **Whoever uses this looks at the
+/// certificate's end at every request.**
+pub fn mutual_server_config(
+    certificate: &ServerCertificate,
+    protocols: &[&[u8]],
+    authorities: impl Fn() -> String + Send + Sync + 'static,
+    clock: Clock,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&certificate.0) as Arc<_>;
+    let provider = provider();
+    let clients = ClientsOf {
+        algorithms: provider.signature_verification_algorithms,
+        authorities: Box::new(authorities),
+        clock,
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(clients))
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config.ignore_client_order = true;
+    // No tickets: a resumed session would show a certificate that nobody verified again.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// Verifies client certificates.
+struct ClientsOf {
+    algorithms: WebPkiSupportedAlgorithms,
+    authorities: Box<dyn Fn() -> String + Send + Sync>,
+    clock: Clock,
+}
+
+impl fmt::Debug for ClientsOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientsOf")
+    }
+}
+
+impl ClientsOf {
+    fn at(
+        &self,
+        instant: UnixTime,
+        shown: (&CertificateDer<'_>, &[CertificateDer<'_>]),
+    ) -> Result<(), rustls::Error> {
+        let unusable = |error: &dyn fmt::Display| rustls::Error::General(error.to_string());
+        let roots = roots(&(self.authorities)()).map_err(|error| unusable(&error))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .build()
+            .map_err(|error| unusable(&error))?;
+        verifier.verify_client_cert(shown.0, shown.1, instant).map(drop)
+    }
+}
+
+impl ClientCertVerifier for ClientsOf {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _system: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let seconds = u64::try_from(self.clock.now().seconds()).unwrap_or_default();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let verified = match self.at(now, (end_entity, intermediates)) {
+            Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+                not_after,
+                ..
+            })) => self.at(not_after, (end_entity, intermediates)),
+            other => other,
+        };
+        verified.map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("only TLS 1.3 is spoken here".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
 }
 
 /// A client's context: chain and name verified in full against these authorities and no others. Never resumes: each

@@ -35,6 +35,12 @@ pub(crate) enum ClientProof {
         issuer: String,
         subject: String,
     },
+    /// Not itself: a host vouches for the process.
+    Host {
+        host: String,
+        /// What its agent saw of the process.
+        caller: String,
+    },
 }
 
 impl ClientProof {
@@ -42,7 +48,7 @@ impl ClientProof {
         match self {
             Self::None => "0",
             Self::Secret { .. } => "1",
-            Self::Certificate { .. } | Self::Federated { .. } => "2",
+            Self::Certificate { .. } | Self::Federated { .. } | Self::Host { .. } => "2",
         }
     }
 
@@ -55,6 +61,7 @@ impl ClientProof {
             Self::Federated { credential, issuer, subject } => {
                 Some(format!("federated {credential}: {issuer} {subject}"))
             }
+            Self::Host { host, caller } => Some(format!("host {host}: {caller}")),
         }
     }
 }

@@ -19,6 +19,7 @@ mod failure;
 mod federation;
 mod form;
 mod handle;
+mod host;
 mod issue;
 mod late;
 mod limits;
@@ -45,17 +46,28 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
 
 pub use client::PUBLIC_CLIENT;
+pub use host::ShownCertificate;
 pub use service::State;
 
 /// Longer bodies are refused: the longest that clients send, an assertion with a certificate chain, has 10 KB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// Where the token service answers.
+#[derive(Debug)]
+pub struct Doors {
+    /// At the root of the origin.
+    pub origin: Router,
+    /// Where a client certificate of the host authority is demanded, and handed over as [`ShownCertificate`].
+    pub hosts: Router,
+}
+
 /// All addresses of the token service. The server must put the peer's address into each request as
 /// `axum::extract::ConnectInfo<SocketAddr>`; budgets and records are by source.
-pub fn router(state: State) -> Result<Router, keys::KeyError> {
+pub fn doors(state: State) -> Result<Doors, keys::KeyError> {
     let token = |v: MethodRouter<_>| v.fallback(token::wrong_method);
     let origin: Arc<str> = state.origin.as_str().into();
     let service = service::Service::new(state)?;
+    let hosts = host::router(Arc::clone(&service));
     let router = Router::new()
         .route("/{tenant}/v2.0/.well-known/openid-configuration", get(documents::configuration_v2))
         .route("/{tenant}/.well-known/openid-configuration", get(documents::configuration_v1))
@@ -71,6 +83,7 @@ pub fn router(state: State) -> Result<Router, keys::KeyError> {
         .route("/{tenant}/oauth2/v2.0/revoke", post(revoke::revoke))
         .route("/oidc/userinfo", get(userinfo::get).post(userinfo::get))
         .route("/error", get(documents::error))
+        .route("/host/v1/join", post(host::join))
         .route("/signin/v1/enrol", post(sign_in::enrol))
         .route("/signin/v1/challenge", post(sign_in::challenge))
         .route("/signin/v1/token", post(sign_in::token))
@@ -84,5 +97,5 @@ pub fn router(state: State) -> Result<Router, keys::KeyError> {
             respond::secured(Arc::clone(&origin), request, next)
         }))
         .with_state(service);
-    Ok(router)
+    Ok(Doors { origin: router, hosts })
 }

@@ -35,6 +35,8 @@ pub struct State {
     pub lifetimes: runtime::config::Token,
     /// How other issuers of workloads' tokens are reached.
     pub federation: runtime::config::Federation,
+    /// `https://host:port` where hosts renew their certificates and ask for tokens; absent: no hosts.
+    pub hosts: Option<String>,
     /// Where its tasks run.
     pub tasks: Tasks,
 }

@@ -88,11 +88,11 @@ where
     }
 }
 
-fn throttled(failure: &Failure) -> Refusal {
+pub(crate) fn throttled(failure: &Failure) -> Refusal {
     Refusal::new(&code::RATE_LIMITED, failure.message.trim_end_matches('.').to_lowercase())
 }
 
-fn read<Q: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<Q, Refusal> {
+pub(crate) fn read<Q: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<Q, Refusal> {
     let body = body.map_err(|_| {
         Refusal::new(&code::TOO_LARGE, "the request body is too large, broken off or too slow")
     })?;

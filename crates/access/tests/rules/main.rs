@@ -10,6 +10,8 @@ mod decisions;
 #[cfg(test)]
 mod directory;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod tokens;

@@ -50,7 +50,7 @@ impl Endpoint {
 }
 
 /// A socket whose owner is gone is in the way; one that answers is someone's, and anything else is not ours to remove.
-async fn remove_stale(path: &Path) -> io::Result<()> {
+pub(crate) async fn remove_stale(path: &Path) -> io::Result<()> {
     let about = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         about => about?,

@@ -51,6 +51,18 @@ impl Authorities {
     }
 }
 
+/// Which authority is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WhoseAuthority {
+    /// The installation's own, which clients trust.
+    Installation,
+    /// That of hosts, which the installation itself trusts. A successor signs from when it is made, so that every host
+    /// has a certificate of its before the former one goes, if a day lies in between.
+    Hosts,
+    /// The one whose certificates a database server accepts.
+    Server(ServerName),
+}
+
 /// Where a rotation has got to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -94,7 +106,7 @@ impl Keyring {
             return Ok(Arc::clone(&found.signing));
         }
         let authority = Authority::create(
-            &common_name(Some(server))?,
+            &common_name(&WhoseAuthority::Server(server.clone()))?,
             keys::authority::AUTHORITY_LIFETIME,
             self.0.clock.now(),
         )?;
@@ -128,22 +140,22 @@ impl Keyring {
         former.map(|former| former.server.uid()).ok_or(unknown)
     }
 
-    /// Takes one step of a rotation: of a server's client authority, or of the installation's own. See the module.
+    /// Takes one step of a rotation. See the module.
     pub async fn rotate_authority(
         &self,
         caller: &Caller,
-        server: Option<&ServerName>,
+        whose: &WhoseAuthority,
     ) -> Result<RotatedAuthority, KeyringError> {
-        if let Some(server) = server {
+        if let WhoseAuthority::Server(server) = whose {
             // There is something to rotate only once it exists.
             self.client_authority(server).await?;
         }
         let successor = Authority::create(
-            &common_name(server)?,
+            &common_name(whose)?,
             keys::authority::AUTHORITY_LIFETIME,
             self.0.clock.now(),
         )?;
-        let step = Step { server: server.cloned(), successor, by: Actor::from(&caller.principal) };
+        let step = Step { whose: whose.clone(), successor, by: Actor::from(&caller.principal) };
         let (subject, master) = (step.subject(), Arc::clone(&self.0.master));
         let work = move |writing: &mut Writing<'_, '_>| Ok(step.take(writing, &master)?);
         let control = self.control()?;
@@ -152,9 +164,10 @@ impl Keyring {
         let snapshot = self.0.store.snapshots().load();
         self.show_leaf(&snapshot, true)?;
         let keys = self.keys();
-        let authorities = match server {
-            Some(server) => keys.clients.get(&server_uid(&snapshot, server)?),
-            None => Some(&keys.installation),
+        let authorities = match whose {
+            WhoseAuthority::Server(server) => keys.clients.get(&server_uid(&snapshot, server)?),
+            WhoseAuthority::Installation => Some(&keys.installation),
+            WhoseAuthority::Hosts => Some(&keys.hosts),
         };
         let authorities = authorities.ok_or(KeyringError::Missing("client authority"))?;
         let (pem, not_after) = (authorities.pem(), authorities.signing.not_after());
@@ -164,16 +177,17 @@ impl Keyring {
 
 /// One step of a rotation.
 struct Step {
-    server: Option<ServerName>,
+    whose: WhoseAuthority,
     successor: Authority,
     by: Actor,
 }
 
 impl Step {
     fn subject(&self) -> String {
-        match &self.server {
-            Some(server) => format!("DatabaseServer/{server}"),
-            None => "InstallationAuthority".to_owned(),
+        match &self.whose {
+            WhoseAuthority::Server(server) => format!("DatabaseServer/{server}"),
+            WhoseAuthority::Installation => "InstallationAuthority".to_owned(),
+            WhoseAuthority::Hosts => "HostAuthority".to_owned(),
         }
     }
 
@@ -182,11 +196,12 @@ impl Step {
         writing: &mut Writing<'_, '_>,
         master: &MasterKey,
     ) -> Result<RotationPhase, KeyringError> {
-        let purpose = match &self.server {
-            Some(server) => {
+        let purpose = match &self.whose {
+            WhoseAuthority::Server(server) => {
                 Purpose::ClientAuthority { server: server_uid(writing.state(), server)? }
             }
-            None => Purpose::InstallationAuthority,
+            WhoseAuthority::Installation => Purpose::InstallationAuthority,
+            WhoseAuthority::Hosts => Purpose::HostAuthority,
         };
         let waiting = of_purpose(writing, &purpose)?.iter().any(|(_, key)| key.successor);
         let phase = if waiting {
@@ -196,7 +211,7 @@ impl Step {
             New::authority(purpose.clone(), &self.successor)?.succeeding().put(writing, master)?;
             RotationPhase::Published
         };
-        if let Some(server) = &self.server {
+        if let WhoseAuthority::Server(server) = &self.whose {
             let pem = published(&of_purpose(writing, &purpose)?);
             publish(writing, server, pem)?;
         }
@@ -284,11 +299,16 @@ pub(super) fn open_all(
     Ok(all)
 }
 
-/// A fresh authority of the installation.
-pub(super) fn new_installation(now: Timestamp) -> Result<New, KeyringError> {
+/// A fresh authority of those that every installation has.
+pub(super) fn new(whose: &WhoseAuthority, now: Timestamp) -> Result<New, KeyringError> {
     let lifetime = keys::authority::AUTHORITY_LIFETIME;
-    let authority = Authority::create(&common_name(None)?, lifetime, now)?;
-    New::authority(Purpose::InstallationAuthority, &authority)
+    let authority = Authority::create(&common_name(whose)?, lifetime, now)?;
+    let purpose = match whose {
+        WhoseAuthority::Hosts => Purpose::HostAuthority,
+        WhoseAuthority::Installation => Purpose::InstallationAuthority,
+        WhoseAuthority::Server(_) => return Err(KeyringError::Missing("client authority")),
+    };
+    New::authority(purpose, &authority)
 }
 
 fn server_uid(snapshot: &Snapshot, server: &ServerName) -> Result<Uuid, KeyringError> {
@@ -297,13 +317,14 @@ fn server_uid(snapshot: &Snapshot, server: &ServerName) -> Result<Uuid, KeyringE
 }
 
 /// Two authorities never have the same name: verifiers look issuers up by it.
-fn common_name(server: Option<&ServerName>) -> Result<String, KeyringError> {
+fn common_name(whose: &WhoseAuthority) -> Result<String, KeyringError> {
     let tag = data_encoding::HEXLOWER.encode(&keys::random::<4>()?);
-    Ok(match server {
-        Some(server) => {
+    Ok(match whose {
+        WhoseAuthority::Server(server) => {
             let server: String = server.as_str().chars().take(SERVER_CHARACTERS_MAX).collect();
             format!("Portcullis client authority {server} {tag}")
         }
-        None => format!("Portcullis installation authority {tag}"),
+        WhoseAuthority::Installation => format!("Portcullis installation authority {tag}"),
+        WhoseAuthority::Hosts => format!("Portcullis host authority {tag}"),
     })
 }

@@ -157,6 +157,7 @@ impl Keyring {
                 &keys.clients.get(server)?.signing
             }
             Purpose::InstallationAuthority => &keys.installation.signing,
+            Purpose::HostAuthority => &keys.hosts.signing,
             Purpose::AuditLog | Purpose::Handles | Purpose::Tokens => return None,
         };
         let left = authority.not_after().since(now);
@@ -229,6 +230,7 @@ fn subject(purpose: &Purpose, snapshot: &Snapshot) -> String {
             None => format!("DatabaseServer/{server}"),
         },
         Purpose::InstallationAuthority => "InstallationAuthority".to_owned(),
+        Purpose::HostAuthority => "HostAuthority".to_owned(),
         Purpose::AuditLog | Purpose::Handles | Purpose::Tokens => purpose.word().to_owned(),
     }
 }

@@ -95,9 +95,12 @@ impl Keyring {
 pub fn host_names(config: &Config) -> BTreeSet<String> {
     let listeners = &config.gateway.listeners;
     let addresses = listeners.iter().map(|it| it.listen.ip()).chain([config.http.listen.ip()]);
+    let addresses = addresses.chain(config.hosts.as_ref().map(|hosts| hosts.listen.ip()));
     let given = addresses.filter(|address| !address.is_unspecified());
     let addresses = given.map(|address: IpAddr| address.to_canonical().to_string());
     let reached =
         listeners.iter().filter_map(|it| it.reached_at.as_ref()).map(|at| at.host.clone());
+    let of_hosts = config.hosts.as_ref().and_then(|hosts| hosts.reached_at.as_ref());
+    let reached = reached.chain(of_hosts.map(|at| at.host.clone()));
     addresses.chain(reached).chain([config.host().to_owned()]).collect()
 }

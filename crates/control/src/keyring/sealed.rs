@@ -26,6 +26,8 @@ pub(super) enum Purpose {
     Tokens,
     /// Signs the certificates of our own TLS servers.
     InstallationAuthority,
+    /// Signs the client certificates of hosts.
+    HostAuthority,
     /// Signs the client certificates that one database server accepts.
     ClientAuthority {
         /// The server's object id.
@@ -41,6 +43,7 @@ impl Purpose {
             Self::Handles => "handles",
             Self::Tokens => "tokens",
             Self::InstallationAuthority => "installation-authority",
+            Self::HostAuthority => "host-authority",
             Self::ClientAuthority { .. } => "client-authority",
         }
     }
@@ -48,7 +51,7 @@ impl Purpose {
     fn record_key(&self) -> String {
         match self {
             Self::AuditLog | Self::Handles => self.word().to_owned(),
-            Self::Tokens | Self::InstallationAuthority => {
+            Self::Tokens | Self::InstallationAuthority | Self::HostAuthority => {
                 format!("{}/{}", self.word(), Uuid::new_v4())
             }
             Self::ClientAuthority { server } => {

@@ -349,7 +349,11 @@ async fn a_client_authority_rotates_by_overlap_and_the_successor_signs_only_when
     let (owner, orders) = (installation.owner(), server_name("orders"));
     let old = installation.keyring.client_authority(&orders).await.unwrap();
 
-    let begun = installation.keyring.rotate_authority(&owner, Some(&orders)).await.unwrap();
+    let begun = installation
+        .keyring
+        .rotate_authority(&owner, &WhoseAuthority::Server(orders.clone()))
+        .await
+        .unwrap();
     assert_eq!(begun.phase, RotationPhase::Published);
     assert_eq!(certificates(&begun.pem), 2);
     assert!(begun.pem.starts_with(&old.certificate_pem()));
@@ -357,7 +361,11 @@ async fn a_client_authority_rotates_by_overlap_and_the_successor_signs_only_when
     assert_eq!(installation.authority_name("orders").await, old.common_name());
 
     let installation = installation.restart().await;
-    let ended = installation.keyring.rotate_authority(&owner, Some(&orders)).await.unwrap();
+    let ended = installation
+        .keyring
+        .rotate_authority(&owner, &WhoseAuthority::Server(orders.clone()))
+        .await
+        .unwrap();
     assert_eq!(ended.phase, RotationPhase::TookOver);
     assert_eq!(begun.pem, format!("{}{}", old.certificate_pem(), ended.pem));
     assert_eq!(installation.published("orders"), ended.pem);
@@ -374,14 +382,16 @@ async fn the_installations_authority_rotates_the_same_way_and_the_leaf_follows()
     let (old, leaf) = (installation.keyring.ca_pem(), shown.chain());
     let mut published = installation.keyring.published_authority();
 
-    let begun = installation.keyring.rotate_authority(&owner, None).await.unwrap();
+    let begun =
+        installation.keyring.rotate_authority(&owner, &WhoseAuthority::Installation).await.unwrap();
     assert!(published.has_changed().unwrap());
     assert_eq!(*published.borrow_and_update(), begun.pem);
     assert_eq!((begun.phase, certificates(&begun.pem)), (RotationPhase::Published, 2));
     assert_eq!(installation.keyring.ca_pem(), begun.pem);
     assert!(begun.pem.starts_with(&old));
 
-    let ended = installation.keyring.rotate_authority(&owner, None).await.unwrap();
+    let ended =
+        installation.keyring.rotate_authority(&owner, &WhoseAuthority::Installation).await.unwrap();
     assert_eq!((ended.phase, certificates(&ended.pem)), (RotationPhase::TookOver, 1));
     assert_eq!(installation.keyring.ca_pem(), ended.pem);
     assert_eq!(*published.borrow_and_update(), ended.pem);
@@ -399,7 +409,11 @@ async fn only_an_owner_rotates_authorities_and_signing_keys() {
     let stranger = Principal { id: PrincipalId::random(), ..installation.owner().principal };
     let stranger = Caller { principal: stranger, ..installation.owner() };
     let before = installation.keyring.ca_pem();
-    let refused = installation.keyring.rotate_authority(&stranger, None).await.unwrap_err();
+    let refused = installation
+        .keyring
+        .rotate_authority(&stranger, &WhoseAuthority::Installation)
+        .await
+        .unwrap_err();
     assert!(matches!(refused, KeyringError::Refused(_)), "{refused}");
     let refused =
         installation.keyring.rotate_signing_key(Some(&stranger), SigningRotation::AtOnce).await;
@@ -561,7 +575,11 @@ async fn an_authority_near_its_end_is_said_once_and_a_waiting_successor_takes_ov
         .collect();
     assert_eq!(ending, ["DatabaseServer/orders", "InstallationAuthority"]);
 
-    installation.keyring.rotate_authority(&owner, Some(&orders)).await.unwrap();
+    installation
+        .keyring
+        .rotate_authority(&owner, &WhoseAuthority::Server(orders.clone()))
+        .await
+        .unwrap();
     installation.hand.set(old.not_after().minus(2 * DAY));
     installation.round().await;
     assert_eq!(installation.authority_name("orders").await, old.common_name());

@@ -32,6 +32,7 @@ const TABLE: &[(&str, &[ControlRole])] = &[
     ("deactivate", &[U, P, O]),
     ("revoke", &[P, O]),
     ("issuePass", &[O]),
+    ("issueJoinToken", &[O]),
     ("addClientSecret", &[O]),
     ("removeClientSecret", &[O]),
     ("addScimCredential", &[O]),
@@ -117,6 +118,9 @@ async fn attempt(plane: &Plane, caller: &Caller, verb: Verb) -> Result<(), Refus
         Verb::Deactivate => control.deactivate(caller, no_activation, None).await.map(drop),
         Verb::Revoke => control.revoke(caller, no_activation, None).await.map(drop),
         Verb::IssuePass => control.issue_pass(caller, nobody).await.map(drop),
+        Verb::IssueJoinToken => {
+            control.issue_join_token(caller, "none".parse().unwrap()).await.map(drop)
+        }
         Verb::AddClientSecret => {
             let (application, day) = ("none".parse().unwrap(), Lifetime::from_seconds(86_400));
             control.add_client_secret(caller, application, day).await.map(drop)

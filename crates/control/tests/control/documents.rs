@@ -310,6 +310,9 @@ async fn a_managed_identity_keeps_its_ids_and_its_host() {
     let plane = Plane::new().await;
     let host = json!({ "systemAssigned": { "host": "vm1" } });
     let spec = json!({ "displayName": "I", "assignment": host });
+    let alone = put(&plane, "ManagedIdentity", "i", spec.clone()).await;
+    assert_eq!(refused(alone), &REFERENCE_UNKNOWN);
+    put(&plane, "Host", "vm1", json!({ "displayName": "VM" })).await.unwrap();
     let made = put(&plane, "ManagedIdentity", "i", spec.clone()).await.unwrap();
     let Resource::ManagedIdentity(made) = made else { panic!() };
     let tenant = plane.control.snapshots().load().tenant().unwrap().uid();
@@ -335,6 +338,51 @@ async fn a_managed_identity_keeps_its_ids_and_its_host() {
     assert_eq!(refused(twin), &INVALID);
     let changed = put(&plane, "ManagedIdentity", "k", own("/subscriptions/other")).await;
     assert_eq!(refused(changed), &IMMUTABLE);
+}
+
+#[tokio::test]
+async fn a_host_says_of_every_identity_who_on_it_may_be_it() {
+    let plane = Plane::new().await;
+    for name in ["vm1", "vm2"] {
+        put(&plane, "Host", name, json!({ "displayName": "VM" })).await.unwrap();
+    }
+    let own = json!({ "displayName": "I", "assignment": { "systemAssigned": { "host": "vm2" } } });
+    put(&plane, "ManagedIdentity", "vm2-own", own).await.unwrap();
+    put(&plane, "ManagedIdentity", "i", json!({ "displayName": "I" })).await.unwrap();
+    let listing = |identities: Value| json!({ "displayName": "VM", "identities": identities });
+    let callers = |callers: Value| listing(json!([{ "identity": "i", "callers": callers }]));
+    for sound in [
+        json!([{ "uid": 0 }]),
+        json!([{ "cgroup": "/system.slice/orders.service" }, { "networkNamespace": "web" }]),
+    ] {
+        put(&plane, "Host", "vm1", callers(sound)).await.unwrap();
+    }
+    for (spec, why) in [
+        (callers(json!([])), "it has no `callers`"),
+        (callers(json!([{ "uid": 1 }, {}])), "says nothing"),
+        (callers(json!([{ "cgroup": "/" }])), "`/` is not a control group"),
+        (callers(json!([{ "cgroup": "system.slice" }])), "is not a control group"),
+        (callers(json!([{ "cgroup": "/a/" }])), "is not a control group"),
+        (callers(json!([{ "cgroup": "/a/../b" }])), "is not a control group"),
+        (callers(json!([{ "networkNamespace": "a/b" }])), "is not the name of a network namespace"),
+        (
+            listing(json!([
+                { "identity": "i", "callers": [{ "uid": 1 }] },
+                { "identity": "i", "callers": [{ "uid": 2 }] },
+            ])),
+            "the identity is there twice",
+        ),
+        (
+            listing(json!([{ "identity": "vm2-own", "callers": [{ "uid": 1 }] }])),
+            "it is the system-assigned identity of `vm2`",
+        ),
+    ] {
+        let refusal = put(&plane, "Host", "vm1", spec).await.unwrap_err();
+        assert_eq!(refusal.code, &INVALID, "{why}");
+        assert!(refusal.message.contains(why), "{why}: {}", refusal.message);
+    }
+    let unknown = listing(json!([{ "identity": "none", "callers": [{ "uid": 1 }] }]));
+    assert_eq!(refused(put(&plane, "Host", "vm1", unknown).await), &REFERENCE_UNKNOWN);
 }
 
 #[tokio::test]

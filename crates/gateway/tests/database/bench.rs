@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use access::Grant;
 use audit::Log;
+use control::keyring::WhoseAuthority;
 use control::{Caller, Control, Keyring, LiveSessions, Verb};
 use gateway::enroll::{self, EnrollInput};
 use gateway::provision::Provisioner;
@@ -167,7 +168,10 @@ impl Bench {
     /// One step of a rotation of the authority whose certificates the server trusts, and the enrolment after it.
     pub(crate) async fn rotate_client_authority(&self, owner: &str) {
         let caller = self.caller(owner);
-        self.keyring.rotate_authority(&caller, Some(&server_name())).await.unwrap();
+        self.keyring
+            .rotate_authority(&caller, &WhoseAuthority::Server(server_name()))
+            .await
+            .unwrap();
     }
 
     /// What an operator does on the server's host, once more.

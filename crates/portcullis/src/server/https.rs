@@ -80,9 +80,14 @@ pub(crate) async fn serve(listener: TcpListener, https: Https) {
 async fn connection(stream: TcpStream, peer: SocketAddr, https: Https) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let secured = tokio::time::timeout(HANDSHAKE_TIMEOUT, https.tls.accept(stream)).await??;
+    let shown = secured.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let shown = shown.map(|certificate| sts::ShownCertificate(certificate.to_vec()));
     let (router, answers, closing) = (https.router, https.answers, https.closing);
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        if let Some(shown) = &shown {
+            request.extensions_mut().insert(shown.clone());
+        }
         let (answer, answers) =
             (tower::ServiceExt::oneshot(router.clone(), request), answers.clone());
         async move {

@@ -18,6 +18,8 @@ use keys::{AuditKey, MasterKey};
 use model::event::{Event, EventBody, Outcome};
 use model::{ApplicationId, Lifetime, Principal, Resource, TenantId, Timestamp};
 use runtime::{Clock, ManualClock, Shutdown, Tasks};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use store::Store;
 use tower::ServiceExt;
@@ -36,6 +38,7 @@ pub(crate) struct Sts {
     pub(crate) hand: ManualClock,
     pub(crate) clock: Clock,
     router: Router,
+    hosts: Router,
     owner_pass: String,
     directory: tempfile::TempDir,
 }
@@ -115,10 +118,11 @@ impl Sts {
             origin: ORIGIN.to_owned(),
             lifetimes: runtime::config::Token::default(),
             federation,
+            hosts: Some("https://hosts.test:8444".to_owned()),
             tasks: Tasks::new(Shutdown::new()),
         };
-        let router = sts::router(state).unwrap();
-        let sts = Self { control, hand, clock, router, owner_pass, directory };
+        let sts::Doors { origin: router, hosts } = sts::doors(state).unwrap();
+        let sts = Self { control, hand, clock, router, hosts, owner_pass, directory };
         sts.put("User", DEV, json!({ "displayName": "Dev" })).await;
         sts
     }
@@ -174,12 +178,31 @@ impl Sts {
     }
 
     pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
+        self.ask_at(&self.router, request).await
+    }
+
+    /// At the address of hosts, over a connection that showed this certificate.
+    pub(crate) async fn ask_as_host(
+        &self,
+        certificate: Option<&str>,
+        path: &str,
+        body: &Value,
+    ) -> Answer {
+        let mut request = Request::post(path).body(Body::from(body.to_string())).unwrap();
+        if let Some(pem) = certificate {
+            let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+            request.extensions_mut().insert(sts::ShownCertificate(der.to_vec()));
+        }
+        self.ask_at(&self.hosts, request).await
+    }
+
+    async fn ask_at(&self, router: &Router, request: Request<Body>) -> Answer {
         let mut request = request;
         let peer: SocketAddr = "192.0.2.7:1234".parse().unwrap();
         if request.extensions().get::<ConnectInfo<SocketAddr>>().is_none() {
             request.extensions_mut().insert(ConnectInfo(peer));
         }
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();

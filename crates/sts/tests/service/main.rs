@@ -17,6 +17,8 @@ mod federation;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod pages;
