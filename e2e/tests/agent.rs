@@ -4,6 +4,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -25,9 +26,17 @@ fn own_uid() -> u32 {
     std::fs::metadata("/proc/self").unwrap().uid()
 }
 
+/// A number for each start of an agent.
+fn start_number() -> u32 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// A stack whose server takes hosts.
 fn stack() -> Stack {
-    let configuration = "hosts: { listen: \"127.0.0.1:0\" }";
+    // One that is free now, and the same after the server was stopped and started.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let configuration = format!("hosts: {{ listen: \"{free}\" }}").leak();
     own_with(&Options { configuration, ..Options::default() })
 }
 
@@ -105,7 +114,7 @@ impl<'a> Machine<'a> {
 
     /// Starts the agent at this address; where it listens.
     fn run(&mut self, listen: &str) {
-        let log = self.folder.path().join("agent.log");
+        let log = self.folder.path().join(format!("agent-{}.log", start_number()));
         let mut command = self.command(&["agent", "run", "--listen", listen, "--state"]);
         command.arg(self.state()).arg("--socket").arg(self.socket());
         self.agent = Some(Running::start(&mut command, &log).unwrap());
@@ -133,6 +142,14 @@ impl<'a> Machine<'a> {
         command.env("NO_PROXY", "127.0.0.1,169.254.169.254");
         command.envs(wanted.iter().copied());
         command
+    }
+
+    /// The same command by way of `agent exec`.
+    fn exec(&self, identity: &[&str], command: &Command) -> Command {
+        let mut exec = self.command(&["agent", "exec", "--socket"]);
+        exec.arg(self.socket()).args(identity).arg("--").arg(command.get_program());
+        exec.args(command.get_args()).env("NO_PROXY", "127.0.0.1");
+        exec
     }
 
     /// A bare request; status and body.
@@ -205,22 +222,16 @@ fn app_services_variables_are_for_the_process_that_was_given_them() {
     let mut machine = Machine::new(&stack.facts);
     machine.join(&machine.join_token()).expect_success().unwrap();
     machine.run("127.0.0.1:0");
-    let exec = |identity: &[&str], command: &Command| {
-        let mut exec = machine.command(&["agent", "exec", "--socket"]);
-        exec.arg(machine.socket()).args(identity).arg("--").arg(command.get_program());
-        exec.args(command.get_args());
-        exec.env("NO_PROXY", "127.0.0.1");
-        exec
-    };
     for which in ["managed", "aio", "default"] {
         let library = machine.library(which, &[]);
-        machine.assert_opens(exec(&["--identity", JOB], &library), JOB);
-        machine.assert_opens(exec(&[], &library), "web-1-own");
+        machine.assert_opens(machine.exec(&["--identity", JOB], &library), JOB);
+        machine.assert_opens(machine.exec(&[], &library), "web-1-own");
     }
     // The header alone is worth nothing in another account's hands, nor is a made-up one in ours.
     let mut show = Command::new("sh");
     show.args(["-c", "echo $IDENTITY_ENDPOINT $IDENTITY_HEADER"]);
-    let said = program::run(&mut exec(&["--identity", JOB], &show)).unwrap().expect_success();
+    let said =
+        program::run(&mut machine.exec(&["--identity", JOB], &show)).unwrap().expect_success();
     let said = said.unwrap();
     let (endpoint, header) = said.trim().split_once(' ').unwrap();
     let ask = |wrapper: &[&str], header: &str| {
@@ -247,7 +258,7 @@ fn app_services_variables_are_for_the_process_that_was_given_them() {
     let (header, listen) = (header.to_owned(), listen.as_str());
     machine.run(listen);
     assert_eq!(ask(&[], &header), "200");
-    let refused = program::run(&mut exec(&["--identity", "billing"], &show)).unwrap();
+    let refused = program::run(&mut machine.exec(&["--identity", "billing"], &show)).unwrap();
     assert_says(&refused.expect_failure(1).unwrap().text(), &["Identity not found"]);
 }
 
