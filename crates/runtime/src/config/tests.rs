@@ -51,6 +51,7 @@ fn every_field_is_read_and_relative_paths_count_from_the_files_folder() {
     let expected = Config {
         data_directory: "/etc/portcullis/state".into(),
         origin: "https://portcullis.example.com:8443".into(),
+        hosts: None,
         http: Http { listen: "127.0.0.1:8443".parse().unwrap() },
         gateway: Gateway {
             name: "gateway-1".into(),
