@@ -95,7 +95,7 @@ fn the_page_on_security_shows_the_table_as_it_is() {
 
 /// Does what the verb stands for. What it answers beyond the role's right does not matter here.
 async fn attempt(plane: &Plane, caller: &Caller, verb: Verb) -> Result<(), Refusal> {
-    let (control, nobody) = (&plane.control, DEV.parse().unwrap());
+    let (control, nobody, absent) = (&plane.control, DEV.parse().unwrap(), ActivationId::random());
     match verb {
         Verb::Read => control.list(caller, Kind::Group).map(drop),
         Verb::ListSessions => control.sessions(caller).map(drop),
@@ -111,13 +111,11 @@ async fn attempt(plane: &Plane, caller: &Caller, verb: Verb) -> Result<(), Refus
             let ask = ask(&caller.principal.name, "orders-readers", "why");
             control.request(caller, ask).await.map(drop)
         }
-        Verb::Approve => control.approve(caller, ActivationId::random(), None).await.map(drop),
-        Verb::Deny => control.deny(caller, ActivationId::random(), None).await.map(drop),
-        Verb::Cancel => control.cancel(caller, ActivationId::random(), None).await.map(drop),
-        Verb::Deactivate => {
-            control.deactivate(caller, ActivationId::random(), None).await.map(drop)
-        }
-        Verb::Revoke => control.revoke(caller, ActivationId::random(), None).await.map(drop),
+        Verb::Approve => control.approve(caller, absent, None).await.map(drop),
+        Verb::Deny => control.deny(caller, absent, None).await.map(drop),
+        Verb::Cancel => control.cancel(caller, absent, None).await.map(drop),
+        Verb::Deactivate => control.deactivate(caller, absent, None).await.map(drop),
+        Verb::Revoke => control.revoke(caller, absent, None).await.map(drop),
         Verb::IssuePass => control.issue_pass(caller, nobody).await.map(drop),
         Verb::IssueJoinToken => {
             control.issue_join_token(caller, "none".parse().unwrap()).await.map(drop)
