@@ -21,7 +21,6 @@ use model::event::{Actor, EventBody, Outcome};
 use model::kind::host::Host;
 use model::{Document, Refusal, Snapshot, Timestamp, code};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::request::Asker;
@@ -137,22 +136,16 @@ struct Certified {
 }
 
 /// What every endpoint does around its own matter.
-async fn answered<Q, A, F>(
-    service: &Arc<Service>,
-    asker: &Asker,
-    body: Result<Bytes, BytesRejection>,
-    matter: F,
-) -> Response
-where
-    Q: DeserializeOwned,
-    A: Serialize,
-    F: AsyncFnOnce(&Call<'_>, Q) -> Result<A, Refused>,
-{
+async fn answered<Q, A: Serialize>(
+    (service, asker): (&Arc<Service>, &Asker),
+    question: impl FnOnce() -> Result<Q, Refusal>,
+    matter: impl AsyncFnOnce(&Call<'_>, Q) -> Result<A, Refused>,
+) -> Response {
     if let Err(failure) = service.admit(asker.source) {
         return refusal_response(&throttled(&failure));
     }
     let call = Call { service, asker, snapshot: service.snapshot() };
-    let refused = match read(body) {
+    let refused = match question() {
         Ok(question) => match matter(&call, question).await {
             Ok(answer) => return respond::json(StatusCode::OK, &answer),
             Err(refused) => refused,

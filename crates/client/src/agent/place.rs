@@ -70,7 +70,7 @@ pub(crate) struct Bound {
     /// The folder with the kernel's tables of the namespace.
     pub(crate) tables: PathBuf,
     /// While it lives, a thread stays in the namespace, through which the tables are read.
-    _stay: Option<mpsc::Sender<()>>,
+    _stay: Option<mpsc::SyncSender<()>>,
 }
 
 impl Place {
@@ -89,13 +89,13 @@ impl Place {
     }
 }
 
-type InNamespace = (TcpListener, PathBuf, mpsc::Sender<()>);
+type InNamespace = (TcpListener, PathBuf, mpsc::SyncSender<()>);
 
 /// A thread of its own goes into the namespace, makes the socket there and stays.
 fn bind_in(network: &str, address: SocketAddr) -> io::Result<InNamespace> {
     let file = File::open(Path::new("/run/netns").join(network))?;
-    let (made, wait) = mpsc::channel();
-    let (stay, leave) = mpsc::channel::<()>();
+    let (made, wait) = mpsc::sync_channel(1);
+    let (stay, leave) = mpsc::sync_channel::<()>(1);
     std::thread::Builder::new().name(format!("in {network}")).spawn(move || {
         let inside = move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
             .map_err(io::Error::from)

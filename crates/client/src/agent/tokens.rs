@@ -21,7 +21,7 @@ use crate::{ClientError, Installation, Sent};
 /// Different callers, selectors and resources at a time.
 const KEPT_MAX: usize = 1_000;
 /// A token that ends sooner is not worth giving.
-const LEFT_MIN: Duration = Duration::from_secs(60);
+const LEFT_MIN: Duration = Duration::from_mins(1);
 /// Waits between two tries to renew grow from the first to the last.
 const RENEW_RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(5));
 

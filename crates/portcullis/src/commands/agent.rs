@@ -84,7 +84,7 @@ fn serve(common: &Common, options: &Run) -> Result<(), Failure> {
     telemetry::start(LogFormat::Auto, environment.log.as_deref())
         .map_err(|error| failed(&error))?;
     let said = |error: ClientError| remote::failure(what, &error);
-    let authority = environment.ca.clone().ok_or(ClientError::AuthorityMissing).map_err(said)?;
+    let authority = environment.ca.ok_or(ClientError::AuthorityMissing).map_err(said)?;
     let folder = Folder::open(&options.state.state).map_err(said)?;
     installation::block_on(async {
         let mut signals = Signals::new().map_err(|error| failed(&error))?;

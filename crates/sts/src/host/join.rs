@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{
     Arc, Asker, Bytes, BytesRejection, Call, Certified, Refusal, Refused, Response, Service, State,
-    actor, answered, code, outcome,
+    actor, answered, code, outcome, read,
 };
 
 const STEP: &str = "hostJoin";
@@ -33,8 +33,12 @@ pub(crate) async fn join(
     asker: Asker,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    answered(&service, &asker, body, async |call: &Call<'_>, ask: Ask| joined(call, ask).await)
-        .await
+    answered(
+        (&service, &asker),
+        || read(body),
+        async |call: &Call<'_>, ask: Ask| joined(call, ask).await,
+    )
+    .await
 }
 
 async fn joined(call: &Call<'_>, ask: Ask) -> Result<Certified, Refused> {

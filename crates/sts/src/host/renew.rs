@@ -7,7 +7,7 @@ use model::kind::host::Host;
 
 use super::{
     Arc, Asker, Bytes, BytesRejection, Call, Certified, Nothing, Refusal, Refused, Response,
-    Service, Shown, State, actor, answered, code,
+    Service, Shown, State, actor, answered, code, read,
 };
 
 const STEP: &str = "hostRenew";
@@ -19,9 +19,11 @@ pub(crate) async fn renew(
     shown: Shown,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    answered(&service, &asker, body, async |call: &Call<'_>, _: Nothing| {
-        renewed(call, &shown).await
-    })
+    answered(
+        (&service, &asker),
+        || read(body),
+        async |call: &Call<'_>, _: Nothing| renewed(call, &shown).await,
+    )
     .await
 }
 

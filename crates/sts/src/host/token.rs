@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Arc, Asker, Bytes, BytesRejection, Call, Proven, Refusal, Refused, Response, Service, Shown,
-    State, actor, answered, code, outcome, unrecorded,
+    State, actor, answered, code, outcome, read, unrecorded,
 };
 use crate::claims::{ClientProof, Subject};
 use crate::discovery::Version;
@@ -47,9 +47,11 @@ pub(crate) async fn token(
     shown: Shown,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    answered(&service, &asker, body, async |call: &Call<'_>, ask: Ask| {
-        issued(call, &shown, ask).await
-    })
+    answered(
+        (&service, &asker),
+        || read(body),
+        async |call: &Call<'_>, ask: Ask| issued(call, &shown, ask).await,
+    )
     .await
 }
 
