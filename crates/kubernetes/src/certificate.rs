@@ -126,7 +126,10 @@ impl Keeper {
         if let Some(shown) = shown.as_ref() {
             let superseded =
                 shown.signed_by != signing.certificate_pem() && published == Published::Before;
-            if now < shown.renew_at && !superseded {
+            // API servers may not have heard of the new authority yet; what is shown counts for a while.
+            let unheard =
+                published != Published::Before && now < shown.renew_at.plus(RENEWED_BEFORE);
+            if unheard || (now < shown.renew_at && !superseded) {
                 return Ok(reached(&shown.certificate));
             }
         }

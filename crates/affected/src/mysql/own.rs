@@ -109,7 +109,15 @@ impl Run {
             _ => {
                 for assigned in apart(signs) {
                     let value = assigned.iter().position(|sign| sign.is("="));
-                    let value = value.and_then(|at| assigned.get(at + 1..)).unwrap_or(assigned);
+                    let (target, value) = match value {
+                        Some(at) => (assigned.get(..at), assigned.get(at + 1..)),
+                        None => (None, Some(assigned)),
+                    };
+                    let (target, value) = (target.unwrap_or_default(), value.unwrap_or_default());
+                    // A variable has a name and nothing else.
+                    if target.iter().any(|sign| sign.is("(")) {
+                        self.analysis.because(OTHER_KIND);
+                    }
                     if value.iter().any(|sign| sign.is("(")) {
                         self.expressions(value);
                     }

@@ -135,5 +135,5 @@ async fn what_is_not_there_and_what_is_too_much_is_a_problem_document_too() {
     assert_eq!(refusal, (413, "PC2018".to_owned()));
     let unknown = json!({"group": "orders-readers", "duratoin": "30m"});
     let answer = installation.ask(DEV, "POST", "/v1/activations", unknown).await;
-    insta::assert_snapshot!(answer.json()["detail"].as_str().unwrap(), @"the body is not what is wanted here: unknown field `duratoin`, expected one of `group`, `duration`, `justification` at line 1 column 11");
+    insta::assert_snapshot!(answer.json()["detail"].as_str().unwrap(), @"the body is not what is wanted here: unknown field `duratoin`, expected one of `group`, `duration`, `justification`, `ticket`, `startsAt`, `extend` at line 1 column 11");
 }

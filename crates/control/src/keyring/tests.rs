@@ -543,7 +543,7 @@ async fn an_authority_near_its_end_is_said_once_and_a_waiting_successor_takes_ov
         .filter(|(action, _)| action == "certificateEnding")
         .map(|(_, subject)| subject)
         .collect();
-    assert_eq!(ending, ["DatabaseServer/orders", "InstallationAuthority"]);
+    assert_eq!(ending, ["DatabaseServer/orders", "HostAuthority", "InstallationAuthority"]);
 
     installation
         .keyring

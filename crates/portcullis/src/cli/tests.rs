@@ -23,39 +23,44 @@ fn help_names_every_verb() {
     Usage: portcullis [OPTIONS] <COMMAND>
 
     Commands:
-      server         Run the server, or prepare a database server for it
-      init           Create an installation: keys, tenant and first owner
-      login          Sign in; with a Temporary Access Pass: enrol this machine
-      logout         Forget the tokens kept on this machine
-      token          Print a token that clients give as their password
-      connect        Start psql, mariadb or another client, signed in
-      proxy          Listen on this machine for tools and applications that know no tokens, and add the token
-      apply          Create and change resources from files
-      get            List resources, or show one
-      describe       Show one resource with everything that is known of it
-      delete         Delete a resource
-      schema         Print the JSON Schema of a kind
-      explain        Say why someone may, or may not, connect: every condition and its outcome
-      request        Ask for membership of a group for a while
-      approve        Approve a request
-      deny           Deny a request
-      cancel         Take your own request back
-      deactivate     End your own membership early
-      revoke         End someone's membership now; their sessions are cut
-      user           People's sign-in
-      application    Workloads' credentials
-      sessions       List live sessions
-      cut            Cut live sessions
-      why            Say how and why a session was refused, or ended
-      doctor         Look for the usual mistakes, and say what to do about each
-      audit          Read the audit log, or verify it
-      store          Back the store up, or restore it
-      authority      Authorities that sign certificates
-      signing-key    The key that signs tokens
-      master-key     The key that seals all other keys
-      recover-owner  Make an owner able to sign in again, on the server's own host
-      completions    Print a completion script for a shell
-      help           Print this message or the help of the given subcommand(s)
+      server              Run the server, or prepare a database server for it
+      init                Create an installation: keys, tenant and first owner
+      login               Sign in; with a Temporary Access Pass: enrol this machine
+      logout              Forget the tokens kept on this machine
+      token               Print a token that clients give as their password
+      connect             Start psql, mariadb or another client, signed in
+      proxy               Listen on this machine for tools and applications that know no tokens, and add the token
+      apply               Create and change resources from files
+      get                 List resources, or show one
+      describe            Show one resource with everything that is known of it
+      delete              Delete a resource
+      schema              Print the JSON Schema of a kind
+      explain             Say why someone may, or may not, connect: every condition and its outcome
+      request             Ask for membership of a group for a while
+      approve             Approve a request
+      deny                Deny a request
+      cancel              Take your own request back
+      deactivate          End your own membership early
+      revoke              End someone's membership now; their sessions are cut
+      conditional-access  Policies of conditional access
+      user                People's sign-in
+      application         Workloads' credentials
+      scim                Directories that push people and groups
+      host                Machines whose workloads get tokens from an agent
+      agent               The agent of this machine
+      sessions            List live sessions
+      cut                 Cut live sessions
+      why                 Say how and why a session was refused, or ended
+      doctor              Look for the usual mistakes, and say what to do about each
+      audit               Read the audit log, or verify it
+      store               Back the store up, or restore it
+      authority           Authorities that sign certificates
+      signing-key         The key that signs tokens
+      master-key          The key that seals all other keys
+      kubernetes          Run in, or install into, a Kubernetes cluster
+      recover-owner       Make an owner able to sign in again, on the server's own host
+      completions         Print a completion script for a shell
+      help                Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help (see more with '--help')
@@ -92,7 +97,7 @@ fn wrong_usage_is_answered_with_the_nearest_right_one() {
     For more information, try '--help'.
     ");
     insta::assert_snapshot!(said("get colours"), @r"
-    error: invalid value 'colours' for '<KIND>': there is no such kind; kinds are: tenants, users, groups, applications, databaseservers, databaseroles, roleassignments, eligibilities, accessrules, firewallrules, activations, databaseusers, signingkeys, revocations
+    error: invalid value 'colours' for '<KIND>': there is no such kind; kinds are: tenants, users, groups, applications, managedidentities, hosts, databaseservers, databaseroles, roleassignments, eligibilities, accessrules, firewallrules, namedlocations, conditionalaccesspolicies, principalrisks, activations, databaseusers, signingkeys, revocations
 
     For more information, try '--help'.
     ");

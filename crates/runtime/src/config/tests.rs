@@ -155,7 +155,7 @@ fn every_error_names_file_line_and_the_nearest_field() {
         (
             FULL.replace("seed:", "fish:"),
             "portcullis.yaml:22:1: `fish` is not a field here; known are `dataDirectory`, `origin`, `http`, \
-             `gateway`, `masterKey`, `audit`, `seed`, `token`, `log`",
+             `hosts`, `gateway`, `masterKey`, `audit`, `seed`, `token`, `federation`, `log`",
         ),
         (
             FULL.replace("8443\nhttp", "8443/\nhttp"),
@@ -191,7 +191,7 @@ fn every_error_names_file_line_and_the_nearest_field() {
             FULL.replace("protocol: postgresql", "protocol: mysql"),
             "portcullis.yaml:11:5: listener `postgresql-oauth` cannot ask for `oauthbearer`, which MySQL's protocol does not have",
         ),
-        (FULL.replace("origin:", "#origin:"), "portcullis.yaml:24:1: the field `origin` is missing"),
+        (FULL.replace("origin:", "#origin:"), "portcullis.yaml:28:1: the field `origin` is missing"),
     ]
     .into_iter()
     .unzip();

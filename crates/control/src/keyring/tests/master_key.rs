@@ -45,8 +45,8 @@ async fn rotation_seals_every_key_and_seed_anew_and_is_said_at_the_next_start() 
         let store = open_store(&path, &Clock::manual(at(START)).0);
         rotate_master_key(&source, &store).unwrap()
     });
-    // Audit log, handles, tokens, two authorities, one seed.
-    assert_eq!(sealed.await.unwrap(), 6);
+    // Audit log, handles, tokens, three authorities, one seed.
+    assert_eq!(sealed.await.unwrap(), 7);
     assert_ne!(std::fs::read(key_file(directory.path())).unwrap(), before);
     let installation = assert_opens(directory, person).await;
     assert_eq!(installation.acted("masterKeyRotated"), 1);
