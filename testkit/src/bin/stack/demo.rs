@@ -29,24 +29,31 @@ pub(crate) fn run(afterwards: Afterwards) -> Result<()> {
         Options { enrolment: Enrolment::Left, beside: Beside::MariaDb, ..Options::default() };
     let stack = detached::up(&folder, &options, &super::own_program()?)?;
     let mut stage = Stage::new();
-    let cast = Cast::of(&stack)?;
-
-    server(&mut stage, &cast, &stack)?;
-    installation(&mut stage, &cast, &stack)?;
-    let activation = developer(&mut stage, &cast)?;
-    let open = cut::open(&stage, &cast)?;
-    auditor(&mut stage, &cast, &stack)?;
-    cut::expiry(&mut stage, &cast, &stack, open, &activation)?;
-    cut::revocation(&mut stage, &cast, &stack)?;
-    workload(&mut stage, &cast)?;
-    mariadb(&mut stage, &cast, &stack)?;
-
+    let told = story(&mut stage, &stack);
     println!("\nThe demo took {:.1} s.", started.elapsed().as_secs_f64());
-    match afterwards {
-        Afterwards::CleanUp => drop(stack),
-        Afterwards::Keep => keep(stack)?,
+    match (afterwards, &told) {
+        (Afterwards::Keep, Ok(())) => keep(stack)?,
+        // Also what runs beside the stack, which is not its own to end.
+        (Afterwards::CleanUp, _) | (Afterwards::Keep, Err(_)) => {
+            stack.leave_running()?;
+            detached::down(&folder)?;
+        }
     }
+    told?;
     stage.conclude()
+}
+
+fn story(stage: &mut Stage, stack: &Stack) -> Result<()> {
+    let cast = Cast::of(stack)?;
+    server(stage, &cast, stack)?;
+    installation(stage, &cast, stack)?;
+    let activation = developer(stage, &cast)?;
+    let open = cut::open(stage, &cast)?;
+    auditor(stage, &cast, stack)?;
+    cut::expiry(stage, &cast, stack, open, &activation)?;
+    cut::revocation(stage, &cast, stack)?;
+    workload(stage, &cast)?;
+    mariadb(stage, &cast, stack)
 }
 
 fn server(stage: &mut Stage, cast: &Cast, stack: &Stack) -> Result<()> {
