@@ -237,7 +237,9 @@ fn due(activation: &Document<Activation>, snapshot: &Snapshot) -> Option<(Timest
                 .and_then(|rules| Some((rules, approval::present(activation, rules, snapshot)?)));
             // Rules that went, or that demand nothing any more, leave it to its usual end.
             let Some((rules, present)) = present else {
-                return Some((asked::ends(activation, rules), Step::Expire));
+                let within = rules.and_then(|rules| rules.decision_within);
+                let ends = approval::ends(activation.spec.requested_at, within);
+                return Some((ends, Step::Expire));
             };
             let ends = (present.ends(rules), Step::Expire);
             match present.escalates(activation) {

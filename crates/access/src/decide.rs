@@ -183,13 +183,14 @@ fn grant(facts: &Facts<'_>) -> Result<Grant, Refusal> {
     }
     let principal = facts.principal()?;
     let active = facts.active_roles();
-    let until = deadline(facts, &principal, &active);
+    let again_at = conditional::next_change(&facts.session(&principal), facts.snapshot, facts.now);
+    let until = deadline(facts, &principal, &active, again_at);
     let database_user = facts.database_user(&principal)?;
     let notice = notice(facts, &principal, &active, until);
     let policies = conditional::evaluate(&facts.session(&principal), facts.snapshot, facts.now);
     Ok(Grant {
         policies,
-        again_at: again_at(facts, &principal),
+        again_at,
         roles: active.iter().map(|held| held.role.clone()).collect(),
         activations: active.iter().filter_map(|held| held.activation).collect(),
         principal,
@@ -424,18 +425,18 @@ fn check_age(facts: &Facts<'_>) -> Result<String, Refusal> {
 }
 
 /// The earliest instant at which the answer becomes no without a change of the snapshot, as far as can be seen.
-fn deadline(facts: &Facts<'_>, principal: &Principal, active: &[ActiveRole]) -> Option<Timestamp> {
+fn deadline(
+    facts: &Facts<'_>,
+    principal: &Principal,
+    active: &[ActiveRole],
+    again_at: Option<Timestamp>,
+) -> Option<Timestamp> {
     let opened_at = facts.request.opened_with.as_ref().map_or(facts.now, |opened| opened.at);
     let membership = active.iter().filter_map(|held| held.until).min();
     let age = age_deadline(facts, principal, active, opened_at);
-    let refused = again_at(facts, principal)
+    let refused = again_at
         .filter(|at| conditional::check(&facts.session(principal), facts.snapshot, *at).is_err());
     membership.into_iter().chain(age).chain(refused).min()
-}
-
-/// When conditional access may say something else.
-fn again_at(facts: &Facts<'_>, principal: &Principal) -> Option<Timestamp> {
-    conditional::next_change(&facts.session(principal), facts.snapshot, facts.now)
 }
 
 /// Only people's sessions age, and only when no membership ends them.

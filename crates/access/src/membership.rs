@@ -138,12 +138,7 @@ fn keep_longest(held: &mut BTreeMap<DatabaseRoleName, ActiveRole>, reason: Activ
 }
 
 fn memberships(principal: &Principal, snapshot: &Snapshot, now: Timestamp) -> Vec<Membership> {
-    let standing = snapshot
-        .groups
-        .iter()
-        .filter(|group| group.spec.members.iter().any(|member| member.as_str() == principal.name))
-        .filter_map(|group| GroupName::new(group.name()).ok())
-        .map(|group| Membership { group, activation: None, until: None });
+    let standing = standing(&principal.name, snapshot);
     let activated = snapshot
         .activations
         .iter()
@@ -170,15 +165,19 @@ fn with_enclosing(mut memberships: Vec<Membership>, snapshot: &Snapshot) -> Vec<
     memberships
 }
 
-/// The groups of which a person is a member without an activation, through other groups too.
-pub fn standing_groups(user: &str, snapshot: &Snapshot) -> BTreeSet<GroupName> {
-    let standing = snapshot
+/// Groups whose members the person is one of by name.
+fn standing<'a>(user: &'a str, snapshot: &'a Snapshot) -> impl Iterator<Item = Membership> + 'a {
+    snapshot
         .groups
         .iter()
-        .filter(|group| group.spec.members.iter().any(|member| member.as_str() == user))
+        .filter(move |group| group.spec.members.iter().any(|member| member.as_str() == user))
         .filter_map(|group| GroupName::new(group.name()).ok())
-        .map(|group| Membership { group, activation: None, until: None });
-    let all = with_enclosing(standing.collect(), snapshot);
+        .map(|group| Membership { group, activation: None, until: None })
+}
+
+/// The groups of which a person is a member without an activation, through other groups too.
+pub fn standing_groups(user: &str, snapshot: &Snapshot) -> BTreeSet<GroupName> {
+    let all = with_enclosing(standing(user, snapshot).collect(), snapshot);
     all.into_iter().map(|membership| membership.group).collect()
 }
 

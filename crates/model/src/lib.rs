@@ -13,6 +13,7 @@ pub mod finding;
 pub mod id;
 pub mod kind;
 pub mod name;
+pub mod network;
 pub mod redirect;
 pub mod role;
 pub mod snapshot;
@@ -31,6 +32,7 @@ pub use name::{
     ApplicationName, DatabaseRoleName, FirewallRuleName, GroupName, HostName, InvalidName,
     ManagedIdentityName, NAME_BYTES_MAX, NamedLocationName, ServerName, UserName,
 };
+pub use network::{InvalidNetwork, Network};
 pub use role::ControlRole;
 pub use snapshot::{Principal, PrincipalKind, Snapshot, Table};
 pub use time::{Lifetime, Timestamp};

@@ -32,7 +32,8 @@ mod problem;
 mod value;
 
 pub use federation::{Federation, TrustedIssuer};
-pub use value::{HostPort, InvalidHostPort, InvalidNetwork, Network};
+pub use model::{InvalidNetwork, Network};
+pub use value::{HostPort, InvalidHostPort};
 
 /// Longer files are not configuration.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;

@@ -26,8 +26,7 @@ pub(super) struct Present {
 impl Present {
     /// When the request ends by itself.
     pub(super) fn ends(&self, rules: &AccessRules) -> Timestamp {
-        let within = self.stage.within.or(rules.decision_within);
-        self.since.plus(within.unwrap_or(DECISION_WITHIN_DEFAULT).duration())
+        ends(self.since, self.stage.within.or(rules.decision_within))
     }
 
     /// When backup approvers join, if they have not.
@@ -51,6 +50,11 @@ impl Present {
     pub(super) fn is_one_short(&self) -> bool {
         self.approvals + 1 >= self.stage.approvals_needed()
     }
+}
+
+/// When a request ends by itself that waits since then.
+pub(super) fn ends(since: Timestamp, within: Option<Lifetime>) -> Timestamp {
+    since.plus(within.unwrap_or(DECISION_WITHIN_DEFAULT).duration())
 }
 
 /// The stage that a request waits in by these rules; absent: no stage is left, or there was none.

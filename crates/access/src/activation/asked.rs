@@ -19,8 +19,6 @@ const TICKET_BYTES_MAX: usize = 256;
 const PATTERN_BYTES_MAX: usize = 256;
 /// What a compiled pattern may take.
 const PATTERN_COMPILED_BYTES_MAX: usize = 64 << 10;
-/// A request whose group has no rules any more ends after so long.
-const DECISION_WITHIN_DEFAULT: Duration = Duration::from_hours(24);
 
 /// Whether the request says what the rules demand; for how long it asks.
 pub(super) fn check(ask: &Ask, rules: &AccessRules, now: Timestamp) -> Result<Lifetime, Refusal> {
@@ -163,11 +161,4 @@ pub(super) fn extended(
             Err(Refusal::new(&code::ALREADY_DECIDED, message))
         }
     }
-}
-
-/// When a request that waits in no stage ends by itself.
-pub(super) fn ends(activation: &Document<Activation>, rules: Option<&AccessRules>) -> Timestamp {
-    let within = rules.and_then(|rules| rules.decision_within);
-    let within = within.map_or(DECISION_WITHIN_DEFAULT, Lifetime::duration);
-    activation.spec.requested_at.plus(within)
 }

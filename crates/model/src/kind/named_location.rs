@@ -7,6 +7,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{InvalidNetwork, Network};
+
 /// Addresses under a name that conditional access speaks of (Entra: IP ranges location).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -25,34 +27,16 @@ impl NamedLocation {
     }
 }
 
-/// A network: an address and how many of its first bits count (RFC 4632, RFC 4291). The bits behind them are zero.
+/// A network whose bits behind those that count are zero (RFC 4632, RFC 4291): what looks like one host is no network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Prefix {
-    address: IpAddr,
-    length: u8,
-}
+pub struct Prefix(Network);
 
 impl Prefix {
     /// Whether the address belongs to it.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let (own, own_width) = bits(self.address);
-        let (other, width) = bits(address.to_canonical());
-        own_width == width && shifted(own ^ other, width, self.length) == 0
+        self.0.contains(address)
     }
-}
-
-/// As the lowest bits of a number, and how many they are.
-fn bits(address: IpAddr) -> (u128, u8) {
-    match address {
-        IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
-        IpAddr::V6(address) => (address.to_bits(), 128),
-    }
-}
-
-/// Without all but the first bits.
-fn shifted(bits: u128, width: u8, length: u8) -> u128 {
-    bits.checked_shr(u32::from(width.saturating_sub(length))).unwrap_or(0)
 }
 
 impl FromStr for Prefix {
@@ -61,31 +45,20 @@ impl FromStr for Prefix {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
             |why: &str| format!("`{text}` is not a network such as `203.0.113.0/24`: {why}");
-        let (address, length) = text.split_once('/').unwrap_or((text, ""));
-        let address: IpAddr = address.parse().map_err(|_| wrong("that is no address"))?;
-        if address.to_canonical() != address {
+        let network: Network = text.parse().map_err(|error: InvalidNetwork| wrong(error.why))?;
+        if network.address().to_canonical() != network.address() {
             return Err(wrong("write an IPv4 address as such, not mapped into IPv6"));
         }
-        let (value, width) = bits(address);
-        let length = match length {
-            "" if !text.contains('/') => width,
-            digits => digits.parse().map_err(|_| wrong("behind `/` stands a number of bits"))?,
-        };
-        if length > width {
-            return Err(wrong(&format!("such an address has {width} bits")));
-        }
-        let kept = shifted(value, width, length);
-        let behind = value ^ kept.checked_shl(u32::from(width - length)).unwrap_or(0);
-        if behind != 0 {
+        if !network.begins_with_its_address() {
             return Err(wrong("bits behind the network's are set"));
         }
-        Ok(Self { address, length })
+        Ok(Self(network))
     }
 }
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.length)
+        self.0.fmt(f)
     }
 }
 
