@@ -121,6 +121,20 @@ pub enum ClientError {
         /// What it should be.
         expected: &'static str,
     },
+    /// No agent listens on this machine.
+    #[error("cannot reach the agent at `{socket}`: {cause}", socket = socket.display())]
+    AgentAway {
+        /// Its socket.
+        socket: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The machine has no key of its own.
+    #[error("this machine has not joined: there is no `{path}`", path = path.display())]
+    NotJoined {
+        /// Where the key would be.
+        path: PathBuf,
+    },
     /// A variable of the environment is missing, or is not what it should be.
     #[error("{variable} is {problem}")]
     Environment {
@@ -195,6 +209,12 @@ impl ClientError {
             }
             Self::NotEnrolled { .. } => Some(
                 "ask an owner for a Temporary Access Pass, then run `portcullis login USER --pass`",
+            ),
+            Self::AgentAway { .. } => Some(
+                "start it with `portcullis agent run`, as deploy/portcullis-agent.service does; --socket names another place",
+            ),
+            Self::NotJoined { .. } => Some(
+                "an owner runs `portcullis host join-token HOST`; then `portcullis agent join HOST` here reads the token",
             ),
             Self::CodeNeeded => Some("add --code DIGITS or --totp-secret-file FILE"),
             Self::OtherOrigin { .. } => {

@@ -155,11 +155,13 @@ fn exit(error: &ClientError) -> Exit {
         | ClientError::Environment { .. } => Exit::Usage,
         ClientError::Unreachable { .. }
         | ClientError::Untrusted { .. }
-        | ClientError::OtherOrigin { .. } => Exit::Unreachable,
+        | ClientError::OtherOrigin { .. }
+        | ClientError::AgentAway { .. } => Exit::Unreachable,
         ClientError::TokenRefused { .. }
         | ClientError::NotSignedIn { .. }
         | ClientError::SignInOver { .. }
         | ClientError::NotEnrolled { .. }
+        | ClientError::NotJoined { .. }
         | ClientError::CodeNeeded => Exit::NotSignedIn,
         ClientError::Refused(_)
         | ClientError::AgentRefused { .. }

@@ -92,20 +92,12 @@ pub fn may_decide(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> bool {
-    if activation.spec.user.as_str() == user {
-        return false;
-    }
-    match role {
-        ControlRole::Owner => true,
-        ControlRole::Approver => {
-            let rules = super::rules_of(&activation.spec.group, snapshot).ok();
-            let present = rules.and_then(|rules| present(activation, rules, snapshot));
-            present.is_some_and(|present| {
-                present.approvers(now).any(|approver| is(approver, user, activation, snapshot, now))
-            })
-        }
-        ControlRole::Auditor | ControlRole::User => false,
-    }
+    let who = Person { user, role, activation, snapshot };
+    who.is_owner_or(|rules| {
+        present(activation, rules, snapshot).is_some_and(|present| {
+            present.approvers(now).any(|approver| is(approver, user, activation, snapshot, now))
+        })
+    })
 }
 
 /// Whether this person has a say in the request at any of its stages: they see it, and may end what it gave.
@@ -115,17 +107,31 @@ pub fn has_a_say(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> bool {
-    if activation.spec.user.as_str() == user {
-        return false;
-    }
-    match role {
-        ControlRole::Owner => true,
-        ControlRole::Approver => {
-            super::rules_of(&activation.spec.group, snapshot).is_ok_and(|rules| {
-                rules.every_approver().any(|approver| is(approver, user, activation, snapshot, now))
-            })
+    let who = Person { user, role, activation, snapshot };
+    who.is_owner_or(|rules| {
+        rules.every_approver().any(|approver| is(approver, user, activation, snapshot, now))
+    })
+}
+
+/// Someone, and the request that they may have a say in.
+struct Person<'a> {
+    user: &'a str,
+    role: ControlRole,
+    activation: &'a Document<Activation>,
+    snapshot: &'a Snapshot,
+}
+
+impl Person<'_> {
+    /// Owners decide on everything, approvers on what the rules of the group name them for; nobody on their own request.
+    fn is_owner_or(&self, named: impl FnOnce(&AccessRules) -> bool) -> bool {
+        let own = self.activation.spec.user.as_str() == self.user;
+        !own && match self.role {
+            ControlRole::Owner => true,
+            ControlRole::Approver => {
+                super::rules_of(&self.activation.spec.group, self.snapshot).is_ok_and(named)
+            }
+            ControlRole::Auditor | ControlRole::User => false,
         }
-        ControlRole::Auditor | ControlRole::User => false,
     }
 }
 

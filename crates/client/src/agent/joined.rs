@@ -105,7 +105,8 @@ impl Folder {
         let (key_file, host_file) = (self.key_file(), self.host_file());
         let malformed =
             |path: &Path, expected| ClientError::Malformed { path: path.to_owned(), expected };
-        let key_pem = home::read(&key_file)?.ok_or_else(|| malformed(&key_file, KEY))?;
+        let not_joined = || ClientError::NotJoined { path: key_file.clone() };
+        let key_pem = home::read(&key_file)?.ok_or_else(not_joined)?;
         let der = PrivatePkcs8KeyDer::from_pem_slice(key_pem.expose().as_bytes())
             .map_err(|_| malformed(&key_file, KEY))?;
         let key =
@@ -183,7 +184,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("agent");
         let folder = Folder::open(&path).unwrap();
-        assert!(matches!(folder.load(), Err(ClientError::Malformed { .. })));
+        assert!(matches!(folder.load(), Err(ClientError::NotJoined { .. })));
         fs::set_permissions(&path, Permissions::from_mode(0o750)).unwrap();
         assert!(matches!(Folder::open(&path), Err(ClientError::Exposed { .. })));
     }

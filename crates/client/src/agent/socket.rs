@@ -56,7 +56,8 @@ pub struct Environment {
 /// Asks the agent of this machine.
 pub fn environment(socket: &Path, identity: Option<&str>) -> Result<Environment, ClientError> {
     let failed = |task| file(task, socket);
-    let mut stream = UnixStream::connect(socket).map_err(failed("reach the agent at"))?;
+    let mut stream = UnixStream::connect(socket)
+        .map_err(|cause| ClientError::AgentAway { socket: socket.to_owned(), cause })?;
     stream.set_read_timeout(Some(WITHIN)).map_err(failed("wait for the agent at"))?;
     let ask = Ask { identity: identity.map(str::to_owned) };
     let unwritten = |_| ClientError::Cryptography { task: "write a question" };

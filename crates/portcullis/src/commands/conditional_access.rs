@@ -49,7 +49,10 @@ pub(crate) fn what_if(common: &Common, asked: &WhatIf) -> Result<(), Failure> {
         .collect();
     let [draft] = drafts.as_slice() else {
         let message = format!("the file has {} policies; one is tried at a time", drafts.len());
-        return Err(Failure::refused(what, &Refusal::new(&code::INVALID, message)));
+        return Err(Failure::refused(
+            format!("cannot {what}"),
+            &Refusal::new(&code::INVALID, message),
+        ));
     };
     let remote = Remote::open(common, what)?;
     let body = json!({ "policy": draft, "days": asked.days });
