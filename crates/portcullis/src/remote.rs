@@ -161,10 +161,10 @@ fn exit(error: &ClientError) -> Exit {
         | ClientError::NotSignedIn { .. }
         | ClientError::SignInOver { .. }
         | ClientError::NotEnrolled { .. }
-        | ClientError::NotJoined { .. }
         | ClientError::CodeNeeded => Exit::NotSignedIn,
         ClientError::Refused(_)
         | ClientError::AgentRefused { .. }
+        | ClientError::NotJoined { .. }
         | ClientError::NoClient { .. }
         | ClientError::Unstartable { .. }
         | ClientError::Unbindable { .. }
